@@ -1,0 +1,281 @@
+//! The option itself: `struct linger`, its units, and what each platform can hold.
+//!
+//! [`Linger`] is what a program means; [`RawLinger`] is the pair of integers a
+//! kernel stores; [`LingerForm`] says how one kernel counts and how far.
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::sys;
+
+/// What a close is asked to do: the three combinations of `struct linger`, and
+/// the one that only a mistake produces.
+///
+/// Sources: POSIX.1-2024 *XSH 2.10.16* (`SO_LINGER`), [socket(7)], Stevens,
+/// *UNIX Network Programming* vol. 1, §7.5.
+///
+/// [socket(7)]: https://man7.org/linux/man-pages/man7/socket.7.html
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Linger {
+    /// `l_onoff = 0`: return at once, deliver in the background. What a fresh
+    /// socket says.
+    #[default]
+    Off,
+    /// `l_onoff ≠ 0, l_linger = 0`: reset the connection, discard what is queued,
+    /// leave no TIME_WAIT.
+    Abort,
+    /// `l_onoff ≠ 0, l_linger > 0`: wait this long for data and FIN to be
+    /// acknowledged.
+    ///
+    /// lastbyte keeps the time to the millisecond. In a raw option a fraction of
+    /// a unit is rounded *up*, so that no wait ever turns into [`Linger::Abort`].
+    Wait(Duration),
+    /// A negative `l_linger` that another program left on the socket.
+    ///
+    /// Linux accepts it and waits without limit (`MAX_SCHEDULE_TIMEOUT`,
+    /// net/core/sock.c); lastbyte treats it as a wait with no deadline. It can
+    /// be read from a socket but not be set on one.
+    Endless {
+        /// `l_linger` as the kernel returns it, which need not be the number
+        /// that was set: Linux 6.18 with 250 Hz answers −1752346657 to −1.
+        l_linger: i32,
+    },
+}
+
+impl Linger {
+    /// The linger option that `socket` carries now.
+    ///
+    /// Works on any socket, whatever its protocol. Linux reports a stale
+    /// `l_linger` beside `l_onoff = 0`; that is [`Linger::Off`].
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use lastbyte::Linger;
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// assert_eq!(Linger::of(&listener)?, Linger::Off);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [getsockopt(2)]: `EBADF`, `ENOTSOCK`.
+    ///
+    /// [getsockopt(2)]: https://man7.org/linux/man-pages/man2/getsockopt.2.html
+    pub fn of(socket: &impl AsFd) -> io::Result<Linger> {
+        sys::linger(socket.as_fd()).map(|raw| LingerForm::NATIVE.linger(raw))
+    }
+
+    /// Puts this option on `socket` and returns what the socket now holds:
+    /// `self`, with a fraction of a second rounded up.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::time::Duration;
+    /// use lastbyte::Linger;
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let held = Linger::Wait(Duration::from_millis(500)).set(&listener)?;
+    /// assert_eq!(held, Linger::Wait(Duration::from_secs(1)));
+    /// assert_eq!(Linger::of(&listener)?, held);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` with a [`LingerRangeError`] inside when this platform
+    /// cannot hold the value, and then the socket is left as it was; else those
+    /// of [setsockopt(2)].
+    ///
+    /// [setsockopt(2)]: https://man7.org/linux/man-pages/man2/setsockopt.2.html
+    pub fn set(self, socket: &impl AsFd) -> io::Result<Linger> {
+        let form = LingerForm::NATIVE;
+        let raw = form
+            .raw(self)
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        sys::set_linger(socket.as_fd(), raw)?;
+        Ok(form.linger(raw))
+    }
+
+    /// How long a close under this option may wait: `None` where it does not
+    /// wait at all or has no deadline.
+    #[must_use]
+    pub const fn deadline(self) -> Option<Duration> {
+        match self {
+            Linger::Wait(time) => Some(time),
+            Linger::Off | Linger::Abort | Linger::Endless { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Linger {
+    /// `off`, `abort`, `wait 5s`, `endless (l_linger -1)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Linger::Off => f.write_str("off"),
+            Linger::Abort => f.write_str("abort"),
+            Linger::Wait(time) => write!(f, "wait {time:?}"),
+            Linger::Endless { l_linger } => write!(f, "endless (l_linger {l_linger})"),
+        }
+    }
+}
+
+/// `struct linger`, as two integers and nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct RawLinger {
+    /// Zero: off. Anything else: on.
+    pub l_onoff: i32,
+    /// Seconds or ticks, as the [`LingerForm`] says. No meaning while off.
+    pub l_linger: i32,
+}
+
+/// How one platform's `struct linger` counts, and how far.
+///
+/// | form | unit | largest `l_linger` kept | source |
+/// |---|---|---|---|
+/// | [`LINUX`](Self::LINUX) | s | 2³¹−1 (64-bit), 2 147 483 (32-bit) | net/core/sock.c, `MAX_SCHEDULE_TIMEOUT / HZ` |
+/// | [`POSIX`](Self::POSIX) | s | 2³¹−1 | POSIX.1-2024 XSH 2.10.16 |
+/// | [`BSD44`](Self::BSD44) | 1/100 s | 32 767 | `so_linger` is a `short` |
+/// | [`FREEBSD`](Self::FREEBSD) | s | 32 767 | `so_linger` is a `short`; up to 65 535 is accepted and then wraps |
+/// | [`OPENBSD`](Self::OPENBSD) | s | 32 767 | uipc_socket.c |
+/// | [`MACOS`](Self::MACOS) | 1/100 s | 32 767 | `SO_LINGER`, a `short` of ticks |
+/// | [`MACOS_SEC`](Self::MACOS_SEC) | s | 327 | `SO_LINGER_SEC`: seconds × 100 stored in a `short` |
+/// | [`WINDOWS`](Self::WINDOWS) | s | 65 535 | `u_short l_linger` |
+///
+/// ```
+/// use std::time::Duration;
+/// use lastbyte::{Linger, LingerForm, RawLinger};
+///
+/// let half = Linger::Wait(Duration::from_millis(500));
+/// // 4.4BSD counts hundredths, so half a second is exact there …
+/// assert_eq!(LingerForm::BSD44.raw(half), Ok(RawLinger { l_onoff: 1, l_linger: 50 }));
+/// // … POSIX counts seconds: rounded up, never down to an abort.
+/// assert_eq!(LingerForm::POSIX.raw(half), Ok(RawLinger { l_onoff: 1, l_linger: 1 }));
+/// // What a platform would wrap is refused.
+/// assert!(LingerForm::MACOS_SEC.raw(Linger::Wait(Duration::from_secs(16_384))).is_err());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LingerForm {
+    name: &'static str,
+    units_per_second: u32,
+    max: i32,
+}
+
+impl LingerForm {
+    /// Linux: seconds.
+    pub const LINUX: Self = Self::new(
+        "Linux",
+        1,
+        if cfg!(target_pointer_width = "64") {
+            i32::MAX
+        } else {
+            i32::MAX / 1000
+        },
+    );
+    /// Posix.1g: seconds in an `int`.
+    pub const POSIX: Self = Self::new("Posix", 1, i32::MAX);
+    /// 4.4BSD: clock ticks of 1/100 s.
+    pub const BSD44: Self = Self::new("4.4BSD", 100, i16::MAX as i32);
+    /// FreeBSD: seconds.
+    pub const FREEBSD: Self = Self::new("FreeBSD", 1, i16::MAX as i32);
+    /// OpenBSD: seconds.
+    pub const OPENBSD: Self = Self::new("OpenBSD", 1, i16::MAX as i32);
+    /// Apple's `SO_LINGER`: clock ticks of 1/100 s.
+    pub const MACOS: Self = Self::new("macOS SO_LINGER", 100, i16::MAX as i32);
+    /// Apple's `SO_LINGER_SEC`: seconds.
+    pub const MACOS_SEC: Self = Self::new("macOS SO_LINGER_SEC", 1, i16::MAX as i32 / 100);
+    /// Winsock: seconds.
+    pub const WINDOWS: Self = Self::new("Windows", 1, u16::MAX as i32);
+    /// The form of the system this was compiled for.
+    pub const NATIVE: Self = Self::LINUX;
+
+    const fn new(name: &'static str, units_per_second: u32, max: i32) -> Self {
+        Self {
+            name,
+            units_per_second,
+            max,
+        }
+    }
+
+    /// What `raw` means under this form. Never fails: a negative `l_linger` is
+    /// [`Linger::Endless`].
+    #[must_use]
+    pub const fn linger(self, raw: RawLinger) -> Linger {
+        match raw {
+            RawLinger { l_onoff: 0, .. } => Linger::Off,
+            RawLinger { l_linger: 0, .. } => Linger::Abort,
+            RawLinger { l_linger, .. } if l_linger < 0 => Linger::Endless { l_linger },
+            RawLinger { l_linger, .. } => {
+                let units = l_linger.unsigned_abs();
+                let whole = (units / self.units_per_second) as u64;
+                let nanos = units % self.units_per_second * (1_000_000_000 / self.units_per_second);
+                Linger::Wait(Duration::new(whole, nanos))
+            }
+        }
+    }
+
+    /// The integers for `linger` under this form. A fraction of a unit is
+    /// rounded up, so a wait is at least one unit.
+    ///
+    /// # Errors
+    /// [`LingerRangeError`] where the platform would wrap, clamp or reinterpret
+    /// the value.
+    pub fn raw(self, linger: Linger) -> Result<RawLinger, LingerRangeError> {
+        let l_linger = match linger {
+            Linger::Off => {
+                return Ok(RawLinger {
+                    l_onoff: 0,
+                    l_linger: 0,
+                });
+            }
+            Linger::Abort => 0,
+            Linger::Wait(time) => {
+                let unit = u128::from(1_000_000_000 / self.units_per_second);
+                let units = time.as_nanos().div_ceil(unit).max(1);
+                match i32::try_from(units) {
+                    Ok(units) if units <= self.max => units,
+                    _ => return Err(LingerRangeError { linger, form: self }),
+                }
+            }
+            Linger::Endless { .. } => return Err(LingerRangeError { linger, form: self }),
+        };
+        Ok(RawLinger {
+            l_onoff: 1,
+            l_linger,
+        })
+    }
+
+    /// The longest wait this form holds.
+    #[must_use]
+    pub const fn longest(self) -> Duration {
+        Duration::from_millis(self.max as u64 * (1000 / self.units_per_second) as u64)
+    }
+}
+
+/// A linger value that a platform's option cannot hold. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LingerRangeError {
+    linger: Linger,
+    form: LingerForm,
+}
+
+impl fmt::Display for LingerRangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { linger, form } = self;
+        match linger {
+            Linger::Endless { .. } => write!(
+                f,
+                "a negative l_linger has no defined meaning and is not set; \
+                 use a wait of at most {:?}",
+                form.longest()
+            ),
+            _ => write!(
+                f,
+                "linger {linger} does not fit {}, whose longest wait is {:?}",
+                form.name,
+                form.longest()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for LingerRangeError {}

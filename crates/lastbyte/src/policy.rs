@@ -1,0 +1,193 @@
+//! What a close is asked to do, beyond the three combinations of `struct linger`.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::linger::Linger;
+
+/// How a connection is to be ended.
+///
+/// The linger option decides the outline; the rest are refinements that
+/// `struct linger` has no room for. A plain [`Linger`] converts into a `Policy`.
+///
+/// ```
+/// use std::time::Duration;
+/// use lastbyte::{Linger, Policy};
+///
+/// let plain: Policy = Linger::Wait(Duration::from_secs(5)).into();
+/// let careful = Policy::wait(Duration::from_secs(30))
+///     .stall(Duration::from_secs(5)) // … but give up after 5 s without progress
+///     .confirm()                     // and wait for the peer to close as well
+///     .drain(1 << 20);               // discarding at most 1 MiB of late input
+/// assert_eq!(careful.linger(), Linger::Wait(Duration::from_secs(30)));
+/// # let _ = plain;
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Policy {
+    linger: Linger,
+    stall: Option<Duration>,
+    confirm: bool,
+    drain_bytes: u64,
+    drain_time: Duration,
+    time_wait: bool,
+}
+
+impl Policy {
+    /// Input discarded at most, where [`drain`](Self::drain) does not say: 64 MiB.
+    pub const DRAIN_BYTES: u64 = 64 << 20;
+    /// Time that input is discarded after delivery, where
+    /// [`drain_for`](Self::drain_for) does not say: 10 s.
+    pub const DRAIN_TIME: Duration = Duration::from_secs(10);
+
+    /// Ends connections as `linger` says, with the default refinements.
+    #[must_use]
+    pub const fn new(linger: Linger) -> Self {
+        Self {
+            linger,
+            stall: None,
+            confirm: false,
+            drain_bytes: Self::DRAIN_BYTES,
+            drain_time: Self::DRAIN_TIME,
+            time_wait: true,
+        }
+    }
+
+    /// [`Linger::Off`]: return at once, deliver in the background.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self::new(Linger::Off)
+    }
+
+    /// [`Linger::Abort`]: reset, and discard what is queued.
+    #[must_use]
+    pub const fn abort() -> Self {
+        Self::new(Linger::Abort)
+    }
+
+    /// [`Linger::Wait`]: wait until data and FIN are acknowledged, `time` at most.
+    #[must_use]
+    pub const fn wait(time: Duration) -> Self {
+        Self::new(Linger::Wait(time))
+    }
+
+    /// What the socket's own `SO_LINGER` says.
+    ///
+    /// # Errors
+    /// Those of [`Linger::of`].
+    pub fn from_socket(socket: &impl AsFd) -> io::Result<Self> {
+        Linger::of(socket).map(Self::new)
+    }
+
+    /// Gives up (fate `stalled`) when the peer has acknowledged nothing new for
+    /// this long while bytes are outstanding.
+    ///
+    /// A progress deadline beside the absolute one: a slow peer that keeps
+    /// reading is not cut, a dead one does not hold the full time. A stall is
+    /// noticed between `time` and 1.25 × `time` after the last progress. Values
+    /// below 10 ms are taken as 10 ms.
+    #[must_use]
+    pub const fn stall(mut self, time: Duration) -> Self {
+        self.stall = Some(if time.as_millis() < 10 {
+            Duration::from_millis(10)
+        } else {
+            time
+        });
+        self
+    }
+
+    /// After delivery, also waits for the peer to close its side (its FIN), and
+    /// then says `confirmed`.
+    ///
+    /// An acknowledgement tells what the peer's TCP has, not what its program
+    /// read. A FIN that comes after ours is the program's own answer. Where the
+    /// deadline passes first the fate is `timed_out` with nothing lost, and no
+    /// RST is sent.
+    #[must_use]
+    pub const fn confirm(mut self) -> Self {
+        self.confirm = true;
+        self
+    }
+
+    /// Discards at most this many bytes of input that nobody will read.
+    ///
+    /// Discarding keeps the connection alive: closing with unread input makes
+    /// TCP send an RST and lose the send queue (RFC 2525 §2.17). Beyond the
+    /// bound nothing more is read, which stops the peer by flow control; what we
+    /// queued still goes out first.
+    #[must_use]
+    pub const fn drain(mut self, bytes: u64) -> Self {
+        self.drain_bytes = bytes;
+        self
+    }
+
+    /// Goes on discarding input for this long after delivery, until the peer
+    /// closes (RFC 9112 §9.6, "lingering close"). Zero: close at delivery.
+    #[must_use]
+    pub const fn drain_for(mut self, time: Duration) -> Self {
+        self.drain_time = time;
+        self
+    }
+
+    /// Once everything is acknowledged, ends with an RST instead of TIME_WAIT,
+    /// where the peer has not closed yet.
+    ///
+    /// The price: the peer's later writes fail with ECONNRESET, outside Linux
+    /// its unread input may be thrown away (RFC 9112 §9.6), and the quiet time
+    /// that TIME_WAIT gives a port is skipped (RFC 1337). If the peer's FIN came
+    /// with the last ACK, TIME_WAIT has begun and stays.
+    #[must_use]
+    pub const fn without_time_wait(mut self) -> Self {
+        self.time_wait = false;
+        self
+    }
+
+    /// The linger option this policy refines.
+    #[must_use]
+    pub const fn linger(&self) -> Linger {
+        self.linger
+    }
+
+    /// The progress deadline, if any.
+    #[must_use]
+    pub const fn stall_time(&self) -> Option<Duration> {
+        self.stall
+    }
+
+    /// Whether the peer's own close is waited for.
+    #[must_use]
+    pub const fn confirms(&self) -> bool {
+        self.confirm
+    }
+
+    /// Bytes of input that may be discarded.
+    #[must_use]
+    pub const fn drain_bytes(&self) -> u64 {
+        self.drain_bytes
+    }
+
+    /// Time that input may be discarded after delivery.
+    #[must_use]
+    pub const fn drain_time(&self) -> Duration {
+        self.drain_time
+    }
+
+    /// Whether the connection is left to pass through TIME_WAIT.
+    #[must_use]
+    pub const fn keeps_time_wait(&self) -> bool {
+        self.time_wait
+    }
+}
+
+impl Default for Policy {
+    /// [`Policy::off`], as a fresh socket is.
+    fn default() -> Self {
+        Self::off()
+    }
+}
+
+impl From<Linger> for Policy {
+    fn from(linger: Linger) -> Self {
+        Self::new(linger)
+    }
+}

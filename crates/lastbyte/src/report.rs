@@ -1,0 +1,179 @@
+//! What became of the bytes, in the same words whoever saw it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::errno::Errno;
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fate {
+    /// Data and FIN were acknowledged by the peer's TCP.
+    Delivered,
+    /// Delivered, and the peer closed its side.
+    Confirmed,
+    /// The deadline passed first.
+    TimedOut,
+    /// The peer acknowledged nothing new for the policy's stall time.
+    Stalled,
+    /// The peer sent an RST.
+    Reset,
+    /// The kernel gave the connection up; see [`Report::error`].
+    Failed,
+    /// We reset the connection, as asked.
+    Aborted,
+    /// Left to the kernel or to the background closer; what becomes of it is
+    /// not awaited.
+    Detached,
+}
+
+impl Fate {
+    /// Every fate, in the order of the contract.
+    pub const ALL: [Fate; 8] = [
+        Fate::Delivered,
+        Fate::Confirmed,
+        Fate::TimedOut,
+        Fate::Stalled,
+        Fate::Reset,
+        Fate::Failed,
+        Fate::Aborted,
+        Fate::Detached,
+    ];
+
+    /// The word used in JSON, logs and metrics: `delivered`, `timed_out` ….
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Fate::Delivered => "delivered",
+            Fate::Confirmed => "confirmed",
+            Fate::TimedOut => "timed_out",
+            Fate::Stalled => "stalled",
+            Fate::Reset => "reset",
+            Fate::Failed => "failed",
+            Fate::Aborted => "aborted",
+            Fate::Detached => "detached",
+        }
+    }
+
+    /// Whether this is what a close that waits hopes for: `delivered` or
+    /// `confirmed`.
+    #[must_use]
+    pub const fn is_delivered(self) -> bool {
+        matches!(self, Fate::Delivered | Fate::Confirmed)
+    }
+
+    /// Whether a close that ends so returns an error: the wait was asked for and
+    /// not granted.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        matches!(
+            self,
+            Fate::TimedOut | Fate::Stalled | Fate::Reset | Fate::Failed
+        )
+    }
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// An end of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// This host.
+    Local,
+    /// The other end.
+    Peer,
+}
+
+impl Side {
+    /// `local` or `peer`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Side::Local => "local",
+            Side::Peer => "peer",
+        }
+    }
+}
+
+/// What became of a connection's bytes.
+///
+/// Counts are payload: SYN and FIN are never in them. A number that could not be
+/// known is `None`, never a guess. All describe the moment the fate was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// How it ended.
+    pub fate: Fate,
+    /// Bytes of the connection's whole life that the peer's TCP acknowledged.
+    pub acked: Option<u64>,
+    /// Bytes that send() accepted and the peer never acknowledged. Zero when
+    /// delivered; `None` when detached with bytes still under way.
+    pub lost: Option<u64>,
+    /// Of [`lost`](Self::lost) (or, when detached, of what is under way), bytes
+    /// that were never transmitted.
+    pub unsent: Option<u64>,
+    /// Bytes of input that arrived and were discarded.
+    pub unread: Option<u64>,
+    /// Whether we sent an RST.
+    pub rst_sent: Option<bool>,
+    /// Whose FIN (or, in an abort, RST) came first.
+    pub closed_first: Option<Side>,
+    /// From the call to the fate.
+    pub elapsed: Duration,
+    /// Why a close failed: `EWOULDBLOCK` (time ran out), `ECONNRESET`, or what
+    /// the kernel gave up with.
+    pub error: Option<Errno>,
+}
+
+impl fmt::Display for Report {
+    /// One line for people: `timed_out: 1024 bytes acknowledged, 2048 lost (1000
+    /// never sent), RST sent, EWOULDBLOCK after 2.000s`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.fate)?;
+        match self.acked {
+            Some(n) => write!(f, ": {n} bytes acknowledged")?,
+            None => write!(f, ": bytes acknowledged unknown")?,
+        }
+        if let Some(lost) = self.lost.filter(|&n| n > 0) {
+            write!(f, ", {lost} lost")?;
+            if let Some(unsent) = self.unsent.filter(|&n| n > 0) {
+                write!(f, " ({unsent} never sent)")?;
+            }
+        }
+        if let Some(unread) = self.unread.filter(|&n| n > 0) {
+            write!(f, ", {unread} input bytes discarded")?;
+        }
+        if self.rst_sent == Some(true) {
+            f.write_str(", RST sent")?;
+        }
+        if let Some(error) = self.error {
+            write!(f, ", {error}")?;
+        }
+        write!(f, " after {:.3}s", self.elapsed.as_secs_f64())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Report {
+    /// The nine fields of the contract's section G, in its order.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut s = serializer.serialize_struct("Report", 9)?;
+        s.serialize_field("fate", self.fate.as_str())?;
+        s.serialize_field("acked", &self.acked)?;
+        s.serialize_field("lost", &self.lost)?;
+        s.serialize_field("unsent", &self.unsent)?;
+        s.serialize_field("unread", &self.unread)?;
+        s.serialize_field("rst_sent", &self.rst_sent)?;
+        s.serialize_field("closed_first", &self.closed_first.map(Side::as_str))?;
+        let elapsed_us = u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX);
+        s.serialize_field("elapsed_us", &elapsed_us)?;
+        s.serialize_field("error", &self.error.map(|e| e.to_string()))?;
+        s.end()
+    }
+}

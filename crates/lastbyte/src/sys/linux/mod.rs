@@ -1,0 +1,5 @@
+//! Linux.
+
+mod option;
+
+pub(crate) use option::{linger, set_linger};

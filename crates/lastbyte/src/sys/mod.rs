@@ -1,0 +1,22 @@
+//! What each platform supplies. All `unsafe` of the library is below this module.
+//!
+//! A platform provides:
+//!
+//! - `linger`, `set_linger`: the raw option of any socket;
+//! - `inspect`: is this a TCP stream, and in which state; how much was written;
+//! - `look`: one [`Observation`](crate::ending::Observation), discarding input
+//!   on the way as the ending allows;
+//! - `send_fin`, `freeze`, `abort`: the three things an ending can ask for;
+//! - `is_nonblocking`: whether the program asked never to be blocked;
+//! - `Edges`: waits for the edge at which a FIN's acknowledgement shows;
+//! - `Timer`, `Waker`: descriptors that become readable at a time, or from
+//!   another thread.
+
+#[cfg(target_os = "linux")]
+#[path = "linux/mod.rs"]
+mod imp;
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("lastbyte closes connections on Linux only so far");
+
+pub(crate) use imp::*;
