@@ -1,0 +1,21 @@
+//! The one definition that help texts, man pages and completions come from.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands;
+
+/// Closes TCP connections and tells what became of the last byte.
+#[derive(Debug, Parser)]
+#[command(name = "lastbyte", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Print shell completions.
+    Completions(commands::completions::Args),
+    /// Write the man pages into a folder.
+    Man(commands::man::Args),
+}

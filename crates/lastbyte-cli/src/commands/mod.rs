@@ -1,0 +1,14 @@
+//! One module a subcommand: its arguments, and `run`.
+
+use crate::cli::Command;
+use crate::status::Status;
+
+pub(crate) mod completions;
+pub(crate) mod man;
+
+pub(crate) fn run(command: Command) -> Status {
+    match command {
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+    }
+}
