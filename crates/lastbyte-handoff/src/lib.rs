@@ -15,10 +15,12 @@
 
 #![no_std]
 
+mod elf;
 mod request;
 mod shared;
 mod slot;
 
+pub use elf::{HEAD, Look, look};
 pub use request::{Kind, Linger, Malformed, Request, flag};
 pub use shared::{Override, Settings, Shared, VERSION};
 pub use slot::{Slot, Ticket};
