@@ -442,8 +442,9 @@ impl Ending {
 
     fn frozen(&mut self, at: Duration, seen: &Observation, detail: &Detail, cause: Cause) -> Step {
         if detail.state == TcpState::Closed && cause != Cause::Asked {
+            // It ended by itself just before it was frozen.
             return if self.fin_sent && seen.queued == 0 {
-                self.end(at, seen, Fate::Delivered, None)
+                self.delivered(at, seen)
             } else {
                 self.broken(at, seen, detail)
             };
