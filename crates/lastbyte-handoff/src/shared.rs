@@ -47,7 +47,7 @@ pub struct Shared {
     full: AtomicU32,
     blind: AtomicU32,
     alone_used: AtomicU32,
-    reserved: AtomicU32,
+    arrived: AtomicU32,
     alone: [AtomicU64; ALONE],
     slots: [Slot; SLOTS],
 }
@@ -86,6 +86,16 @@ impl Shared {
             },
             observed: self.observed.load(Ordering::Relaxed) != 0,
         }
+    }
+
+    /// Called by each shim that came up.
+    pub fn arrive(&self) {
+        self.arrived.store(1, Ordering::Relaxed);
+    }
+
+    /// Whether any shim came up.
+    pub fn has_arrival(&self) -> bool {
+        self.arrived.load(Ordering::Relaxed) != 0
     }
 
     /// Says whether the undertaker can take no more sockets for now.

@@ -199,6 +199,8 @@ extern "C" fn start(
     VARIABLE.store(value, Ordering::Relaxed);
     PROCESS.store(sys::pid(), Ordering::Relaxed);
     SHARED.store(block, Ordering::Release);
+    // SAFETY: as above.
+    unsafe { &*block }.arrive();
 }
 
 /// At exit, after the program's own destructors.

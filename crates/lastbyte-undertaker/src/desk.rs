@@ -1,0 +1,604 @@
+//! The loop: what arrives is ended, answered and written down.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use lastbyte::{CloseError, Closer, Linger, LingerForm, Policy, RawLinger, Report};
+use lastbyte_handoff::{Kind, Override, Request, Settings};
+
+use crate::channel::{self, Arrival, Delivery, Mapping, Pair, check};
+use crate::program::{self, Inheritance, Obstacle};
+use crate::record::{self, Found, Known, Line, Log, Origin, Sums};
+use crate::signals::Signals;
+use crate::{Error, Options, Outcome, family};
+
+/// Descriptors kept free for what is in the channel when we call ourselves full,
+/// and for looking into /proc.
+const RESERVE: u64 = 1024;
+
+/// Sockets whose process must be gone before they are ended.
+type Heirs = Vec<(OwnedFd, Delivery)>;
+
+struct Desk {
+    channel: channel::Channel,
+    mapping: Mapping,
+    signals: Signals,
+    closer: Arc<Closer>,
+    book: Arc<Book>,
+    linger: Override,
+    room: usize,
+    heirs: Heirs,
+    told: HashSet<PathBuf>,
+    child: libc::pid_t,
+    status: Option<u8>,
+    channel_is_open: bool,
+    is_known_uncovered: bool,
+}
+
+/// What the closer's thread writes and we read.
+struct Book {
+    mapping: Mapping,
+    log: Option<Log>,
+    observed: bool,
+    /// Written to when an ending's fate is known or the closer is idle.
+    bell: OwnedFd,
+    page: Mutex<Page>,
+}
+
+#[derive(Default)]
+struct Page {
+    next: u64,
+    open: HashMap<u64, (Origin, Instant)>,
+    sums: Sums,
+}
+
+pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
+    let path = program::locate(&options.program)?;
+    let obstacle = program::obstacle(&path);
+    if let Some(obstacle) = obstacle {
+        if !options.anyway {
+            return Err(Error::Uncovered(path, obstacle));
+        }
+        eprintln!(
+            "lastbyte: {} {obstacle}; its closes are the kernel's own",
+            path.display()
+        );
+    }
+    let system = |what| move |error| Error::System(what, error);
+    let files = raise_file_limit().map_err(system("cannot read the limit of open files"))?;
+    let observed = options.log.is_some() || options.summary;
+    let settings = Settings {
+        linger: options.linger,
+        observed,
+    };
+    let pair = Pair::new(settings, files.0.rlim_cur)
+        .map_err(system("cannot make the channel to the program"))?;
+    leave_inherited_sockets_alone(pair.shared);
+    // Before any thread is started, so that all of them have our signals blocked.
+    let signals = Signals::take_over().map_err(system("cannot take over signals"))?;
+    // SAFETY: no memory involved.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) })
+        .map_err(system("cannot become the parent of orphaned descendants"))?;
+    let log = options
+        .log
+        .map(Log::new)
+        .transpose()
+        .map_err(system("cannot start the log"))?;
+    let closer = Closer::builder()
+        .thread_name("lastbyte-closer")
+        .build()
+        .map_err(system("cannot start the closer"))?;
+    // SAFETY: no memory involved.
+    let bell = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+        .map_err(system("cannot make an event descriptor"))?;
+    let book = Arc::new(Book {
+        mapping: pair.shared,
+        log,
+        observed,
+        // SAFETY: just made.
+        bell: unsafe { OwnedFd::from_raw_fd(bell) },
+        page: Mutex::default(),
+    });
+    let address = pair
+        .address()
+        .map_err(system("cannot identify the channel"))?;
+    let child = program::start(
+        &options.program,
+        &path,
+        &options.arguments,
+        &Inheritance {
+            shim: &options.shim,
+            address,
+            ends: [&pair.theirs, &pair.memory],
+            files: files.0,
+            mask: signals.before,
+        },
+    )?;
+    let Pair {
+        ours,
+        theirs,
+        memory,
+        shared,
+    } = pair;
+    // With our copies gone, the channel ends when its last holder does.
+    drop((theirs, memory));
+    let desk = Desk {
+        channel: ours,
+        mapping: shared,
+        signals,
+        closer: Arc::new(closer),
+        book,
+        linger: options.linger,
+        room: usize::try_from(files.1.saturating_sub(RESERVE)).unwrap_or(usize::MAX),
+        heirs: Vec::new(),
+        told: HashSet::new(),
+        child: libc::pid_t::try_from(child.id()).unwrap_or(0),
+        status: None,
+        channel_is_open: true,
+        is_known_uncovered: obstacle.is_some(),
+    };
+    desk.sit(options.follow, options.patience)
+}
+
+impl Desk {
+    fn sit(mut self, follow: bool, patience: Duration) -> Result<Outcome, Error> {
+        while self.status.is_none() || follow && self.channel_is_open {
+            self.turn(None);
+        }
+        let give_up = Instant::now() + patience;
+        let mut is_told_to_go = false;
+        let mut watched = 0;
+        loop {
+            // Whatever was sent before the program exited is in the channel by now.
+            let mut rest = 0..4096;
+            while rest.next().is_some() && self.take_one() {}
+            let open = self.book.page().open.len();
+            let in_flight = self.closer.in_flight();
+            if open == 0 && in_flight == 0 && self.heirs.is_empty() {
+                break;
+            }
+            if is_told_to_go || give_up <= Instant::now() && self.only_endless_left() {
+                break;
+            }
+            if watched == 0 {
+                watched = self.ring_when_idle();
+            }
+            if self.turn(Some(give_up)) {
+                is_told_to_go = true;
+            }
+            if self.book.bell_rang() {
+                watched = 0;
+            }
+        }
+        self.leave()
+    }
+
+    /// Waits for something and does it. True if a signal asks us to stop waiting.
+    fn turn(&mut self, until: Option<Instant>) -> bool {
+        let mut wanted: Vec<RawFd> = vec![self.signals.as_raw_fd(), self.book.bell.as_raw_fd()];
+        if self.channel_is_open {
+            wanted.push(self.channel.as_raw_fd());
+        }
+        let fixed = wanted.len();
+        wanted.extend(self.heirs.iter().map(|(process, _)| process.as_raw_fd()));
+        let mut polled: Vec<libc::pollfd> = wanted
+            .into_iter()
+            .map(|fd| libc::pollfd {
+                fd,
+                events: libc::POLLIN,
+                revents: 0,
+            })
+            .collect();
+        let time = until.map_or(-1, |until| {
+            let left = until.saturating_duration_since(Instant::now());
+            // Past the deadline only events count.
+            if left.is_zero() {
+                -1
+            } else {
+                i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX)
+            }
+        });
+        let count = polled.len() as libc::nfds_t;
+        // SAFETY: as many entries as said.
+        unsafe { libc::poll(polled.as_mut_ptr(), count, time) };
+        let is_ready = |index: usize| polled.get(index).is_some_and(|one| one.revents != 0);
+        let gone: Vec<bool> = (fixed..polled.len()).map(is_ready).collect();
+        let channel_is_ready = fixed > 2 && is_ready(2);
+        let signals_are_ready = is_ready(0);
+        self.end_heirs(&gone);
+        if channel_is_ready {
+            // Not all at once: signals must not starve.
+            for _ in 0..256 {
+                if !self.take_one() {
+                    break;
+                }
+            }
+        }
+        signals_are_ready && self.attend_signals()
+    }
+
+    fn attend_signals(&mut self) -> bool {
+        let mut stop = false;
+        while let Some(signal) = self.signals.next() {
+            match signal.number {
+                libc::SIGCHLD => self.reap(),
+                number if self.status.is_none() && signal.is_for_us => {
+                    // SAFETY: our own child, not reaped yet.
+                    unsafe { libc::kill(self.child, number) };
+                }
+                _ if self.status.is_none() => {}
+                libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT => stop = true,
+                _ => {}
+            }
+        }
+        stop
+    }
+
+    /// The program, and every orphan of the run.
+    fn reap(&mut self) {
+        loop {
+            let mut status = 0;
+            // SAFETY: room for a status.
+            let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+            if pid <= 0 {
+                break;
+            }
+            if pid == self.child {
+                let code = if libc::WIFSIGNALED(status) {
+                    128 + libc::WTERMSIG(status)
+                } else {
+                    libc::WEXITSTATUS(status)
+                };
+                self.status = Some(u8::try_from(code).unwrap_or(u8::MAX));
+            }
+        }
+    }
+
+    /// Takes one message. False if there was none.
+    fn take_one(&mut self) -> bool {
+        match self.channel.take() {
+            Ok(Arrival::Delivery(delivery)) => self.serve(delivery),
+            Ok(Arrival::Malformed(malformed, sender)) => {
+                eprintln!("lastbyte: process {sender} sent what is no request: {malformed:?}");
+            }
+            Ok(Arrival::Nothing) => return false,
+            Ok(Arrival::End) => {
+                self.channel_is_open = false;
+                return false;
+            }
+            Err(error) => {
+                eprintln!("lastbyte: cannot read the channel to the program: {error}");
+                self.channel_is_open = false;
+                return false;
+            }
+        }
+        true
+    }
+
+    fn serve(&mut self, delivery: Delivery) {
+        let Delivery {
+            request, sender, ..
+        } = delivery;
+        match request.kind {
+            Kind::Shared => {
+                let shared = family::holds(request.inode, (sender, request.fd));
+                self.mapping.answer(&request, i32::from(shared));
+            }
+            Kind::Uncovered => self.tell_uncovered(&request, sender),
+            Kind::End => self.end(delivery),
+            Kind::EndAfterExit => match open_process(sender) {
+                Ok(process) => self.heirs.push((process, delivery)),
+                // It is gone already.
+                Err(_) => self.end(delivery),
+            },
+        }
+        self.mapping
+            .get()
+            .set_full(self.closer.in_flight() + self.heirs.len() >= self.room);
+    }
+
+    fn tell_uncovered(&mut self, request: &Request, sender: libc::pid_t) {
+        let path = PathBuf::from(OsStr::from_bytes(request.name()));
+        let obstacle = Obstacle::new(request.flags);
+        let text = format!(
+            "lastbyte: {} (process {sender}) {obstacle}; its closes are the kernel's own",
+            path.display()
+        );
+        if self.told.insert(path) {
+            eprintln!("{text}");
+        }
+    }
+
+    fn end_heirs(&mut self, gone: &[bool]) {
+        if !gone.contains(&true) {
+            return;
+        }
+        let heirs = std::mem::take(&mut self.heirs);
+        for (index, (process, delivery)) in heirs.into_iter().enumerate() {
+            if gone.get(index) == Some(&true) {
+                self.end(delivery);
+            } else {
+                self.heirs.push((process, delivery));
+            }
+        }
+    }
+
+    fn end(&self, delivery: Delivery) {
+        let Delivery {
+            request,
+            sender,
+            socket,
+        } = delivery;
+        let Some(socket) = socket else {
+            // The kernel could not give it to us; the program's close was plain.
+            self.mapping.answer(&request, 0);
+            return;
+        };
+        let socket = TcpStream::from(socket);
+        let origin = Origin {
+            pid: sender,
+            comm: String::from_utf8_lossy(request.name()).into_owned(),
+            local: self
+                .book
+                .observed
+                .then(|| socket.local_addr().ok())
+                .flatten(),
+            remote: self
+                .book
+                .observed
+                .then(|| socket.peer_addr().ok())
+                .flatten(),
+            linger: Found {
+                l_onoff: request.linger.l_onoff,
+                l_linger: request.linger.l_linger,
+            },
+        };
+        let number = self.book.begin(origin);
+        let book = Arc::clone(&self.book);
+        let policy = self.policy(&request);
+        let submitted = self.closer.close(socket, policy, move |result| {
+            book.settle(number, &request, sender, result);
+        });
+        if let Err(error) = submitted {
+            self.book.settle(number, &request, sender, Err(error));
+        }
+    }
+
+    fn policy(&self, request: &Request) -> Policy {
+        Policy::new(match self.linger {
+            Override::Off => Linger::Off,
+            Override::Abort => Linger::Abort,
+            Override::Wait(ms) => Linger::Wait(Duration::from_millis(ms)),
+            Override::None => LingerForm::NATIVE.linger(RawLinger {
+                l_onoff: request.linger.l_onoff,
+                l_linger: request.linger.l_linger,
+            }),
+        })
+    }
+
+    /// Whether every fate still open is one without a deadline.
+    fn only_endless_left(&self) -> bool {
+        let has_deadline = |linger: &Found| match self.linger {
+            Override::None => linger.l_onoff != 0 && linger.l_linger > 0,
+            Override::Wait(_) => true,
+            Override::Off | Override::Abort => false,
+        };
+        !self
+            .book
+            .page()
+            .open
+            .values()
+            .any(|(origin, _)| has_deadline(&origin.linger))
+    }
+
+    /// Has the bell rung when the closer has nothing in flight.
+    fn ring_when_idle(&self) -> usize {
+        let (closer, book) = (Arc::clone(&self.closer), Arc::clone(&self.book));
+        let watcher = std::thread::Builder::new()
+            .name("lastbyte-idle".to_owned())
+            .spawn(move || {
+                while !closer.wait_idle(Duration::from_secs(3600)) {}
+                book.ring();
+            });
+        usize::from(watcher.is_ok())
+    }
+
+    fn leave(self) -> Result<Outcome, Error> {
+        let mut page = self.book.page();
+        let left: Vec<(Origin, Instant)> = page.open.drain().map(|(_, open)| open).collect();
+        if !left.is_empty() {
+            eprintln!(
+                "lastbyte: {} connection{} without an end yet left to the kernel",
+                left.len(),
+                if left.len() == 1 { "" } else { "s" }
+            );
+        }
+        for (origin, began) in left {
+            let fate = Known::Left {
+                fate: lastbyte::Fate::Detached.as_str(),
+                acked: None,
+                lost: None,
+                unsent: None,
+                unread: None,
+                rst_sent: None,
+                closed_first: None,
+                elapsed_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+                error: None,
+            };
+            self.book.write(&mut page, origin, fate);
+        }
+        let sums = page.sums.clone();
+        drop(page);
+        if !self.is_known_uncovered && !self.mapping.get().has_arrival() {
+            eprintln!(
+                "lastbyte: the shim did not come up in the program, so its closes were the \
+                 kernel's own; the loader's messages above may say why"
+            );
+        }
+        if self.channel_is_open {
+            let descendants = family::count();
+            if descendants > 0 {
+                eprintln!(
+                    "lastbyte: the program left {descendants} process{} behind; from now on \
+                     their closes are the kernel's own (--follow stays for them)",
+                    if descendants == 1 { "" } else { "es" }
+                );
+            }
+        }
+        let status = self.status.unwrap_or(u8::MAX);
+        let book = Arc::clone(&self.book);
+        drop(self);
+        // Endings left to the kernel still have the book; the log is then flushed
+        // line by line, and nobody else writes to it.
+        let log_error = match Arc::try_unwrap(book) {
+            Ok(Book { log: Some(log), .. }) => log.finish().err(),
+            _ => None,
+        };
+        Ok(Outcome {
+            status,
+            sums,
+            log_error,
+        })
+    }
+}
+
+impl Book {
+    fn page(&self) -> MutexGuard<'_, Page> {
+        // A panic in between leaves counts that are still counts.
+        self.page.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(&self, origin: Origin) -> u64 {
+        let mut page = self.page();
+        page.next += 1;
+        let number = page.next;
+        page.open.insert(number, (origin, Instant::now()));
+        number
+    }
+
+    /// A fate is known: the caller is answered first, then it is written down.
+    fn settle(
+        &self,
+        number: u64,
+        request: &Request,
+        sender: libc::pid_t,
+        result: Result<Report, CloseError>,
+    ) {
+        let (answer, report) = match result {
+            Ok(report) => (0, Some(report)),
+            Err(error) => {
+                let report = error.report().copied();
+                let answer = if report.is_some() {
+                    error.errno().map_or(0, |errno| errno.raw())
+                } else {
+                    0
+                };
+                // A socket that was refused, or found no room, goes here: plain close.
+                drop(error);
+                (answer, report)
+            }
+        };
+        if request.slot != Request::NO_SLOT {
+            self.mapping.answer(request, answer);
+            // SAFETY: signal 0 only asks whether the process is there.
+            if unsafe { libc::kill(sender, 0) } != 0
+                && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+            {
+                self.mapping.take_back(request);
+            }
+        }
+        let mut page = self.page();
+        if let Some((origin, _)) = page.open.remove(&number)
+            && let Some(report) = report
+        {
+            self.write(&mut page, origin, Known::Report(report));
+        }
+        drop(page);
+        self.ring();
+    }
+
+    fn write(&self, page: &mut Page, origin: Origin, fate: Known) {
+        page.sums.add(&fate);
+        if let Some(log) = &self.log {
+            log.write(Line {
+                time: record::timestamp(),
+                origin,
+                fate,
+            });
+        }
+    }
+
+    fn ring(&self) {
+        let one = 1_u64.to_ne_bytes();
+        // SAFETY: eight bytes, as an eventfd wants.
+        unsafe { libc::write(self.bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    fn bell_rang(&self) -> bool {
+        let mut count = [0; 8];
+        // SAFETY: room for eight bytes.
+        unsafe {
+            libc::read(
+                self.bell.as_raw_fd(),
+                count.as_mut_ptr().cast(),
+                count.len(),
+            ) == 8
+        }
+    }
+}
+
+/// The program's own limit, and ours, which is as high as it goes: we hold what
+/// many processes closed.
+fn raise_file_limit() -> io::Result<(libc::rlimit, u64)> {
+    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+    // SAFETY: room for a limit.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()) })?;
+    // SAFETY: just written.
+    let before = unsafe { limit.assume_init() };
+    let raised = libc::rlimit {
+        rlim_cur: before.rlim_max,
+        ..before
+    };
+    // SAFETY: a plain structure. A refusal leaves the old limit, which is then ours.
+    let is_raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0;
+    Ok((
+        before,
+        if is_raised {
+            raised.rlim_cur
+        } else {
+            before.rlim_cur
+        },
+    ))
+}
+
+/// Sockets we were started with have holders outside the run.
+fn leave_inherited_sockets_alone(mapping: Mapping) {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        mapping.get().set_blind();
+        return;
+    };
+    let numbers = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for fd in numbers {
+        if let Ok(cookie) = channel::cookie(fd) {
+            mapping.get().leave_alone(cookie);
+        }
+    }
+}
+
+fn open_process(pid: libc::pid_t) -> io::Result<OwnedFd> {
+    // SAFETY: no memory involved.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: just made, if it is one.
+    check(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
