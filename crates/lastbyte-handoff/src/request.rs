@@ -35,6 +35,9 @@ pub mod flag {
     pub const MUSL: u32 = 4;
     /// The file is for another architecture.
     pub const FOREIGN: u32 = 8;
+    /// With [`Kind::End`](super::Kind::End): close it plainly and write down what
+    /// that does. The program never sent anything.
+    pub const AS_THE_KERNEL_DOES: u32 = 16;
 }
 
 /// A message, always [`Request::SIZE`] bytes.

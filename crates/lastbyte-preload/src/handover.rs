@@ -28,12 +28,18 @@ impl Handed {
 
 /// Hands the socket of `fd` over. `None`: it could not be, and the close is plain.
 pub(crate) fn give(case: Case, fd: c_int, kind: Kind) -> Option<Handed> {
-    let Case { run, linger, waits } = case;
+    let Case {
+        run,
+        linger,
+        waits,
+        flags,
+    } = case;
     if !run.is_reachable() {
         return None;
     }
     let mut request = Request::new(kind, fd);
     request.linger = linger;
+    request.flags = flags;
     for (place, byte) in request.name.iter_mut().zip(sys::thread_name()) {
         *place = byte;
     }

@@ -129,10 +129,36 @@ pub(crate) fn linger(fd: c_int) -> Result<[c_int; 2]> {
     unsafe { option(fd, libc::SOL_SOCKET, libc::SO_LINGER) }
 }
 
-/// The TCP state (`tcpi_state`).
-pub(crate) fn tcp_state(fd: c_int) -> Result<u8> {
-    // SAFETY: as above; the kernel truncates to the room given.
-    unsafe { option::<[u8; 8]>(fd, libc::IPPROTO_TCP, libc::TCP_INFO) }.map(|[state, ..]| state)
+/// What is read of `struct tcp_info` (include/uapi/linux/tcp.h).
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct TcpInfo {
+    /// `tcpi_state`.
+    pub(crate) state: u8,
+    skipped: [u8; 199],
+    /// `tcpi_bytes_sent`: payload, retransmissions included. Since Linux 4.19;
+    /// before that it stays at all ones.
+    pub(crate) bytes_sent: u64,
+}
+
+/// `TCP_INFO`.
+pub(crate) fn tcp_info(fd: c_int) -> Result<TcpInfo> {
+    let mut info = TcpInfo {
+        state: 0,
+        skipped: [0; 199],
+        bytes_sent: u64::MAX,
+    };
+    let mut length = size_of::<TcpInfo>() as libc::socklen_t;
+    let arguments = [
+        word(fd),
+        word(libc::IPPROTO_TCP),
+        word(libc::TCP_INFO),
+        (&raw mut info) as usize,
+        (&raw mut length) as usize,
+        0,
+    ];
+    // SAFETY: both pointers are to locals, and `length` is the room there is.
+    unsafe { call(libc::SYS_getsockopt, arguments) }.map(|_| info)
 }
 
 /// Sets `SO_LINGER`.

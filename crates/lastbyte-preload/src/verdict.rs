@@ -2,7 +2,7 @@
 
 use core::ffi::c_int;
 
-use lastbyte_handoff::{Linger, Override};
+use lastbyte_handoff::{Linger, Override, flag};
 
 use crate::run::{self, Run};
 use crate::{epoch, handover, sys, table};
@@ -36,6 +36,7 @@ pub(crate) struct Case {
     pub(crate) run: Run,
     pub(crate) linger: Linger,
     pub(crate) waits: bool,
+    pub(crate) flags: u32,
 }
 
 /// Decides about closing `fd`.
@@ -92,7 +93,17 @@ fn on_tcp(run: Run, fd: c_int) -> Option<Verdict> {
             _ => {}
         }
     }
-    match sys::tcp_state(fd).ok()? {
+    let info = sys::tcp_info(fd).ok()?;
+    // Input came and we never sent anything: no byte of ours can be lost, and the
+    // kernel's RST tells the peer that nobody read it.
+    let only_listened =
+        wanted == Override::Off && l_onoff == 0 && unacknowledged == 0 && info.bytes_sent == 0;
+    if only_listened && !settings.observed {
+        return None;
+    }
+    match info.state {
+        // Never connected, for all that can be told.
+        TCP_CLOSE if only_listened => return None,
         TCP_LISTEN | TCP_SYN_SENT | TCP_SYN_RECV => return None,
         // Reset, finished, or never connected: only a wait or a log asks which.
         TCP_CLOSE if !settings.observed && !matches!(wanted, Override::Wait(_)) => return None,
@@ -106,12 +117,19 @@ fn on_tcp(run: Run, fd: c_int) -> Option<Verdict> {
         Override::Wait(_) => blocking,
         // The RST is out when close returns, as without us.
         Override::Abort => true,
-        Override::Off | Override::None => false,
+        // Nor may being watched change what the kernel does, or when.
+        Override::Off | Override::None => only_listened,
+    };
+    let flags = if only_listened {
+        flag::AS_THE_KERNEL_DOES
+    } else {
+        0
     };
     Some(Verdict::HandOver(Case {
         run,
         linger: found,
         waits,
+        flags,
     }))
 }
 

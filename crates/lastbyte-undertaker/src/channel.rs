@@ -99,6 +99,14 @@ pub(crate) fn cookie(fd: RawFd) -> io::Result<u64> {
     Ok(cookie)
 }
 
+/// Input that nobody has read (SIOCINQ).
+pub(crate) fn unread(socket: &impl AsRawFd) -> io::Result<u64> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the kernel writes one int.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
+    u64::try_from(count).map_err(io::Error::other)
+}
+
 /// The block, mapped for the whole run.
 #[derive(Clone, Copy)]
 pub(crate) struct Mapping(NonNull<Shared>);

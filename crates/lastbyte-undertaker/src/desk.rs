@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use lastbyte::{CloseError, Closer, Linger, LingerForm, Policy, RawLinger, Report};
-use lastbyte_handoff::{Kind, Override, Request, Settings};
+use lastbyte_handoff::{Kind, Override, Request, Settings, flag};
 
 use crate::channel::{self, Arrival, Delivery, Mapping, Pair, check};
 use crate::program::{self, Inheritance, Obstacle};
-use crate::record::{self, Found, Known, Line, Log, Origin, Sums};
+use crate::record::{self, Found, Known, Left, Line, Log, Origin, Sums};
 use crate::signals::Signals;
 use crate::{Error, Options, Outcome, family};
 
@@ -361,6 +361,17 @@ impl Desk {
                 l_linger: request.linger.l_linger,
             },
         };
+        if request.flags & flag::AS_THE_KERNEL_DOES != 0 {
+            let unread = channel::unread(&socket).ok();
+            drop(socket);
+            self.mapping.answer(&request, 0);
+            self.book.write(
+                &mut self.book.page(),
+                origin,
+                Known::Left(Left::never_sent(unread)),
+            );
+            return;
+        }
         let number = self.book.begin(origin);
         let book = Arc::clone(&self.book);
         let policy = self.policy(&request);
@@ -422,17 +433,7 @@ impl Desk {
             );
         }
         for (origin, began) in left {
-            let fate = Known::Left {
-                fate: lastbyte::Fate::Detached.as_str(),
-                acked: None,
-                lost: None,
-                unsent: None,
-                unread: None,
-                rst_sent: None,
-                closed_first: None,
-                elapsed_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
-                error: None,
-            };
+            let fate = Known::Left(Left::unwatched(began.elapsed()));
             self.book.write(&mut page, origin, fate);
         }
         let sums = page.sums.clone();

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lastbyte::{Fate, Report};
 use serde::Serialize;
@@ -43,18 +43,52 @@ pub(crate) struct Line {
 #[serde(untagged)]
 pub(crate) enum Known {
     Report(Report),
-    /// We stopped watching: the contract's nine fields, all but one unknown.
-    Left {
-        fate: &'static str,
-        acked: Option<u64>,
-        lost: Option<u64>,
-        unsent: Option<u64>,
-        unread: Option<u64>,
-        rst_sent: Option<bool>,
-        closed_first: Option<&'static str>,
-        elapsed_us: u64,
-        error: Option<String>,
-    },
+    Left(Left),
+}
+
+/// An ending that was left to the kernel: the contract's nine fields, of which
+/// few are known.
+#[derive(Debug, Serialize)]
+pub(crate) struct Left {
+    fate: &'static str,
+    acked: Option<u64>,
+    lost: Option<u64>,
+    unsent: Option<u64>,
+    unread: Option<u64>,
+    rst_sent: Option<bool>,
+    closed_first: Option<&'static str>,
+    elapsed_us: u64,
+    error: Option<&'static str>,
+}
+
+impl Left {
+    /// We stopped watching so long after the close.
+    pub(crate) fn unwatched(time: Duration) -> Self {
+        Self {
+            fate: Fate::Detached.as_str(),
+            acked: None,
+            lost: None,
+            unsent: None,
+            unread: None,
+            rst_sent: None,
+            closed_first: None,
+            elapsed_us: u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
+            error: None,
+        }
+    }
+
+    /// Nothing was ever sent, so nothing can be lost; the kernel answers unread
+    /// input with an RST.
+    pub(crate) fn never_sent(unread: Option<u64>) -> Self {
+        Self {
+            acked: Some(0),
+            lost: Some(0),
+            unsent: Some(0),
+            unread,
+            rst_sent: unread.map(|unread| unread > 0),
+            ..Self::unwatched(Duration::ZERO)
+        }
+    }
 }
 
 /// Sums over all endings of a run.
@@ -102,18 +136,18 @@ impl fmt::Display for Sum {
 
 impl Sums {
     pub(crate) fn add(&mut self, known: &Known) {
-        let (fate, report) = match known {
-            Known::Report(report) => (report.fate, Some(report)),
-            Known::Left { .. } => (Fate::Detached, None),
+        let (fate, [acked, lost, unsent, unread]) = match known {
+            Known::Report(r) => (r.fate, [r.acked, r.lost, r.unsent, r.unread]),
+            Known::Left(l) => (Fate::Detached, [l.acked, l.lost, l.unsent, l.unread]),
         };
         let index = Fate::ALL.iter().position(|one| *one == fate);
         if let Some(count) = index.and_then(|index| self.fates.get_mut(index)) {
             *count += 1;
         }
-        self.acked.add(report.and_then(|report| report.acked));
-        self.lost.add(report.and_then(|report| report.lost));
-        self.unsent.add(report.and_then(|report| report.unsent));
-        self.unread.add(report.and_then(|report| report.unread));
+        self.acked.add(acked);
+        self.lost.add(lost);
+        self.unsent.add(unsent);
+        self.unread.add(unread);
     }
 
     /// How many endings there were.
@@ -232,17 +266,7 @@ mod tests {
     #[test]
     fn what_is_not_known_is_counted_apart() {
         let mut sums = Sums::default();
-        sums.add(&Known::Left {
-            fate: "detached",
-            acked: None,
-            lost: None,
-            unsent: None,
-            unread: None,
-            rst_sent: None,
-            closed_first: None,
-            elapsed_us: 5,
-            error: None,
-        });
+        sums.add(&Known::Left(Left::unwatched(Duration::from_micros(5))));
         assert_eq!(sums.endings(), 1);
         assert_eq!(
             sums.lost,

@@ -3,4 +3,5 @@
 
 mod contract;
 mod harness;
+mod safety;
 mod sharing;
