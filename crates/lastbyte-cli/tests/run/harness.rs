@@ -195,7 +195,7 @@ pub(crate) struct Peer {
 }
 
 /// How a connection ended for the peer's reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum End {
     Eof,
     Reset,

@@ -7,3 +7,4 @@ mod harness;
 mod programs;
 mod safety;
 mod sharing;
+mod sums;

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -55,6 +56,8 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a copy"))
             .stderr(output)
+            // Apache signals its whole group when it ends.
+            .process_group(0)
             .spawn()
             .expect("it starts");
         let mut server = Self {
