@@ -152,11 +152,7 @@ fn wait(ready: Ready) -> Result<Report, CloseError> {
         progress = live.step(how);
     };
     if !progress.over {
-        if live.is_quiet() {
-            live.release();
-        } else {
-            background::adopt_or_release(live);
-        }
+        background::adopt_or_release(live);
     }
     outcome(report)
 }

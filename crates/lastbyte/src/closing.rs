@@ -146,13 +146,9 @@ impl Closing {
     fn advance(&mut self, progress: Progress) {
         match (progress.report, &self.live) {
             (Some(report), _) => {
-                if let Some(mut live) = self.live.take().filter(|_| !progress.over) {
+                if let Some(live) = self.live.take().filter(|_| !progress.over) {
                     let _ = self.edges.remove(live.socket());
-                    if live.is_quiet() {
-                        live.release();
-                    } else {
-                        background::adopt_or_release(live);
-                    }
+                    background::adopt_or_release(live);
                 }
                 self.settle(report);
             }

@@ -109,11 +109,6 @@ impl Live {
         self.began.checked_add(self.ending.deadline()?)
     }
 
-    /// See [`Ending::is_quiet`].
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.ending.is_quiet()
-    }
-
     /// What can be said of a close that is left to go on by itself.
     pub(crate) fn detached(&self) -> Report {
         let seen = sys::look(self.socket(), 0, Look::Full);
