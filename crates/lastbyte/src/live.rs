@@ -78,7 +78,16 @@ impl Ready {
     /// Starts the close.
     pub(crate) fn start(self) -> (Live, Progress) {
         let Self { mut live, first } = self;
-        let progress = live.act(first);
+        let progress = live.act(first, false);
+        (live, progress)
+    }
+
+    /// Starts the close of a connection whose edges are watched already: the
+    /// first of them comes at once and has it looked at then, so that the FIN's
+    /// ACK may be seen by the same look.
+    pub(crate) fn start_watched(self) -> (Live, Progress) {
+        let Self { mut live, first } = self;
+        let progress = live.act(first, true);
         (live, progress)
     }
 }
@@ -94,7 +103,7 @@ impl Live {
         };
         let seen = sys::look(socket.as_fd(), self.ending.drain_allowance(), how);
         let step = self.ending.observe(self.began.elapsed(), &seen);
-        self.act(step)
+        self.act(step, false)
     }
 
     /// The time left until a step is due even if nothing happens.
@@ -133,7 +142,9 @@ impl Live {
             .as_fd()
     }
 
-    fn act(&mut self, mut step: Step) -> Progress {
+    /// Does what the machine says until it waits or is over; `watched` leaves the
+    /// look after the FIN to the event that is coming.
+    fn act(&mut self, mut step: Step, watched: bool) -> Progress {
         let mut report = None;
         loop {
             report = report.or(step.report);
@@ -158,6 +169,12 @@ impl Live {
                     let sent = sys::send_fin(self.socket());
                     if !sent {
                         self.ending.fin_refused();
+                    }
+                    if sent && watched {
+                        return Progress {
+                            report,
+                            over: false,
+                        };
                     }
                     if sent { Look::Input } else { Look::Full }
                 }

@@ -87,41 +87,51 @@ impl Engine {
                 sink,
             } => match Ready::look(socket, &policy, began) {
                 Ok(ready) => self.begin(ready, sink),
-                Err(error) => {
-                    call(sink, Err(error));
-                    self.inbox.done();
-                }
+                Err(error) => self.done(sink, Err(error)),
             },
-            Job::Adopt(live) => self.keep(live, None),
+            Job::Adopt(live) => self.adopt(live),
         }
     }
 
     fn begin(&mut self, ready: Ready, sink: Sink) {
-        let (live, Progress { report, over }) = ready.start();
+        let key = self.slots.next_key();
+        if ready.may_wait() {
+            if let Err(error) = self.edges.add(ready.socket(), key) {
+                let socket = ready.into_socket();
+                return self.done(sink, Err(CloseError::resources(error, socket)));
+            }
+        }
+        let (live, Progress { report, over }) = ready.start_watched();
         let sink = tell(Some(sink), report);
         if over {
             self.inbox.done();
         } else {
-            self.keep(live, sink);
+            self.seat(live, sink);
         }
     }
 
-    fn keep(&mut self, live: Live, sink: Option<Sink>) {
-        let key = self.slots.insert(Entry { live, sink });
-        let entry = self.slots.get_mut(key).expect("just inserted");
-        if let Err(error) = self.edges.add(entry.live.socket(), key) {
+    /// Takes over an ending that was begun elsewhere.
+    fn adopt(&mut self, mut live: Live) {
+        let key = self.slots.next_key();
+        match self.edges.add(live.socket(), key) {
+            // epoll reports at once what is there already.
+            Ok(()) => self.seat(live, None),
             // Unwatched, its edges would never be seen.
-            if let Some(mut entry) = self.slots.remove(key) {
-                entry.live.release();
-                if let Some(sink) = entry.sink {
-                    call(sink, Err(CloseError::lost_sight(error)));
-                }
+            Err(_) => {
+                live.release();
+                self.inbox.done();
             }
-            self.inbox.done();
-            return;
         }
-        // epoll reports at once what is there already.
+    }
+
+    fn seat(&mut self, live: Live, sink: Option<Sink>) {
+        let key = self.slots.insert(Entry { live, sink });
         self.schedule(key);
+    }
+
+    fn done(&self, sink: Sink, result: Result<Report, CloseError>) {
+        call(sink, result);
+        self.inbox.done();
     }
 
     fn step(&mut self, key: Key, how: Look) {
