@@ -278,6 +278,11 @@ impl Ending {
         (due != NEVER).then(|| Duration::from_nanos(due))
     }
 
+    /// Brings the deadline forward, for a caller that has no more time.
+    pub(crate) fn cut_short(&mut self, at: Duration) {
+        self.deadline = self.deadline.min(nanos(at));
+    }
+
     /// The kernel would not take a FIN: the connection ended just before.
     pub(crate) fn fin_refused(&mut self) {
         self.fin_sent = false;
