@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Sink;
+use super::drain::Draining;
 use super::inbox::{Inbox, Job};
 use super::slots::{Key, Slots, place};
 use super::wheel::Wheel;
@@ -14,7 +15,7 @@ use crate::blocking::outcome;
 use crate::error::CloseError;
 use crate::live::{Live, Progress, Ready};
 use crate::report::Report;
-use crate::sys::{Edges, Event, Look};
+use crate::sys::{Edges, Event, Look, peer_address};
 
 const WAKER: u64 = u64::MAX;
 const JOBS_KEPT: usize = 256;
@@ -26,12 +27,14 @@ pub(super) struct Engine {
     wheel: Wheel,
     /// The wheel's zero.
     epoch: Instant,
+    draining: Option<Draining>,
 }
 
 struct Entry {
     live: Live,
     /// Until the report.
     sink: Option<Sink>,
+    reported: bool,
 }
 
 impl Engine {
@@ -44,6 +47,7 @@ impl Engine {
             slots: Slots::new(),
             wheel: Wheel::new(),
             epoch: Instant::now(),
+            draining: None,
         })
     }
 
@@ -75,6 +79,7 @@ impl Engine {
                 jobs.shrink_to(JOBS_KEPT);
             }
             self.expire();
+            self.go_on_draining();
         }
     }
 
@@ -90,6 +95,15 @@ impl Engine {
                 Err(error) => self.done(sink, Err(error)),
             },
             Job::Adopt(live) => self.adopt(live),
+            Job::Drain { until, reply } => {
+                let waiting = self
+                    .slots
+                    .iter()
+                    .filter(|(_, entry)| !entry.reported)
+                    .map(|(key, entry)| (key, peer_address(entry.live.socket())))
+                    .collect();
+                self.draining = Some(Draining::new(until, waiting, reply));
+            }
         }
     }
 
@@ -102,11 +116,16 @@ impl Engine {
             }
         }
         let (live, Progress { report, over }) = ready.start_watched();
-        let sink = tell(Some(sink), report);
+        let mut entry = Entry {
+            live,
+            sink: Some(sink),
+            reported: false,
+        };
+        entry.tell(report);
         if over {
             self.inbox.done();
         } else {
-            self.seat(live, sink);
+            self.seat(entry);
         }
     }
 
@@ -115,7 +134,11 @@ impl Engine {
         let key = self.slots.next_key();
         match self.edges.add(live.socket(), key) {
             // epoll reports at once what is there already.
-            Ok(()) => self.seat(live, None),
+            Ok(()) => self.seat(Entry {
+                live,
+                sink: None,
+                reported: false,
+            }),
             // Unwatched, its edges would never be seen.
             Err(_) => {
                 live.release();
@@ -124,8 +147,8 @@ impl Engine {
         }
     }
 
-    fn seat(&mut self, live: Live, sink: Option<Sink>) {
-        let key = self.slots.insert(Entry { live, sink });
+    fn seat(&mut self, entry: Entry) {
+        let key = self.slots.insert(entry);
         self.schedule(key);
     }
 
@@ -140,7 +163,10 @@ impl Engine {
             return;
         };
         let Progress { report, over } = entry.live.step(how);
-        entry.sink = tell(entry.sink.take(), report);
+        if let (Some(report), Some(draining)) = (&report, &mut self.draining) {
+            draining.note(key, report);
+        }
+        entry.tell(report);
         if over {
             self.wheel.set(place(key), None);
             self.slots.remove(key);
@@ -165,10 +191,35 @@ impl Engine {
         }
     }
 
+    /// Ends a drain when everything is reported, which at its deadline it is.
+    fn go_on_draining(&mut self) {
+        let Some(draining) = &self.draining else {
+            return;
+        };
+        if !draining.is_over() && Instant::now() >= draining.until {
+            for key in draining.waiting() {
+                if let Some(entry) = self.slots.get_mut(key) {
+                    entry.live.cut_short();
+                }
+                self.step(key, Look::Full);
+            }
+        }
+        if let Some(draining) = self
+            .draining
+            .take_if(|d| d.is_over() || Instant::now() >= d.until)
+        {
+            draining.finish();
+        }
+    }
+
     fn time_left(&self) -> Option<Duration> {
-        let turn = self.wheel.next_turn()?;
-        let now = self.since_epoch(Instant::now());
-        Some(Duration::from_nanos(turn.saturating_sub(now)))
+        let turn = self
+            .wheel
+            .next_turn()
+            .map(|turn| self.epoch + Duration::from_nanos(turn));
+        let drain = self.draining.as_ref().map(|draining| draining.until);
+        let next = turn.into_iter().chain(drain).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
     }
 
     fn since_epoch(&self, time: Instant) -> u64 {
@@ -202,13 +253,13 @@ fn again(error: &io::Error) -> io::Error {
     }
 }
 
-/// Gives the report to whoever waits for it, once.
-fn tell(sink: Option<Sink>, report: Option<Report>) -> Option<Sink> {
-    match (sink, report) {
-        (Some(sink), Some(report)) => {
+impl Entry {
+    /// Gives the report to whoever waits for it, once.
+    fn tell(&mut self, report: Option<Report>) {
+        let Some(report) = report else { return };
+        self.reported = true;
+        if let Some(sink) = self.sink.take() {
             call(sink, outcome(report));
-            None
         }
-        (sink, _) => sink,
     }
 }

@@ -1,6 +1,7 @@
 //! Thousands of endings on one thread.
 
 pub(crate) mod background;
+mod drain;
 mod engine;
 mod inbox;
 mod slots;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
+pub use drain::{Drained, Ended};
 use engine::Engine;
 use inbox::{Inbox, Job};
 
@@ -141,8 +143,42 @@ impl Closer {
             Job::Begin { socket, .. } => {
                 CloseError::resources(io::Error::from_raw_os_error(libc::EAGAIN), socket)
             }
-            Job::Adopt(_) => CloseError::lost_sight(io::Error::from_raw_os_error(libc::EAGAIN)),
+            Job::Adopt(_) | Job::Drain { .. } => {
+                CloseError::lost_sight(io::Error::from_raw_os_error(libc::EAGAIN))
+            }
         })
+    }
+
+    /// Ends everything in flight within `time`, one deadline for all, and tells
+    /// each connection's report and the sums: what a deploy wants to know.
+    ///
+    /// Connections that reach their own end before are told as they are; the
+    /// rest are cut short when the time is over (`timed_out`, what is lost
+    /// counted). Callbacks are called as ever. From here on the closer takes no
+    /// further connections.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::net::{TcpListener, TcpStream};
+    /// use std::time::Duration;
+    /// use lastbyte::{Closer, Policy};
+    ///
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// let closer = Closer::new()?;
+    /// closer.close(stream, Policy::wait(Duration::from_secs(60)), |_| {})?;
+    /// let drained = closer.drain(Duration::from_secs(10));
+    /// println!("{} delivered, {} lost", drained.sums.delivered, drained.sums.timed_out);
+    /// # Ok(()) }
+    /// ```
+    pub fn drain(&self, time: Duration) -> Drained {
+        let now = Instant::now();
+        // Further away than the clock holds is never.
+        let until = now
+            .checked_add(time)
+            .unwrap_or(now + Duration::from_secs(1 << 32));
+        self.inbox.drain(until).recv().unwrap_or_default()
     }
 
     /// Endings in flight: submitted, and their descriptor not closed yet.

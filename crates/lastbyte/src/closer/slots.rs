@@ -75,6 +75,13 @@ impl<T> Slots<T> {
         slot.tenant.take()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.places.iter().enumerate().filter_map(|(index, place)| {
+            let tenant = place.tenant.as_ref()?;
+            Some((key_of(place.turn, index as u32), tenant))
+        })
+    }
+
     pub(super) fn drain(&mut self) -> impl Iterator<Item = T> {
         self.free.clear();
         std::mem::take(&mut self.places)

@@ -8,6 +8,7 @@
 //! - `look`: one [`Observation`](crate::ending::Observation), discarding input
 //!   on the way as the ending allows;
 //! - `send_fin`, `freeze`, `abort`, `close`: what an ending can ask for;
+//! - `peer_address`: whose connection it is;
 //! - `is_nonblocking`: whether the program asked never to be blocked;
 //! - `Edges`: waits for the edge at which a FIN's acknowledgement shows;
 //! - `Timer`, `Waker`: descriptors that become readable at a time, or from

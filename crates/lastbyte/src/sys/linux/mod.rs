@@ -1,5 +1,6 @@
 //! Linux.
 
+mod address;
 mod edges;
 mod info;
 mod option;
@@ -7,6 +8,7 @@ mod stream;
 mod timer;
 mod waker;
 
+pub(crate) use address::peer_address;
 pub(crate) use edges::{Edges, Event};
 pub(crate) use option::{linger, set_linger};
 pub(crate) use stream::{
