@@ -71,7 +71,7 @@ mod sys;
 
 pub use blocking::close;
 pub use closer::background::{Background, background};
-pub use closer::{Builder, Closer, Drained, Ended};
+pub use closer::{Backend, Builder, Closer, Drained, Ended};
 pub use closing::Closing;
 pub use errno::Errno;
 pub use error::{CloseError, Refusal};

@@ -6,13 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lastbyte::Backend;
+
 use super::{DEADLINE, Run};
 
 pub(super) struct Closer(lastbyte::Closer);
 
 impl Closer {
-    pub(super) fn start() -> io::Result<Self> {
-        lastbyte::Closer::new().map(Self)
+    pub(super) fn start(backend: Backend) -> io::Result<Self> {
+        let closer = lastbyte::Closer::builder().backend(backend).build()?;
+        if closer.backend() != backend {
+            return Err(io::Error::other(format!("no {backend:?} to be had here")));
+        }
+        Ok(Self(closer))
     }
 }
 

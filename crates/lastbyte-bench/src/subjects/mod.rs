@@ -9,6 +9,8 @@ use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use lastbyte::Backend;
+
 use crate::scenario::Scenario;
 
 /// The deadline that every subject gives a connection.
@@ -33,6 +35,8 @@ pub(crate) enum Subject {
     Blocking,
     /// lastbyte::Closer, a wait with a deadline.
     CloserEpoll,
+    /// The same over io_uring.
+    CloserUring,
 }
 
 /// A subject in action.
@@ -42,7 +46,7 @@ pub(crate) trait Run {
 }
 
 impl Subject {
-    pub(crate) const ALL: [Subject; 7] = [
+    pub(crate) const ALL: [Subject; 8] = [
         Subject::Plain,
         Subject::KernelLinger1,
         Subject::KernelLinger64,
@@ -50,6 +54,7 @@ impl Subject {
         Subject::EpollByHand,
         Subject::Blocking,
         Subject::CloserEpoll,
+        Subject::CloserUring,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -61,6 +66,7 @@ impl Subject {
             Subject::EpollByHand => "epoll_by_hand",
             Subject::Blocking => "blocking",
             Subject::CloserEpoll => "closer_epoll",
+            Subject::CloserUring => "closer_uring",
         }
     }
 
@@ -95,7 +101,8 @@ impl Subject {
             Subject::TokioByHand => Box::new(by_hand::Tokio::start()?),
             Subject::EpollByHand => Box::new(by_hand::Epoll),
             Subject::Blocking => Box::new(blocking::Blocking),
-            Subject::CloserEpoll => Box::new(closer::Closer::start()?),
+            Subject::CloserEpoll => Box::new(closer::Closer::start(Backend::Epoll)?),
+            Subject::CloserUring => Box::new(closer::Closer::start(Backend::IoUring)?),
         })
     }
 }

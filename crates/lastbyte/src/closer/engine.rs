@@ -15,14 +15,14 @@ use crate::blocking::outcome;
 use crate::error::CloseError;
 use crate::live::{Live, Progress, Ready};
 use crate::report::Report;
-use crate::sys::{Edges, Event, Look, peer_address};
+use crate::sys::{Look, Readiness, peer_address};
 
 const WAKER: u64 = u64::MAX;
 const JOBS_KEPT: usize = 256;
 
-pub(super) struct Engine {
+pub(super) struct Engine<R> {
     inbox: Arc<Inbox>,
-    edges: Edges,
+    readiness: R,
     slots: Slots<Entry>,
     wheel: Wheel,
     /// The wheel's zero.
@@ -37,13 +37,12 @@ struct Entry {
     reported: bool,
 }
 
-impl Engine {
-    pub(super) fn new(inbox: Arc<Inbox>) -> io::Result<Self> {
-        let edges = Edges::new()?;
-        edges.add_readable(inbox.waker.as_fd(), WAKER)?;
+impl<R: Readiness> Engine<R> {
+    pub(super) fn new(inbox: Arc<Inbox>, mut readiness: R) -> io::Result<Self> {
+        readiness.add_readable(inbox.waker.as_fd(), WAKER)?;
         Ok(Self {
             inbox,
-            edges,
+            readiness,
             slots: Slots::new(),
             wheel: Wheel::new(),
             epoch: Instant::now(),
@@ -53,21 +52,24 @@ impl Engine {
 
     /// Runs until no further jobs can come and none is in flight.
     pub(super) fn run(mut self) {
-        let mut events = vec![Event::NONE; 256];
+        let mut events = Vec::new();
         let mut jobs = Vec::new();
         let mut open = true;
         while open || !self.slots.is_empty() {
-            let fired = match self.edges.wait(&mut events, self.time_left()) {
-                Ok(fired) => fired,
-                // It does not fail on a descriptor of ours; if ever, every
-                // ending goes on where it can.
-                Err(error) => return self.abandon(&error),
-            };
+            let time = self.time_left();
+            if let Err(error) = self.readiness.wait(&mut events, time) {
+                // It does not fail on descriptors of ours; if ever, every ending
+                // goes on where it can.
+                return self.abandon(&error);
+            }
             let mut woken = false;
-            for event in fired {
+            for event in &events {
                 match event.token() {
                     WAKER => woken = true,
                     key => self.step(key, event.look()),
+                }
+                if event.spent() && self.watch_anew(event.token()).is_err() {
+                    return self.abandon(&io::ErrorKind::OutOfMemory.into());
                 }
             }
             if woken {
@@ -110,7 +112,7 @@ impl Engine {
     fn begin(&mut self, ready: Ready, sink: Sink) {
         let key = self.slots.next_key();
         if ready.may_wait() {
-            if let Err(error) = self.edges.add(ready.socket(), key) {
+            if let Err(error) = self.readiness.add(ready.socket(), key) {
                 let socket = ready.into_socket();
                 return self.done(sink, Err(CloseError::resources(error, socket)));
             }
@@ -123,6 +125,7 @@ impl Engine {
         };
         entry.tell(report);
         if over {
+            self.readiness.forget(key);
             self.inbox.done();
         } else {
             self.seat(entry);
@@ -132,7 +135,7 @@ impl Engine {
     /// Takes over an ending that was begun elsewhere.
     fn adopt(&mut self, mut live: Live) {
         let key = self.slots.next_key();
-        match self.edges.add(live.socket(), key) {
+        match self.readiness.add(live.socket(), key) {
             // epoll reports at once what is there already.
             Ok(()) => self.seat(Entry {
                 live,
@@ -170,9 +173,21 @@ impl Engine {
         if over {
             self.wheel.set(place(key), None);
             self.slots.remove(key);
+            self.readiness.forget(key);
             self.inbox.done();
         } else {
             self.schedule(key);
+        }
+    }
+
+    fn watch_anew(&mut self, token: u64) -> io::Result<()> {
+        if token == WAKER {
+            let waker = self.inbox.waker.as_fd();
+            return self.readiness.add_readable(waker, WAKER);
+        }
+        match self.slots.get_mut(token) {
+            Some(entry) => self.readiness.add(entry.live.socket(), token),
+            None => Ok(()),
         }
     }
 
