@@ -13,7 +13,7 @@ mod wire;
 
 pub use capture::{Capture, Conn};
 pub use info::{TcpInfo, state_name};
-pub use pair::{Crowd, Pair, Setup, fill, pattern};
+pub use pair::{Crowd, Pair, Setup, fill, fill_from, pattern};
 pub use peer::{End, Got, Peer};
 pub use place::{Place, enter};
 pub use procfs::net::TcpState;

@@ -136,7 +136,15 @@ pub const fn pattern(at: u64) -> u8 {
 /// # Errors
 /// Those of send(2) other than a full queue.
 pub fn fill(ours: &OwnedFd, bytes: usize) -> io::Result<u64> {
-    let block: Vec<u8> = (0..bytes as u64).map(pattern).collect();
+    fill_from(ours, 0, bytes)
+}
+
+/// [`fill`] on a connection that has carried `before` bytes already.
+///
+/// # Errors
+/// Those of [`fill`].
+pub fn fill_from(ours: &OwnedFd, before: u64, bytes: usize) -> io::Result<u64> {
+    let block: Vec<u8> = (before..before + bytes as u64).map(pattern).collect();
     let socket = SockRef::from(ours);
     let mut sent = 0;
     while sent < bytes {

@@ -125,6 +125,17 @@ impl Peer {
         (sent, None)
     }
 
+    /// Sends `bytes` bytes and waits until the other side's kernel has them.
+    ///
+    /// # Errors
+    /// Those of send(2), and `TimedOut` after two seconds.
+    pub fn send_all(&self, bytes: usize) -> io::Result<()> {
+        match self.send(bytes) {
+            (n, _) if n == bytes => self.settled(),
+            (_, error) => Err(error.map_or(io::ErrorKind::TimedOut.into(), io::Error::from)),
+        }
+    }
+
     /// Waits until the other side's TCP has acknowledged all that we sent; what
     /// it acknowledged is in its receive queue.
     ///
@@ -182,23 +193,29 @@ impl Peer {
     }
 
     fn readable(&self, limit: Duration) -> bool {
+        self.ready(PollFlags::POLLIN, limit)
+    }
+
+    /// Waits until the connection has failed, whatever is still to be read, and
+    /// says when that was noticed.
+    #[must_use]
+    pub fn wait_error(&self, limit: Duration) -> Option<Stamp> {
+        // POLLERR is always watched for.
+        self.ready(PollFlags::empty(), limit).then(Stamp::now)
+    }
+
+    fn ready(&self, events: PollFlags, limit: Duration) -> bool {
         let until = Instant::now() + limit;
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
-            let mut fds = [PollFd::new(self.socket().as_fd(), PollFlags::POLLIN)];
+            let mut fds = [PollFd::new(self.socket().as_fd(), events)];
             match poll(&mut fds, timeout) {
                 Err(nix::Error::EINTR) => {}
                 Err(_) | Ok(0) => return false,
                 Ok(_) => return true,
             }
         }
-    }
-
-    /// Waits until something can be read, or the connection ended, and says when.
-    #[must_use]
-    pub fn wait_readable(&self, limit: Duration) -> Option<Stamp> {
-        self.readable(limit).then(Stamp::now)
     }
 
     /// The peer's kernel's account.
