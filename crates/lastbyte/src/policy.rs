@@ -31,6 +31,7 @@ pub struct Policy {
     drain_bytes: u64,
     drain_time: Duration,
     time_wait: bool,
+    half_closed: bool,
 }
 
 impl Policy {
@@ -50,6 +51,7 @@ impl Policy {
             drain_bytes: Self::DRAIN_BYTES,
             drain_time: Self::DRAIN_TIME,
             time_wait: true,
+            half_closed: false,
         }
     }
 
@@ -142,6 +144,18 @@ impl Policy {
         self
     }
 
+    /// Says that the program has already shut down its sending side itself.
+    ///
+    /// Needed only for exact counts of a connection that the peer resets before
+    /// the close begins: a reset connection no longer shows whether a FIN was in
+    /// its send queue, and the FIN counts there like one byte. While the
+    /// connection lives, its state tells.
+    #[must_use]
+    pub const fn half_closed(mut self) -> Self {
+        self.half_closed = true;
+        self
+    }
+
     /// The linger option this policy refines.
     #[must_use]
     pub const fn linger(&self) -> Linger {
@@ -170,6 +184,12 @@ impl Policy {
     #[must_use]
     pub const fn drain_time(&self) -> Duration {
         self.drain_time
+    }
+
+    /// Whether the program said that it shut down its sending side itself.
+    #[must_use]
+    pub const fn is_half_closed(&self) -> bool {
+        self.half_closed
     }
 
     /// Whether the connection is left to pass through TIME_WAIT.

@@ -1,0 +1,173 @@
+//! Thousands of endings on one thread.
+
+pub(crate) mod background;
+mod engine;
+mod inbox;
+mod slots;
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::error::CloseError;
+use crate::policy::Policy;
+use crate::report::Report;
+use engine::Engine;
+use inbox::{Inbox, Job};
+
+/// What becomes of a result.
+pub(crate) type Sink = Box<dyn FnOnce(Result<Report, CloseError>) + Send>;
+
+/// Ends many connections on one thread, each with its own deadline and its own
+/// exact report.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::net::{TcpListener, TcpStream};
+/// use std::sync::mpsc;
+/// use std::time::Duration;
+/// use lastbyte::{Closer, Fate, Policy};
+///
+/// # let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let closer = Closer::new()?;
+/// let (send, reports) = mpsc::channel();
+/// for _ in 0..10 {
+///     let stream = TcpStream::connect(listener.local_addr()?)?;
+///     # let (_peer, _) = listener.accept()?;
+///     let send = send.clone();
+///     closer.close(stream, Policy::wait(Duration::from_secs(5)), move |result| {
+///         let _ = send.send(result);
+///     })?;
+/// }
+/// for result in reports.iter().take(10) {
+///     assert_eq!(result?.fate, Fate::Delivered);
+/// }
+/// # Ok(()) }
+/// ```
+///
+/// Dropping a `Closer` gives up nothing: its thread goes on until the endings in
+/// flight have reached their fate, and then stops.
+pub struct Closer {
+    inbox: Arc<Inbox>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Settings of a [`Closer`].
+#[derive(Debug, Clone)]
+pub struct Builder {
+    limit: usize,
+    name: String,
+}
+
+impl Builder {
+    /// At most so many endings in flight; beyond that [`Closer::close`] answers
+    /// with an error and gives the socket back. 65 536 unless set.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// The thread's name, `lastbyte` unless set.
+    #[must_use]
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// No descriptors, no memory, or no thread to be had.
+    pub fn build(self) -> io::Result<Closer> {
+        let inbox = Arc::new(Inbox::new(self.limit)?);
+        let engine = Engine::new(Arc::clone(&inbox))?;
+        let thread = std::thread::Builder::new()
+            .name(self.name)
+            .spawn(move || engine.run())?;
+        Ok(Closer {
+            inbox,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Closer {
+    /// A closer with the default settings.
+    ///
+    /// # Errors
+    /// As [`Builder::build`].
+    pub fn new() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
+    /// A closer with settings of one's own.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder {
+            limit: 65_536,
+            name: "lastbyte".to_owned(),
+        }
+    }
+
+    /// Ends a connection and calls `then` with what became of it, on the
+    /// closer's thread. `then` should be quick: the others wait for it.
+    ///
+    /// Unlike [`close`](crate::close()), off is awaited too: the report comes
+    /// when data and FIN are acknowledged.
+    ///
+    /// # Errors
+    /// No place: as many endings are in flight as the limit allows (`EAGAIN`), or
+    /// the thread is gone. The socket is in the error, untouched. A socket that
+    /// is no connection is refused through `then`.
+    pub fn close<S, P, F>(&self, socket: S, policy: P, then: F) -> Result<(), CloseError>
+    where
+        S: Into<OwnedFd>,
+        P: Into<Policy>,
+        F: FnOnce(Result<Report, CloseError>) + Send + 'static,
+    {
+        let job = Job::Begin {
+            socket: socket.into(),
+            policy: policy.into(),
+            began: Instant::now(),
+            sink: Box::new(then),
+        };
+        self.inbox.submit(job).map_err(|job| match job {
+            Job::Begin { socket, .. } => {
+                CloseError::resources(io::Error::from_raw_os_error(libc::EAGAIN), socket)
+            }
+            Job::Adopt(_) => CloseError::lost_sight(io::Error::from_raw_os_error(libc::EAGAIN)),
+        })
+    }
+
+    /// Endings in flight: submitted, and their descriptor not closed yet.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.inbox.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Waits until no ending is in flight, `time` at most. Whether that came.
+    pub fn wait_idle(&self, time: Duration) -> bool {
+        self.inbox.wait_idle(time)
+    }
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.inbox.no_more();
+        // Not joined: a drop must not wait for other people's deadlines.
+        drop(self.thread.take());
+    }
+}
+
+impl fmt::Debug for Closer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Closer")
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}

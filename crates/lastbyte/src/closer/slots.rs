@@ -1,0 +1,64 @@
+//! Places for endings in flight, reused, each with a number that epoll carries.
+
+/// A slab whose keys are never mistaken for an earlier tenant's.
+pub(super) struct Slots<T> {
+    places: Vec<Place<T>>,
+    free: Vec<u32>,
+}
+
+struct Place<T> {
+    turn: u32,
+    tenant: Option<T>,
+}
+
+/// A place and whose turn it was.
+pub(super) type Key = u64;
+
+impl<T> Slots<T> {
+    pub(super) const fn new() -> Self {
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, tenant: T) -> Key {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place {
+                turn: 0,
+                tenant: None,
+            });
+            u32::try_from(self.places.len() - 1).expect("fewer endings than descriptors")
+        });
+        let place = &mut self.places[index as usize];
+        place.tenant = Some(tenant);
+        u64::from(place.turn) << 32 | u64::from(index)
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let place = self.places.get_mut(key as u32 as usize)?;
+        (place.turn == (key >> 32) as u32)
+            .then_some(place.tenant.as_mut())
+            .flatten()
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<T> {
+        self.get_mut(key)?;
+        let place = &mut self.places[key as u32 as usize];
+        // u64::MAX is the waker's token; its turn is never reached.
+        place.turn = (place.turn + 1) % u32::MAX;
+        self.free.push(key as u32);
+        place.tenant.take()
+    }
+
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = T> {
+        self.free.clear();
+        std::mem::take(&mut self.places)
+            .into_iter()
+            .filter_map(|place| place.tenant)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.free.len() == self.places.len()
+    }
+}

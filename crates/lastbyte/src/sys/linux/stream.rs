@@ -1,0 +1,291 @@
+//! Looking at a TCP stream, and the few things an ending does to it.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use libc::c_int;
+
+use super::info::{Info, State};
+use super::option::{self, get, ioctl_int, set};
+use crate::ending::{Detail, Observation, TcpState};
+use crate::errno::Errno;
+use crate::error::Refusal;
+use crate::linger::RawLinger;
+
+/// tcp(7), linux/sockios.h; SIOCOUTQ is TIOCOUTQ and SIOCINQ is FIONREAD.
+const SIOCOUTQ: libc::Ioctl = libc::TIOCOUTQ;
+const SIOCINQ: libc::Ioctl = libc::FIONREAD;
+
+/// Why there is no first observation.
+pub(crate) enum NoLook {
+    Refused(Refusal),
+    Failed(io::Error),
+}
+
+/// Whether the program asked never to be blocked on this socket.
+pub(crate) fn is_nonblocking(socket: BorrowedFd<'_>) -> bool {
+    // SAFETY: F_GETFL takes no pointer.
+    let flags = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) };
+    flags != -1 && flags & libc::O_NONBLOCK != 0
+}
+
+/// Checks that this is a connection that can be ended, and looks at it fully,
+/// discarding up to `allowance` bytes of input. Nothing is changed when it is
+/// refused.
+pub(crate) fn first_look(socket: BorrowedFd<'_>, allowance: u64) -> Result<Observation, NoLook> {
+    let refuse = |refusal| Err(NoLook::Refused(refusal));
+    // Not TCP_INFO alone: an MPTCP socket answers that too, for one subflow.
+    match get::<c_int>(socket, libc::SOL_SOCKET, libc::SO_PROTOCOL) {
+        Ok((libc::IPPROTO_TCP, _)) => {}
+        Ok(_) => return refuse(Refusal::NotTcp),
+        Err(error) => {
+            return match error.raw_os_error() {
+                Some(libc::EBADF) => refuse(Refusal::BadDescriptor),
+                Some(libc::ENOTSOCK) => refuse(Refusal::NotASocket),
+                _ => Err(NoLook::Failed(error)),
+            };
+        }
+    }
+    let info = Info::of(socket).map_err(NoLook::Failed)?;
+    match info.state() {
+        State::Listening => return refuse(Refusal::Listening),
+        State::Connecting => return refuse(Refusal::Connecting),
+        State::Connected(TcpState::Closed) if !info.was_connected() => {
+            return refuse(Refusal::NotConnected);
+        }
+        State::Connected(_) => {}
+    }
+    Ok(look(socket, allowance, true))
+}
+
+/// Looks at the connection, discarding up to `allowance` bytes of input on the
+/// way. A look that is not full leaves out the detail, unless reading fails.
+pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, full: bool) -> Observation {
+    let input = discard(socket, allowance);
+    let mut seen = Observation {
+        queued: queued(socket),
+        drained: input.drained,
+        unread: 0,
+        eof: input.eof,
+        detail: None,
+    };
+    if !input.empty {
+        seen.unread = count(ioctl_int(socket, SIOCINQ));
+    }
+    if full || input.error.is_some() {
+        let detail = detail(socket, &mut seen.queued, input.error);
+        // Input that may not be discarded hides the FIN behind it from recv().
+        seen.eof |= matches!(
+            detail.state,
+            TcpState::CloseWait | TcpState::LastAck | TcpState::Closing | TcpState::TimeWait
+        );
+        seen.detail = Some(detail);
+    }
+    seen
+}
+
+/// Shuts down the sending side: data, then FIN. False where the connection is
+/// already gone.
+pub(crate) fn send_fin(socket: BorrowedFd<'_>) -> bool {
+    // SAFETY: no pointers are passed.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) == 0 }
+}
+
+/// Drops everything that arrives from now on, so that the counters stand still
+/// between being read and the RST (socket(7), SO_ATTACH_FILTER).
+///
+/// Best effort: without memory for the filter the counts are as exact as the
+/// few microseconds in between.
+pub(crate) fn freeze(socket: BorrowedFd<'_>) {
+    let mut drop_all = libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    };
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: &mut drop_all,
+    };
+    let _ = set(
+        socket,
+        libc::SOL_SOCKET,
+        libc::SO_ATTACH_FILTER,
+        &option::Program(program),
+    );
+}
+
+/// Closes the descriptor in the ordinary way, after undoing [`freeze`].
+///
+/// The program's own linger option is taken off first: on with a time it would
+/// block here, on with 0 reset a connection whose data arrived.
+pub(crate) fn close(socket: OwnedFd, frozen: bool) {
+    if frozen {
+        let _ = set::<c_int>(socket.as_fd(), libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
+    }
+    let _ = option::set_linger(socket.as_fd(), RawLinger::default());
+}
+
+/// Resets the connection and closes the descriptor.
+///
+/// The disconnect ends the connection even where the descriptor was duplicated
+/// and the close alone would not (connect(2), AF_UNSPEC); linger on and 0 does it
+/// where a disconnect is forbidden.
+pub(crate) fn abort(socket: OwnedFd) {
+    let on_zero = RawLinger {
+        l_onoff: 1,
+        l_linger: 0,
+    };
+    // Neither fails on a TCP socket; the descriptor is closed in any case.
+    let _ = option::set_linger(socket.as_fd(), on_zero);
+    let nowhere = libc::sockaddr {
+        sa_family: libc::AF_UNSPEC as libc::sa_family_t,
+        sa_data: [0; 14],
+    };
+    // SAFETY: `nowhere` is a whole sockaddr of the length passed, read only.
+    unsafe {
+        libc::connect(
+            socket.as_raw_fd(),
+            &nowhere,
+            size_of::<libc::sockaddr>() as libc::socklen_t,
+        );
+    }
+}
+
+struct Input {
+    drained: u64,
+    /// Everything there was has been read.
+    empty: bool,
+    eof: bool,
+    error: Option<Errno>,
+}
+
+/// Reads and throws away, without copying: on TCP, MSG_TRUNC discards (tcp(7)).
+fn discard(socket: BorrowedFd<'_>, allowance: u64) -> Input {
+    let mut input = Input {
+        drained: 0,
+        empty: false,
+        eof: false,
+        error: None,
+    };
+    let mut copy = None;
+    while input.drained < allowance {
+        let left = usize::try_from(allowance - input.drained).unwrap_or(usize::MAX);
+        match recv(socket, left, &mut copy) {
+            Ok(0) => {
+                input.eof = true;
+                input.empty = true;
+                break;
+            }
+            Ok(n) => input.drained += n as u64,
+            Err(error) => {
+                match error.raw_os_error() {
+                    Some(libc::EINTR) => continue,
+                    Some(libc::EAGAIN) | None => {}
+                    // With this the error has been taken off the socket.
+                    Some(raw) => input.error = Some(Errno::from_raw(raw)),
+                }
+                input.empty = true;
+                break;
+            }
+        }
+    }
+    input
+}
+
+/// Where a protocol layered on TCP (kernel TLS) insists on a place to copy to.
+type Scratch = Option<Box<[u8; 16384]>>;
+
+fn recv(socket: BorrowedFd<'_>, max: usize, copy: &mut Scratch) -> io::Result<usize> {
+    // Within what a single recv() may return on every word size.
+    let max = max.min(1 << 30);
+    let (into, len, flags) = match copy {
+        None => (std::ptr::null_mut(), max, libc::MSG_TRUNC),
+        Some(scratch) => (scratch.as_mut_ptr(), max.min(scratch.len()), 0),
+    };
+    // SAFETY: with MSG_TRUNC TCP writes nothing, and the kernel would answer
+    // EFAULT rather than write to null; else `into` has room for `len` bytes.
+    let n = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            into.cast(),
+            len,
+            flags | libc::MSG_DONTWAIT,
+        )
+    };
+    match usize::try_from(n) {
+        Ok(n) => Ok(n),
+        Err(_) => {
+            let error = io::Error::last_os_error();
+            if error.raw_os_error() == Some(libc::EFAULT) && copy.is_none() {
+                *copy = Some(Box::new([0; 16384]));
+                return recv(socket, max, copy);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The counters, and `queued` read anew so that it belongs to them.
+fn detail(socket: BorrowedFd<'_>, queued_now: &mut u64, taken: Option<Errno>) -> Detail {
+    let mut tries = 0;
+    loop {
+        // TCP_INFO does not have write_seq − snd_una. Equal before and after
+        // means that no acknowledgement came in between.
+        let before = queued(socket);
+        let Ok(info) = Info::of(socket) else {
+            // Unreachable on a TCP socket; a connection without counters is gone.
+            return gone(taken);
+        };
+        let after = queued(socket);
+        tries += 1;
+        if before != after && tries < 8 {
+            continue;
+        }
+        *queued_now = after;
+        let state = match info.state() {
+            State::Connected(state) => state,
+            State::Connecting | State::Listening => TcpState::Closed,
+        };
+        let transmitted = info.transmitted();
+        return Detail {
+            state,
+            unsent: info.unsent().unwrap_or(0).min(after),
+            acked: info
+                .acked()
+                .filter(|_| before == after && transmitted.is_some()),
+            transmitted: transmitted.unwrap_or(0),
+            error: taken.or_else(|| pending_error(socket).filter(|_| state == TcpState::Closed)),
+            unanswered: info.unanswered(),
+            since_ack: info.since_ack(),
+        };
+    }
+}
+
+fn gone(error: Option<Errno>) -> Detail {
+    Detail {
+        state: TcpState::Closed,
+        unsent: 0,
+        acked: None,
+        transmitted: 0,
+        error,
+        unanswered: false,
+        since_ack: std::time::Duration::ZERO,
+    }
+}
+
+/// SO_ERROR, which is cleared by reading it.
+fn pending_error(socket: BorrowedFd<'_>) -> Option<Errno> {
+    let (error, _) = get::<c_int>(socket, libc::SOL_SOCKET, libc::SO_ERROR).ok()?;
+    (error != 0).then(|| Errno::from_raw(error))
+}
+
+/// write_seq − snd_una.
+fn queued(socket: BorrowedFd<'_>) -> u64 {
+    count(ioctl_int(socket, SIOCOUTQ))
+}
+
+fn count(answer: io::Result<c_int>) -> u64 {
+    // These cannot fail on a connected TCP socket, nor be negative.
+    answer.ok().and_then(|n| u64::try_from(n).ok()).unwrap_or(0)
+}
