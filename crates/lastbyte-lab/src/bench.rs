@@ -99,7 +99,7 @@ impl Call {
 /// Waits until our side of `conn` is in `state`.
 ///
 /// No event tells of another socket's state, so the kernel's table is read again
-/// and again, a millisecond apart.
+/// and again, two milliseconds apart.
 ///
 /// # Errors
 /// [`Stop::Broken`] after two seconds.
@@ -117,6 +117,6 @@ pub fn await_state(conn: &Conn, state: &TcpState) -> Result<(), Stop> {
                 now.as_ref().map_or("gone", state_name)
             )));
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -8,10 +8,10 @@ use crate::harness::{From, Got, Stamp, Wire, ms};
 use crate::subject::Told;
 
 /// How far a deadline may be missed (contract, section D).
-pub const TOLERANCE_MS: f64 = 10.0;
+pub(crate) const TOLERANCE_MS: f64 = 10.0;
 /// What counts as returning at once: far below any wait that the rows ask for,
 /// far above what a busy machine takes to run a thread again.
-pub const AT_ONCE_MS: f64 = 50.0;
+pub(crate) const AT_ONCE_MS: f64 = 50.0;
 
 /// The finding of one row about one subject. Kept as long as no fault is found.
 #[derive(Clone, Debug, Default)]

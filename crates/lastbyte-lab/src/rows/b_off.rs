@@ -150,6 +150,8 @@ fn b4(bench: &Bench) -> Result<Verdict, Stop> {
             let _ = peer.send(INPUT);
         }
         let got = peer.read_all(PATIENCE);
+        // As any program does at EOF; a closer that drains late input waits for it.
+        peer.close();
         closing.exited()?;
         v.arrived(&got, written);
         v.saw(format!("{label}: {}", arrived(&got, written)));

@@ -9,7 +9,7 @@ use socket2::SockRef;
 use super::Row;
 use crate::bench::{Bench, Stop, await_state};
 use crate::harness::{End, From, Pair, Setup, Stamp, fill, fill_from, ms};
-use crate::verdict::{TOLERANCE_MS, Verdict};
+use crate::verdict::{AT_ONCE_MS, Verdict};
 
 /// The wait asked for: a whole second, so that SO_LINGER can hold it too.
 pub(super) const WAIT: Duration = Duration::from_secs(1);
@@ -119,7 +119,7 @@ fn d3(bench: &Bench) -> Result<Verdict, Stop> {
     match wire.rst(From::Peer) {
         Some(at) => {
             let late = told.returned - at;
-            v.demand((0.0..=TOLERANCE_MS).contains(&late), || {
+            v.demand((0.0..=AT_ONCE_MS).contains(&late), || {
                 format!("returned {} after the peer's RST", ms(late))
             });
             v.saw(format!(

@@ -11,9 +11,9 @@ use socket2::SockRef;
 use super::Row;
 use super::d_wait::{LIMIT, PATIENCE, WAIT, stuffed};
 use crate::bench::{Bench, Stop, await_state};
-use crate::harness::{End, From, Pair, Setup, fill, ms, row_of};
+use crate::harness::{End, From, Pair, Peer, Setup, fill, ms, row_of};
 use crate::subject::{Handle, Told};
-use crate::verdict::{TOLERANCE_MS, Verdict};
+use crate::verdict::{AT_ONCE_MS, Verdict};
 
 const MANUAL: &str = "If the socket is set to non-blocking, close returns at once (on Windows with WSAEWOULDBLOCK).";
 
@@ -123,6 +123,16 @@ enum Peers {
     Resets,
 }
 
+impl Peers {
+    const fn words(self) -> &'static str {
+        match self {
+            Peers::Reads => "peer reads",
+            Peers::Stops => "peer stops",
+            Peers::Resets => "peer resets",
+        }
+    }
+}
+
 fn e2(bench: &Bench) -> Result<Verdict, Stop> {
     bench.needs_packets()?;
     let mut v = Verdict::new();
@@ -132,24 +142,18 @@ fn e2(bench: &Bench) -> Result<Verdict, Stop> {
         (Peers::Resets, Fate::Reset, Some(Errno::ECONNRESET)),
     ] {
         let (pair, written) = nonblocking(stuffed(), 200_000)?;
-        let Pair {
-            ours,
-            mut peer,
-            conn,
-        } = pair;
+        let Pair { ours, peer, conn } = pair;
+        let mut peer = Some(peer);
         // On a thread, since a subject may block here.
         let begun = begin(bench, ours, Policy::wait(WAIT));
         await_state(&conn, &TcpState::FinWait1)?;
-        match peers {
-            Peers::Reads => {
+        match (peers, peer.as_mut()) {
+            (Peers::Reads, Some(peer)) => {
                 let got = peer.read_all(PATIENCE);
                 v.arrived(&got, written);
             }
-            Peers::Stops => {}
-            Peers::Resets => {
-                let gone = std::mem::replace(&mut peer, Pair::new(Setup::default())?.peer);
-                gone.reset();
-            }
+            (Peers::Resets, _) => drop(peer.take().map(Peer::reset)),
+            _ => {}
         }
         let Some(mut told) = v.returned(begun.recv_timeout(LIMIT).ok(), LIMIT) else {
             return Ok(v);
@@ -160,7 +164,7 @@ fn e2(bench: &Bench) -> Result<Verdict, Stop> {
                 "neither a handle nor a report".to_owned()
             });
             v.errno(&told, error);
-            v.saw(format!("{peers:?}: {told}, and never told more"));
+            v.saw(format!("{}: {told}, and never told more", peers.words()));
             continue;
         };
         let Some(end) = v.returned(finish(handle.as_mut(), LIMIT), LIMIT) else {
@@ -180,18 +184,19 @@ fn e2(bench: &Bench) -> Result<Verdict, Stop> {
             }
             Peers::Resets => {
                 let late = wire.rst(From::Peer).map(|at| end.returned - at);
-                v.demand(late.is_some_and(|ms| ms <= TOLERANCE_MS), || {
+                v.demand(late.is_some_and(|ms| ms <= AT_ONCE_MS), || {
                     format!("told of the reset after {late:?} ms")
                 });
             }
         }
         v.saw(format!(
-            "{peers:?}: {} after {}",
+            "{}: {} after {}",
+            peers.words(),
             words(&end),
             ms(end.returned - told.called)
         ));
         told.returned = end.returned;
-        v.trace(format!("peer {peers:?}").to_lowercase(), &told, wire);
+        v.trace(peers.words(), &told, wire);
     }
     Ok(v)
 }

@@ -9,8 +9,10 @@ use lastbyte::{Errno, Fate, Linger, Policy, Report, Side};
 
 use crate::harness::{Stamp, ms};
 
+mod library;
 mod plain;
 
+pub use library::Lastbyte;
 pub use plain::Plain;
 
 /// A way of closing connections. The rows know no other difference between
