@@ -20,6 +20,8 @@ use crate::subject::{Subject, Told};
 pub enum Stop {
     /// This system lacks what the row needs.
     NotRun(String),
+    /// The subject did not even come to where the row begins to look.
+    Fault(String),
     /// The harness failed, which is never taken for a row kept.
     Broken(String),
 }
@@ -98,11 +100,11 @@ impl Call {
 
 /// Waits until our side of `conn` is in `state`.
 ///
-/// No event tells of another socket's state, so the kernel's table is read again
-/// and again, two milliseconds apart.
+/// No event tells of another socket's state, so the kernel's table is asked again
+/// and again, a millisecond apart.
 ///
 /// # Errors
-/// [`Stop::Broken`] after two seconds.
+/// [`Stop::Fault`] after two seconds.
 pub fn await_state(conn: &Conn, state: &TcpState) -> Result<(), Stop> {
     let until = Instant::now() + Duration::from_secs(2);
     loop {
@@ -111,12 +113,12 @@ pub fn await_state(conn: &Conn, state: &TcpState) -> Result<(), Stop> {
             return Ok(());
         }
         if Instant::now() > until {
-            return Err(Stop::Broken(format!(
+            return Err(Stop::Fault(format!(
                 "the connection never came to {}; it is {}",
                 state_name(state),
                 now.as_ref().map_or("gone", state_name)
             )));
         }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

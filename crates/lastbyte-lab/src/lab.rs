@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::bench::{Bench, Stop};
@@ -20,6 +20,8 @@ const SIDE_BY_SIDE: usize = 24;
 pub struct Lab {
     place: Place,
     capture: Result<Arc<Capture>, String>,
+    /// Held for writing by a row that runs alone, for reading by the others.
+    floor: RwLock<()>,
 }
 
 /// One subject's outcome of one row.
@@ -116,7 +118,11 @@ impl Lab {
                 }
                 _ => format!("capturing them failed: {e}"),
             });
-        Self { place, capture }
+        Self {
+            place,
+            capture,
+            floor: RwLock::new(()),
+        }
     }
 
     /// The witnesses, for tests that bring their own connections.
@@ -128,13 +134,20 @@ impl Lab {
         }
     }
 
-    /// Runs one row for one subject on this thread.
+    /// Runs one row for one subject on this thread, as soon as those in progress
+    /// let it.
     #[must_use]
     pub fn try_row(&self, row: &Row, subject: Arc<dyn Subject>) -> Outcome {
         let bench = self.bench(subject);
+        let (_shared, _alone) = if row.alone {
+            (None, self.floor.write().ok())
+        } else {
+            (self.floor.read().ok(), None)
+        };
         // A row that panics is a fault of the lab, and must not be taken for kept.
         match catch_unwind(AssertUnwindSafe(|| (row.run)(&bench))) {
             Ok(Ok(verdict)) => Outcome::Ran(verdict),
+            Ok(Err(Stop::Fault(fault))) => Outcome::Ran(Verdict::fault(fault)),
             Ok(Err(Stop::NotRun(why))) => Outcome::NotRun(why),
             Ok(Err(Stop::Broken(why))) => Outcome::Broken(why),
             Err(_) => Outcome::Broken("the row panicked".to_owned()),

@@ -41,6 +41,16 @@ impl Verdict {
         Self::default()
     }
 
+    /// One with this fault, which is all that was seen.
+    #[must_use]
+    pub fn fault(fault: String) -> Self {
+        Self {
+            saw: vec![fault.clone()],
+            faults: vec![fault],
+            traces: Vec::new(),
+        }
+    }
+
     /// Whether every demand was met.
     #[must_use]
     pub fn kept(&self) -> bool {

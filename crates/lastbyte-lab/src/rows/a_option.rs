@@ -38,7 +38,9 @@ fn a1(bench: &Bench) -> Result<Verdict, Stop> {
             format!("read {option}; the kernel holds {{{l_onoff}, {l_linger}}}")
         });
         if !v6 {
-            v.saw(format!("{option}; the kernel holds {{{l_onoff}, {l_linger}}}"));
+            v.saw(format!(
+                "{option}; the kernel holds {{{l_onoff}, {l_linger}}}"
+            ));
         }
     }
     Ok(v)
@@ -207,7 +209,10 @@ fn a4(bench: &Bench) -> Result<Verdict, Stop> {
     v.demand((900.0..1100.0).contains(&took), || {
         format!("l_linger 1 ended after {}", ms(took))
     });
-    v.saw(format!("l_linger {l_linger} waited {}: seconds", ms(told.took())));
+    v.saw(format!(
+        "l_linger {l_linger} waited {}: seconds",
+        ms(told.took())
+    ));
 
     if bench.subject.reports() {
         conversions(&mut v);
@@ -275,13 +280,9 @@ fn a5(bench: &Bench) -> Result<Verdict, Stop> {
         kernel.1
     ));
     if bench.subject.reports() {
-        v.demand(
-            option
-                == Linger::Endless {
-                    l_linger: kernel.1,
-                },
-            || format!("{kernel:?} was read as {option}"),
-        );
+        v.demand(option == Linger::Endless { l_linger: kernel.1 }, || {
+            format!("{kernel:?} was read as {option}")
+        });
     } else {
         v.demand(kernel.1 == -1, || {
             format!("-1 was set and {} is read back", kernel.1)
@@ -293,7 +294,9 @@ fn a5(bench: &Bench) -> Result<Verdict, Stop> {
     let call = bench.call(pair.ours, Policy::new(option));
     if let Some(told) = call.wait(LONG_ENOUGH) {
         v.saw(format!("the close {told}"));
-        v.demand(false, || format!("the close {told}: a deadline from nowhere"));
+        v.demand(false, || {
+            format!("the close {told}: a deadline from nowhere")
+        });
         return Ok(v);
     }
     pair.peer.heal()?;

@@ -112,7 +112,10 @@ fn off(bench: &Bench, input: Input) -> Result<Verdict, Stop> {
 }
 
 fn arrived(got: &Got, written: u64) -> String {
-    format!("the peer got {} of {written} bytes, then {}", got.bytes, got.end)
+    format!(
+        "the peer got {} of {written} bytes, then {}",
+        got.bytes, got.end
+    )
 }
 
 pub(super) const B4: Row = Row {

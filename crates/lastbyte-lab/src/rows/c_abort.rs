@@ -116,10 +116,16 @@ fn c2(bench: &Bench) -> Result<Verdict, Stop> {
     let left = row_of(&conn)?;
     v.errno(&told, None);
     v.demand(left.is_none(), || {
-        format!("the peer saw {}, our side still stands in the table", got.end)
+        format!(
+            "the peer saw {}, our side still stands in the table",
+            got.end
+        )
     });
     v.saw(match &left {
-        None => "gone from the kernel's table at once (a usual close beside it is there, in TIME_WAIT)".to_owned(),
+        None => {
+            "gone from the kernel's table at once (a usual close beside it is there, in TIME_WAIT)"
+                .to_owned()
+        }
         Some(row) => format!("our side is in {}", state_name(&row.state)),
     });
     if let Ok(wire) = bench.wire(&conn) {

@@ -66,7 +66,9 @@ fn d5(bench: &Bench) -> Result<Verdict, Stop> {
     let wire = bench.wire(&conn)?;
     v.errno(&told, Some(Errno::EWOULDBLOCK));
     v.on_time("returned", &told, told.returned, WAIT);
-    v.demand(wire.rst(From::Us).is_some(), || "no RST was seen".to_owned());
+    v.demand(wire.rst(From::Us).is_some(), || {
+        "no RST was seen".to_owned()
+    });
     v.account(
         bench.subject.reports(),
         &told,
@@ -108,7 +110,8 @@ fn d8(bench: &Bench) -> Result<Verdict, Stop> {
         stop.store(true, Ordering::Relaxed);
         (first, second, talk.join())
     });
-    let (rounds, slowest) = talk.map_err(|_| Stop::Broken("the talking thread failed".into()))??;
+    let (rounds, slowest) =
+        talk.map_err(|_| Stop::Broken("the talking thread failed".into()))??;
     let (Some(first), Some(second)) = (v.returned(first, LIMIT), v.returned(second, LIMIT)) else {
         return Ok(v);
     };

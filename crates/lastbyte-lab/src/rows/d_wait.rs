@@ -170,7 +170,9 @@ fn d4(bench: &Bench) -> Result<Verdict, Stop> {
         written,
         &wire,
     );
-    v.saw(format!("{told}, while the application had read {read} bytes"));
+    v.saw(format!(
+        "{told}, while the application had read {read} bytes"
+    ));
     let got = peer.read_all(PATIENCE);
     v.arrived(&got, written);
     v.trace("acknowledged, not read", &told, wire);
@@ -344,7 +346,9 @@ fn await_acked(bench: &Bench, conn: &crate::harness::Conn, bytes: u64) -> Result
     let begun = Stamp::now();
     while bench.wire(conn)?.acked() != Some(bytes) {
         if begun.elapsed() > Duration::from_secs(2) {
-            return Err(Stop::Broken(format!("{bytes} bytes were never acknowledged")));
+            return Err(Stop::Broken(format!(
+                "{bytes} bytes were never acknowledged"
+            )));
         }
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -15,7 +15,8 @@ use crate::harness::{End, From, Pair, Peer, Setup, fill, ms, row_of};
 use crate::subject::{Handle, Told};
 use crate::verdict::{AT_ONCE_MS, Verdict};
 
-const MANUAL: &str = "If the socket is set to non-blocking, close returns at once (on Windows with WSAEWOULDBLOCK).";
+const MANUAL: &str =
+    "If the socket is set to non-blocking, close returns at once (on Windows with WSAEWOULDBLOCK).";
 
 /// A stuffed connection in non-blocking mode, and what was written to it.
 fn nonblocking(setup: Setup, bytes: usize) -> Result<(Pair, u64), Stop> {
@@ -58,7 +59,9 @@ fn e1(bench: &Bench) -> Result<Verdict, Stop> {
     });
     let still = row_of(&conn)?;
     v.demand(
-        still.as_ref().is_some_and(|row| row.owned && row.state == TcpState::FinWait1),
+        still
+            .as_ref()
+            .is_some_and(|row| row.owned && row.state == TcpState::FinWait1),
         || format!("the connection did not live on: {still:?}"),
     );
     // And the handle is alive: the peer reads, the handle finishes.
@@ -67,7 +70,10 @@ fn e1(bench: &Bench) -> Result<Verdict, Stop> {
     match finish(handle.as_mut(), LIMIT) {
         Some(end) => {
             v.errno(&end, None);
-            v.saw(format!("a handle that finished later, saying {}", words(&end)));
+            v.saw(format!(
+                "a handle that finished later, saying {}",
+                words(&end)
+            ));
         }
         None => v.demand(false, || "the handle never finished".to_owned()),
     }
@@ -223,7 +229,9 @@ pub(super) const E3: Row = Row {
 fn e3(bench: &Bench) -> Result<Verdict, Stop> {
     bench.needs_packets()?;
     if !bench.subject.reports() {
-        return Err(Stop::NotRun("close(2) gives no handle that could be dropped".into()));
+        return Err(Stop::NotRun(
+            "close(2) gives no handle that could be dropped".into(),
+        ));
     }
     let mut v = Verdict::new();
     for reads in [true, false] {
@@ -262,22 +270,26 @@ fn e3(bench: &Bench) -> Result<Verdict, Stop> {
             match (at, bench.wire(&conn)?.rst(From::Us)) {
                 (Some(_), Some(rst)) => {
                     v.on_time("RST went out", &told, rst, WAIT);
-                    v.saw(format!("with a peer that stops: RST {} after the call", ms(rst - told.called)));
+                    v.saw(format!(
+                        "with a peer that stops: RST {} after the call",
+                        ms(rst - told.called)
+                    ));
                 }
                 _ => v.demand(false, || "no RST at the deadline".to_owned()),
             }
             await_released(&mut v, &conn)?;
         }
-        v.trace(if reads { "peer reads" } else { "peer stops" }, &told, bench.wire(&conn)?);
+        v.trace(
+            if reads { "peer reads" } else { "peer stops" },
+            &told,
+            bench.wire(&conn)?,
+        );
     }
     Ok(v)
 }
 
 /// Demands that no descriptor holds our side any more, soon.
-fn await_released(
-    v: &mut Verdict,
-    conn: &crate::harness::Conn,
-) -> Result<(), Stop> {
+fn await_released(v: &mut Verdict, conn: &crate::harness::Conn) -> Result<(), Stop> {
     let until = Instant::now() + Duration::from_secs(2);
     loop {
         match row_of(conn)? {

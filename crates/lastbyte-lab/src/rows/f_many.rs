@@ -149,12 +149,7 @@ fn threads() -> Result<usize, Stop> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
-fn judge(
-    bench: &Bench,
-    v: &mut Verdict,
-    ones: &[One],
-    told: &[Option<Told>],
-) -> Result<(), Stop> {
+fn judge(bench: &Bench, v: &mut Verdict, ones: &[One], told: &[Option<Told>]) -> Result<(), Stop> {
     let (mut wrong, mut late) = (Vec::new(), 0);
     let mut worst = [0.0f64; 3];
     let mut lost = 0;
@@ -178,7 +173,9 @@ fn judge(
                     late += 1;
                 }
             }
-            None => each.demand(false, || format!("{:?}: the wire shows no such end", one.lot)),
+            None => each.demand(false, || {
+                format!("{:?}: the wire shows no such end", one.lot)
+            }),
         }
         if let [first, ..] = each.faults() {
             wrong.push(first.clone());
@@ -188,7 +185,10 @@ fn judge(
         format!("{} reports were wrong, such as: {}", wrong.len(), wrong[0])
     });
     v.demand(late == 0, || {
-        format!("{late} deadlines were missed, the worst by {}", ms(worst[1]))
+        format!(
+            "{late} deadlines were missed, the worst by {}",
+            ms(worst[1])
+        )
     });
     v.saw(format!(
         "{} endings on one thread, {} reports exact ({lost} bytes lost in all); worst deadline {} off, ACK told {} after it, RST {}",

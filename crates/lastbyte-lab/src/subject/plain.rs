@@ -78,9 +78,7 @@ impl Subject for Plain {
     fn close_many(&self, work: Vec<(OwnedFd, Policy)>, limit: Duration) -> Vec<Option<Told>> {
         let begun = Stamp::now();
         work.into_iter()
-            .map(|(socket, policy)| {
-                (begun.elapsed() < limit).then(|| self.close(socket, policy))
-            })
+            .map(|(socket, policy)| (begun.elapsed() < limit).then(|| self.close(socket, policy)))
             .collect()
     }
 
