@@ -20,4 +20,8 @@ pub(crate) enum Command {
     Lab(commands::lab::Args),
     /// Write the man pages into a folder.
     Man(commands::man::Args),
+    /// Receive one connection and say how it ended.
+    Recv(commands::recv::Args),
+    /// Send a file or standard input, and say what became of every byte.
+    Send(commands::send::Args),
 }

@@ -2,8 +2,10 @@
 
 mod cli;
 mod commands;
+mod endpoint;
 mod status;
 mod terminal;
+mod transfer;
 
 use std::process::ExitCode;
 

@@ -14,7 +14,7 @@ mod wire;
 pub use capture::{Capture, Conn};
 pub use info::{TcpInfo, state_name};
 pub use pair::{Crowd, Pair, Setup, fill, fill_from, pattern};
-pub use peer::{End, Got, Peer};
+pub use peer::{End, Got, Peer, outstanding};
 pub use place::{Place, enter};
 pub use procfs::net::TcpState;
 pub use stamp::{Stamp, ms};

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 use std::net::Shutdown;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use lastbyte::Errno;
@@ -236,15 +236,17 @@ impl Drop for Peer {
     }
 }
 
-/// SIOCOUTQ: bytes in the send queue not acknowledged yet.
-fn outstanding(socket: &Socket) -> io::Result<i32> {
-    use std::os::fd::AsRawFd;
-
+/// SIOCOUTQ: bytes in the send queue that the other side has not acknowledged, +1
+/// while a FIN of ours is not.
+///
+/// # Errors
+/// Those of ioctl(2).
+pub fn outstanding(socket: &impl AsFd) -> io::Result<u32> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: SIOCOUTQ (= TIOCOUTQ) writes one int.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &mut bytes) };
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &mut bytes) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    Ok(bytes)
+    Ok(u32::try_from(bytes).unwrap_or(0))
 }
