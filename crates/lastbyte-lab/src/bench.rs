@@ -46,8 +46,16 @@ impl Bench {
     /// # Errors
     /// [`Stop::NotRun`] where packets cannot be captured.
     pub fn wire(&self, conn: &Conn) -> Result<Wire, Stop> {
+        self.capture().map(|capture| capture.wire(conn))
+    }
+
+    /// The capture.
+    ///
+    /// # Errors
+    /// [`Stop::NotRun`] where packets cannot be captured.
+    pub fn capture(&self) -> Result<&Capture, Stop> {
         match &self.capture {
-            Ok(capture) => Ok(capture.wire(conn)),
+            Ok(capture) => Ok(capture),
             Err(why) => Err(Stop::NotRun(format!("its evidence is packets, and {why}"))),
         }
     }
@@ -57,10 +65,7 @@ impl Bench {
     /// # Errors
     /// [`Stop::NotRun`].
     pub fn needs_packets(&self) -> Result<(), Stop> {
-        match &self.capture {
-            Ok(_) => Ok(()),
-            Err(why) => Err(Stop::NotRun(format!("its evidence is packets, and {why}"))),
-        }
+        self.capture().map(drop)
     }
 
     /// Closes on a thread of its own.

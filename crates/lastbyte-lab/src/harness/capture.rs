@@ -124,6 +124,20 @@ impl Capture {
         Wire::new(conn.ours, packets)
     }
 
+    /// The connections seen so far whose far end is `peer`.
+    #[must_use]
+    pub fn conns_to(&self, peer: SocketAddr) -> Vec<Conn> {
+        let mut state = lock(&self.shared);
+        state.drain();
+        let other_end = |&(a, b): &(SocketAddr, SocketAddr)| match peer {
+            at if at == a => Some(b),
+            at if at == b => Some(a),
+            _ => None,
+        };
+        let ours = state.flows.keys().filter_map(other_end);
+        ours.map(|ours| Conn { ours, peer }).collect()
+    }
+
     /// Packets lost to the capture so far, of whatever connection.
     #[must_use]
     pub fn dropped(&self) -> u64 {

@@ -55,7 +55,9 @@ impl std::fmt::Display for End {
 }
 
 impl Peer {
-    pub(super) const fn new(socket: Socket) -> Self {
+    /// The connection that this socket is an end of.
+    #[must_use]
+    pub const fn new(socket: Socket) -> Self {
         Self {
             socket: Some(socket),
             read: 0,
