@@ -107,7 +107,7 @@ impl Verdict {
         told
     }
 
-    /// Demands that the call took no longer than [`AT_ONCE_MS`].
+    /// Demands that the call took no longer than 50 ms.
     pub fn at_once(&mut self, told: &Told) {
         let took = told.took();
         self.demand(took <= AT_ONCE_MS, || {

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Where to: localhost:8080, 192.0.2.1:80, [::1]:80.
+    /// Where to: `localhost:8080`, `192.0.2.1:80`, `[::1]:80`.
     #[arg(value_name = "HOST:PORT")]
     to: Endpoint,
 
