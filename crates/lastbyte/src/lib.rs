@@ -66,6 +66,7 @@ mod live;
 pub mod manual;
 mod policy;
 mod report;
+mod sums;
 mod sys;
 
 pub use blocking::close;
@@ -77,3 +78,4 @@ pub use error::{CloseError, Refusal};
 pub use linger::{Linger, LingerForm, LingerRangeError, RawLinger};
 pub use policy::Policy;
 pub use report::{Fate, Report, Side};
+pub use sums::Sums;

@@ -8,7 +8,7 @@ use crate::ending::{Action, Ending, Step};
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::{self, NoLook};
+use crate::sys::{self, Look, NoLook};
 
 /// A connection on its way to the end.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Ready {
         began: Instant,
     ) -> Result<Self, CloseError> {
         // Nothing is discarded before it is certain that the close can go on.
-        let seen = match sys::first_look(socket.as_fd(), 0) {
+        let seen = match sys::first_look(socket.as_fd()) {
             Ok(seen) => seen,
             Err(NoLook::Refused(refusal)) => return Err(CloseError::refused(refusal, socket)),
             Err(NoLook::Failed(error)) => return Err(CloseError::resources(error, socket)),
@@ -84,15 +84,15 @@ impl Ready {
 }
 
 impl Live {
-    /// Looks again, fully where the connection may be gone.
-    pub(crate) fn step(&mut self, full: bool) -> Progress {
+    /// Looks again and does what follows.
+    pub(crate) fn step(&mut self, how: Look) -> Progress {
         let Some(socket) = &self.socket else {
             return Progress {
                 report: None,
                 over: true,
             };
         };
-        let seen = sys::look(socket.as_fd(), self.ending.drain_allowance(), full);
+        let seen = sys::look(socket.as_fd(), self.ending.drain_allowance(), how);
         let step = self.ending.observe(self.began.elapsed(), &seen);
         self.act(step)
     }
@@ -116,7 +116,7 @@ impl Live {
 
     /// What can be said of a close that is left to go on by itself.
     pub(crate) fn detached(&self) -> Report {
-        let seen = sys::look(self.socket(), 0, true);
+        let seen = sys::look(self.socket(), 0, Look::Full);
         self.ending.detached(self.began.elapsed(), &seen)
     }
 
@@ -142,7 +142,7 @@ impl Live {
         let mut report = None;
         loop {
             report = report.or(step.report);
-            let full = match step.action {
+            let how = match step.action {
                 Action::Wait => {
                     return Progress {
                         report,
@@ -164,16 +164,16 @@ impl Live {
                     if !sent {
                         self.ending.fin_refused();
                     }
-                    !sent
+                    if sent { Look::Input } else { Look::Full }
                 }
-                Action::Look => true,
+                Action::Look => Look::Full,
                 Action::Freeze => {
                     sys::freeze(self.socket());
                     self.frozen = true;
-                    true
+                    Look::Full
                 }
             };
-            let seen = sys::look(self.socket(), self.ending.drain_allowance(), full);
+            let seen = sys::look(self.socket(), self.ending.drain_allowance(), how);
             step = self.ending.observe(self.began.elapsed(), &seen);
         }
     }

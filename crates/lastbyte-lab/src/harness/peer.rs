@@ -174,7 +174,8 @@ impl Peer {
                 break End::Silence;
             }
             let room = usize::try_from(left).unwrap_or(usize::MAX).min(block.len());
-            match (&*self.socket()).read(&mut block[..room]) {
+            let mut socket = self.socket();
+            match socket.read(&mut block[..room]) {
                 Ok(0) => break End::Eof,
                 Ok(n) => {
                     intact &= (self.read..)

@@ -14,9 +14,10 @@ use crate::blocking::outcome;
 use crate::error::CloseError;
 use crate::live::{Live, Progress, Ready};
 use crate::report::Report;
-use crate::sys::{Edges, Event};
+use crate::sys::{Edges, Event, Look};
 
 const WAKER: u64 = u64::MAX;
+const JOBS_KEPT: usize = 256;
 
 pub(super) struct Engine {
     inbox: Arc<Inbox>,
@@ -62,7 +63,7 @@ impl Engine {
             for event in fired {
                 match event.token() {
                     WAKER => woken = true,
-                    key => self.step(key, event.broken()),
+                    key => self.step(key, event.look()),
                 }
             }
             if woken {
@@ -70,6 +71,8 @@ impl Engine {
                 for job in jobs.drain(..) {
                     self.admit(job);
                 }
+                // What a burst needed is given back.
+                jobs.shrink_to(JOBS_KEPT);
             }
             self.expire();
         }
@@ -121,12 +124,12 @@ impl Engine {
         self.schedule(key);
     }
 
-    fn step(&mut self, key: Key, full: bool) {
+    fn step(&mut self, key: Key, how: Look) {
         // An event of an ending that an earlier one of the same batch finished.
         let Some(entry) = self.slots.get_mut(key) else {
             return;
         };
-        let Progress { report, over } = entry.live.step(full);
+        let Progress { report, over } = entry.live.step(how);
         entry.sink = tell(entry.sink.take(), report);
         if over {
             self.wheel.set(place(key), None);
@@ -147,7 +150,7 @@ impl Engine {
         let now = self.since_epoch(Instant::now());
         while let Some(place) = self.wheel.pop(now) {
             if let Some(key) = self.slots.key(place) {
-                self.step(key, true);
+                self.step(key, Look::Full);
             }
         }
     }

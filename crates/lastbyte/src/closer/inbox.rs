@@ -39,10 +39,6 @@ struct Queue {
     closed: bool,
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "a job that finds no place goes back whole"
-)]
 impl Inbox {
     pub(super) fn new(limit: usize) -> io::Result<Self> {
         Ok(Self {

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use libc::c_int;
 
+use super::stream::Look;
+
 /// An epoll instance.
 pub(crate) struct Edges(OwnedFd);
 
@@ -28,9 +30,17 @@ impl Event {
         self.0.u64
     }
 
-    /// The connection may be gone: worth a full look.
-    pub(crate) fn broken(&self) -> bool {
-        self.0.events & (libc::EPOLLERR | libc::EPOLLHUP) as u32 != 0
+    /// How closely to look at the connection. An event shows all that holds at
+    /// its time, not only the edge.
+    pub(crate) fn look(&self) -> Look {
+        let any = |flags: i32| self.0.events & flags as u32 != 0;
+        if any(libc::EPOLLERR | libc::EPOLLHUP) {
+            Look::Full
+        } else if any(libc::EPOLLIN | libc::EPOLLRDHUP) {
+            Look::Input
+        } else {
+            Look::Queue
+        }
     }
 }
 
