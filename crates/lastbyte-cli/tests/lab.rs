@@ -1,5 +1,7 @@
 //! `lastbyte lab`: the whole of it, as a program sees it, whoever runs it.
 
+#![allow(clippy::unwrap_used, reason = "in a test it is an assertion")]
+
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
