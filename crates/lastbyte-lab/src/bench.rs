@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use lastbyte::Policy;
 use procfs::net::TcpState;
 
-use crate::harness::{Capture, Conn, Wire, row_of, state_name};
+use crate::harness::{Capture, Conn, Metronome, Wire, row_of, state_name};
 use crate::subject::{Subject, Told};
+use crate::verdict::Verdict;
 
 /// Why a row came to no verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +39,17 @@ pub struct Bench {
     /// Who closes.
     pub subject: Arc<dyn Subject>,
     pub(crate) capture: Result<Arc<Capture>, String>,
+    /// `None` where it could not be started: then no lateness is excused.
+    pub(crate) metronome: Option<Arc<Metronome>>,
 }
 
 impl Bench {
+    /// A verdict with nothing found yet.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        Verdict::new(self.metronome.clone())
+    }
+
     /// What was on the wire of `conn` until now.
     ///
     /// # Errors

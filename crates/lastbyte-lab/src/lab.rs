@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::bench::{Bench, Stop};
-use crate::harness::{Capture, Place, Stamp};
+use crate::harness::{Capture, Metronome, Place, Stamp};
 use crate::rows::Row;
 use crate::subject::Subject;
 use crate::verdict::{Trace, Verdict};
@@ -15,11 +15,15 @@ use crate::verdict::{Trace, Verdict};
 /// Rows in flight at once. They mostly wait, so many more than there are cores.
 const SIDE_BY_SIDE: usize = 24;
 
+/// How far apart rows start, so that equal waits do not all end at once.
+const APART: Duration = Duration::from_millis(10);
+
 /// A place to run rows in, and the capture of what is on the wire there.
 #[derive(Debug)]
 pub struct Lab {
     place: Place,
     capture: Result<Arc<Capture>, String>,
+    metronome: Option<Arc<Metronome>>,
     /// Held for writing by a row that runs alone, for reading by the others.
     floor: RwLock<()>,
 }
@@ -121,6 +125,7 @@ impl Lab {
         Self {
             place,
             capture,
+            metronome: Metronome::start().map(Arc::new).ok(),
             floor: RwLock::new(()),
         }
     }
@@ -131,6 +136,7 @@ impl Lab {
         Bench {
             subject,
             capture: self.capture.clone(),
+            metronome: self.metronome.clone(),
         }
     }
 
@@ -169,6 +175,12 @@ impl Lab {
             .flat_map(|(r, row)| (0..subjects.len()).map(move |s| (r, s, *row)));
         let (alone, together): (Vec<_>, Vec<_>) = jobs.partition(|(.., row)| row.alone);
         let queue = Mutex::new(VecDeque::from(together));
+        let next = || {
+            let mut queue = lock(&queue);
+            let job = queue.pop_front()?;
+            std::thread::sleep(APART);
+            Some(job)
+        };
         let done = Mutex::new(Vec::new());
         let take = |job: (usize, usize, &'static Row)| {
             let (r, s, row) = job;
@@ -179,10 +191,7 @@ impl Lab {
         std::thread::scope(|scope| {
             for _ in 0..SIDE_BY_SIDE {
                 scope.spawn(|| {
-                    loop {
-                        let Some(job) = lock(&queue).pop_front() else {
-                            return;
-                        };
+                    while let Some(job) = next() {
                         take(job);
                     }
                 });

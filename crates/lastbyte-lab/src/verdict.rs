@@ -1,10 +1,11 @@
 //! What a row finds: what was seen, what should not have been, and the packets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lastbyte::{Errno, Fate};
 
-use crate::harness::{From, Got, Stamp, Wire, ms};
+use crate::harness::{From, Got, Metronome, Stamp, Wire, ms};
 use crate::subject::Told;
 
 /// How far a deadline may be missed (contract, section D).
@@ -19,6 +20,9 @@ pub struct Verdict {
     saw: Vec<String>,
     faults: Vec<String>,
     traces: Vec<Trace>,
+    metronome: Option<Arc<Metronome>>,
+    /// The most that was put down to the machine, in milliseconds.
+    excused: f64,
 }
 
 /// The packets of one connection, told from the call on.
@@ -35,10 +39,11 @@ pub struct Trace {
 }
 
 impl Verdict {
-    /// A new one, with nothing found yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub(crate) fn new(metronome: Option<Arc<Metronome>>) -> Self {
+        Self {
+            metronome,
+            ..Self::default()
+        }
     }
 
     /// One with this fault, which is all that was seen.
@@ -47,7 +52,7 @@ impl Verdict {
         Self {
             saw: vec![fault.clone()],
             faults: vec![fault],
-            traces: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -60,7 +65,14 @@ impl Verdict {
     /// What was seen, in one line.
     #[must_use]
     pub fn seen(&self) -> String {
-        self.saw.join("; ")
+        let mut seen = self.saw.join("; ");
+        if self.excused > 0.0 {
+            seen.push_str(&format!(
+                " (this machine, busy, woke any thread up to {} late)",
+                ms(self.excused)
+            ));
+        }
+        seen
     }
 
     /// The demands that were not met.
@@ -123,9 +135,25 @@ impl Verdict {
         });
     }
 
+    /// How many of the milliseconds between `due` and `at` the machine itself was
+    /// late; the verdict will say so.
+    pub fn excuse(&mut self, due: Stamp, at: Stamp) -> f64 {
+        let late = self
+            .metronome
+            .as_ref()
+            .map_or(0.0, |metronome| metronome.late_between(due, at))
+            .min((at - due).max(0.0));
+        self.excused = self.excused.max(late);
+        late
+    }
+
     /// Demands that `at` is `wait` after the call, within the tolerance.
     pub fn on_time(&mut self, what: &str, told: &Told, at: Stamp, wait: Duration) {
-        let late = at - told.called.after(wait);
+        let due = told.called.after(wait);
+        let mut late = at - due;
+        if late > TOLERANCE_MS {
+            late -= self.excuse(due, at);
+        }
         self.demand(late.abs() <= TOLERANCE_MS, || {
             if late < 0.0 {
                 format!("{what} {} before the deadline", ms(-late))

@@ -52,7 +52,8 @@ pub(crate) fn one_line_says_it(_: &Bench) -> Result<(), Failed> {
         .spawn()?;
     let (peer, _) = accept(&listener)?;
     let mut text = Vec::new();
-    (&*peer.socket()).read_to_end(&mut text)?;
+    let mut socket = peer.socket();
+    socket.read_to_end(&mut text)?;
     peer.half_close()?;
     let output = child.wait_with_output()?;
     let line = String::from_utf8(output.stdout)?;

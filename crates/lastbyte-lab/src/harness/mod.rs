@@ -3,6 +3,7 @@
 
 mod capture;
 mod info;
+mod metronome;
 mod pair;
 mod peer;
 mod place;
@@ -13,6 +14,7 @@ mod wire;
 
 pub use capture::{Capture, Conn};
 pub use info::{TcpInfo, state_name};
+pub use metronome::Metronome;
 pub use pair::{Crowd, Pair, Setup, fill, fill_from, pattern};
 pub use peer::{End, Got, Peer, outstanding};
 pub use place::{Place, enter};

@@ -26,7 +26,7 @@ pub(super) const A1: Row = Row {
 };
 
 fn a1(bench: &Bench) -> Result<Verdict, Stop> {
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     for v6 in [false, true] {
         let pair = Pair::new(Setup {
             v6,
@@ -57,7 +57,7 @@ pub(super) const A2: Row = Row {
 fn a2(bench: &Bench) -> Result<Verdict, Stop> {
     let seconds = |s| Linger::Wait(Duration::from_secs(s));
     let longest = LingerForm::NATIVE.longest().as_secs();
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     let (mut round, mut refused) = (0, 0);
 
     for linger in [
@@ -133,7 +133,7 @@ pub(super) const A3: Row = Row {
 
 fn a3(bench: &Bench) -> Result<Verdict, Stop> {
     const HALF: Duration = Duration::from_millis(500);
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
 
     // The raw option.
     let pair = Pair::new(Setup::default())?;
@@ -189,7 +189,7 @@ pub(super) const A4: Row = Row {
 };
 
 fn a4(bench: &Bench) -> Result<Verdict, Stop> {
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
 
     // What the kernel takes l_linger = 1 for, by the clock.
     let pair = Pair::new(Setup::default())?;
@@ -265,7 +265,7 @@ pub(super) const A5: Row = Row {
 
 fn a5(bench: &Bench) -> Result<Verdict, Stop> {
     const LONG_ENOUGH: Duration = Duration::from_millis(700);
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     let mut pair = Pair::new(Setup::default())?;
     // Another program's doing, so not by the subject.
     let negative = libc::linger {

@@ -62,7 +62,7 @@ pub(super) const B3: Row = Row {
 };
 
 fn off(bench: &Bench, input: Input) -> Result<Verdict, Stop> {
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     let Pair {
         ours,
         mut peer,
@@ -129,7 +129,7 @@ pub(super) const B4: Row = Row {
 };
 
 fn b4(bench: &Bench) -> Result<Verdict, Stop> {
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     for (input, label) in [
         (Input::None, "nothing unread"),
         (Input::Unread, "unread input"),

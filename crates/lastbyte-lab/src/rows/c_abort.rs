@@ -22,7 +22,7 @@ pub(super) const C1: Row = Row {
 
 fn c1(bench: &Bench) -> Result<Verdict, Stop> {
     bench.needs_packets()?;
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     for we_accept in [false, true] {
         let Pair {
             ours,
@@ -92,7 +92,7 @@ pub(super) const C2: Row = Row {
 };
 
 fn c2(bench: &Bench) -> Result<Verdict, Stop> {
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
 
     // That the table would show one: the same connection, closed in the usual way.
     let Pair { ours, peer, conn } = Pair::new(Setup::default())?;

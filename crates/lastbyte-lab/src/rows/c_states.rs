@@ -32,7 +32,7 @@ const STATES: [(TcpState, bool); 5] = [
 
 fn c3(bench: &Bench) -> Result<Verdict, Stop> {
     bench.needs_packets()?;
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     let mut seen = Vec::new();
     for (state, resets) in &STATES {
         let name = state_name(state);

@@ -40,7 +40,7 @@ fn interrupt_on_usr1() -> Result<(), Stop> {
 fn d5(bench: &Bench) -> Result<Verdict, Stop> {
     bench.needs_packets()?;
     interrupt_on_usr1()?;
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     let Pair { ours, peer, conn } = Pair::new(stuffed())?;
     let written = fill(&ours, 200_000)?;
     let call = bench.call(ours, Policy::wait(WAIT));
@@ -91,7 +91,7 @@ pub(super) const D8: Row = Row {
 };
 
 fn d8(bench: &Bench) -> Result<Verdict, Stop> {
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     // Two closes wait, each to its own end, while a third thread talks.
     let short = Pair::new(stuffed())?;
     let long = Pair::new(stuffed())?;

@@ -38,7 +38,7 @@ pub(super) const D2: Row = Row {
 
 fn d2(bench: &Bench) -> Result<Verdict, Stop> {
     bench.needs_packets()?;
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     // The peer stops reading: its window closes, the rest is never sent.
     for we_accept in [false, true] {
         let Pair {
@@ -99,7 +99,7 @@ pub(super) const D3: Row = Row {
 
 fn d3(bench: &Bench) -> Result<Verdict, Stop> {
     bench.needs_packets()?;
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     let Pair {
         ours,
         mut peer,
@@ -143,7 +143,7 @@ pub(super) const D4: Row = Row {
 
 fn d4(bench: &Bench) -> Result<Verdict, Stop> {
     bench.needs_packets()?;
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
 
     // Acknowledged, and not a byte read.
     let Pair {
@@ -225,7 +225,7 @@ pub(super) const D6: Row = Row {
 
 fn d6(bench: &Bench) -> Result<Verdict, Stop> {
     bench.needs_packets()?;
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     const INPUT: usize = 3000;
     for late in [false, true] {
         let label = if late {
@@ -289,7 +289,7 @@ pub(super) const D7: Row = Row {
 
 fn d7(bench: &Bench) -> Result<Verdict, Stop> {
     bench.needs_packets()?;
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
 
     // Nothing is acknowledged any more; the deadline comes first.
     let Pair { ours, peer, conn } = Pair::new(Setup::default())?;

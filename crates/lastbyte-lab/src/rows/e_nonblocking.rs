@@ -35,7 +35,7 @@ pub(super) const E1: Row = Row {
 };
 
 fn e1(bench: &Bench) -> Result<Verdict, Stop> {
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     let (pair, written) = nonblocking(stuffed(), 200_000)?;
     let Pair {
         ours,
@@ -141,7 +141,7 @@ impl Peers {
 
 fn e2(bench: &Bench) -> Result<Verdict, Stop> {
     bench.needs_packets()?;
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     for (peers, fate, error) in [
         (Peers::Reads, Fate::Delivered, None),
         (Peers::Stops, Fate::TimedOut, Some(Errno::EWOULDBLOCK)),
@@ -233,7 +233,7 @@ fn e3(bench: &Bench) -> Result<Verdict, Stop> {
             "close(2) gives no handle that could be dropped".into(),
         ));
     }
-    let mut v = Verdict::new();
+    let mut v = bench.verdict();
     for reads in [true, false] {
         let (pair, written) = nonblocking(stuffed(), 200_000)?;
         let Pair {
