@@ -8,13 +8,13 @@ use crate::ending::{Action, Ending, Step};
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::{self, NoLook};
+use crate::sys::{self, Look, NoLook};
 
-/// A connection on its way to the end.
+/// A connection on its way to the end. `S` is whatever owns its descriptor.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct Live<S = OwnedFd> {
     /// Until the ending is over.
-    socket: Option<OwnedFd>,
+    socket: Option<S>,
     ending: Ending,
     began: Instant,
     frozen: bool,
@@ -32,8 +32,8 @@ pub(crate) struct Progress {
 
 /// An ending that has looked at its connection and touched nothing yet, so that
 /// whatever else it needs can still fail harmlessly.
-pub(crate) struct Ready {
-    live: Live,
+pub(crate) struct Ready<S = OwnedFd> {
+    live: Live<S>,
     first: Step,
 }
 
@@ -43,11 +43,20 @@ impl Ready {
         policy: &Policy,
         began: Instant,
     ) -> Result<Self, CloseError> {
+        Self::inspect(socket, policy, began).map_err(|(no_look, socket)| match no_look {
+            NoLook::Refused(refusal) => CloseError::refused(refusal, socket),
+            NoLook::Failed(error) => CloseError::resources(error, socket),
+        })
+    }
+}
+
+impl<S: AsFd> Ready<S> {
+    /// As [`look`](Ready::look), for any owner of a descriptor.
+    pub(crate) fn inspect(socket: S, policy: &Policy, began: Instant) -> Result<Self, (NoLook, S)> {
         // Nothing is discarded before it is certain that the close can go on.
-        let seen = match sys::first_look(socket.as_fd(), 0) {
+        let seen = match sys::first_look(socket.as_fd()) {
             Ok(seen) => seen,
-            Err(NoLook::Refused(refusal)) => return Err(CloseError::refused(refusal, socket)),
-            Err(NoLook::Failed(error)) => return Err(CloseError::resources(error, socket)),
+            Err(no_look) => return Err((no_look, socket)),
         };
         let (ending, first) = Ending::begin(policy, &seen);
         let live = Live {
@@ -69,32 +78,41 @@ impl Ready {
         self.live.socket()
     }
 
-    pub(crate) fn into_socket(self) -> OwnedFd {
+    pub(crate) fn into_socket(self) -> S {
         self.live
             .socket
             .expect("a close that has not started has its socket")
     }
 
     /// Starts the close.
-    pub(crate) fn start(self) -> (Live, Progress) {
+    pub(crate) fn start(self) -> (Live<S>, Progress) {
         let Self { mut live, first } = self;
-        let progress = live.act(first);
+        let progress = live.act(first, false);
+        (live, progress)
+    }
+
+    /// Starts the close of a connection whose edges are watched already: the
+    /// first of them comes at once and has it looked at then, so that the FIN's
+    /// ACK may be seen by the same look.
+    pub(crate) fn start_watched(self) -> (Live<S>, Progress) {
+        let Self { mut live, first } = self;
+        let progress = live.act(first, true);
         (live, progress)
     }
 }
 
-impl Live {
-    /// Looks again, fully where the connection may be gone.
-    pub(crate) fn step(&mut self, full: bool) -> Progress {
+impl<S: AsFd> Live<S> {
+    /// Looks again and does what follows.
+    pub(crate) fn step(&mut self, how: Look) -> Progress {
         let Some(socket) = &self.socket else {
             return Progress {
                 report: None,
                 over: true,
             };
         };
-        let seen = sys::look(socket.as_fd(), self.ending.drain_allowance(), full);
+        let seen = sys::look(socket.as_fd(), self.ending.drain_allowance(), how);
         let step = self.ending.observe(self.began.elapsed(), &seen);
-        self.act(step)
+        self.act(step, false)
     }
 
     /// The time left until a step is due even if nothing happens.
@@ -109,15 +127,33 @@ impl Live {
         self.began.checked_add(self.ending.deadline()?)
     }
 
-    /// See [`Ending::is_quiet`].
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.ending.is_quiet()
+    /// Brings the deadline forward to now. The next step says what came of it.
+    pub(crate) fn cut_short(&mut self) {
+        self.ending.cut_short(self.began.elapsed());
     }
 
     /// What can be said of a close that is left to go on by itself.
     pub(crate) fn detached(&self) -> Report {
-        let seen = sys::look(self.socket(), 0, true);
+        let seen = sys::look(self.socket(), 0, Look::Full);
         self.ending.detached(self.began.elapsed(), &seen)
+    }
+
+    /// The same ending with another owner of the descriptor. `None`, and the
+    /// descriptor closed, where `own` fails.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn map<T>(self, own: impl FnOnce(S) -> Option<T>) -> Option<Live<T>> {
+        Some(Live {
+            socket: Some(own(self.socket?)?),
+            ending: self.ending,
+            began: self.began,
+            frozen: self.frozen,
+        })
+    }
+
+    /// Whatever owns the descriptor, until the ending is over.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn owner(&self) -> Option<&S> {
+        self.socket.as_ref()
     }
 
     /// Closes the descriptor now, in the ordinary way.
@@ -138,11 +174,13 @@ impl Live {
             .as_fd()
     }
 
-    fn act(&mut self, mut step: Step) -> Progress {
+    /// Does what the machine says until it waits or is over; `watched` leaves the
+    /// look after the FIN to the event that is coming.
+    fn act(&mut self, mut step: Step, watched: bool) -> Progress {
         let mut report = None;
         loop {
             report = report.or(step.report);
-            let full = match step.action {
+            let how = match step.action {
                 Action::Wait => {
                     return Progress {
                         report,
@@ -164,16 +202,22 @@ impl Live {
                     if !sent {
                         self.ending.fin_refused();
                     }
-                    !sent
+                    if sent && watched {
+                        return Progress {
+                            report,
+                            over: false,
+                        };
+                    }
+                    if sent { Look::Input } else { Look::Full }
                 }
-                Action::Look => true,
+                Action::Look => Look::Full,
                 Action::Freeze => {
                     sys::freeze(self.socket());
                     self.frozen = true;
-                    true
+                    Look::Full
                 }
             };
-            let seen = sys::look(self.socket(), self.ending.drain_allowance(), full);
+            let seen = sys::look(self.socket(), self.ending.drain_allowance(), how);
             step = self.ending.observe(self.began.elapsed(), &seen);
         }
     }

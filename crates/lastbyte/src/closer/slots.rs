@@ -14,11 +14,28 @@ struct Place<T> {
 /// A place and whose turn it was.
 pub(super) type Key = u64;
 
+/// The place that a key names.
+pub(super) const fn place(key: Key) -> u32 {
+    key as u32
+}
+
+fn key_of(turn: u32, index: u32) -> Key {
+    u64::from(turn) << 32 | u64::from(index)
+}
+
 impl<T> Slots<T> {
     pub(super) const fn new() -> Self {
         Self {
             places: Vec::new(),
             free: Vec::new(),
+        }
+    }
+
+    /// The key that the next [`insert`](Self::insert) will give.
+    pub(super) fn next_key(&self) -> Key {
+        match self.free.last() {
+            Some(&index) => key_of(self.places[index as usize].turn, index),
+            None => key_of(0, self.places.len() as u32),
         }
     }
 
@@ -32,23 +49,37 @@ impl<T> Slots<T> {
         });
         let place = &mut self.places[index as usize];
         place.tenant = Some(tenant);
-        u64::from(place.turn) << 32 | u64::from(index)
+        key_of(place.turn, index)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let place = self.places.get_mut(key as u32 as usize)?;
-        (place.turn == (key >> 32) as u32)
-            .then_some(place.tenant.as_mut())
+        let slot = self.places.get_mut(place(key) as usize)?;
+        (slot.turn == (key >> 32) as u32)
+            .then_some(slot.tenant.as_mut())
             .flatten()
+    }
+
+    /// The key of a place's present tenant.
+    pub(super) fn key(&self, index: u32) -> Option<Key> {
+        let place = self.places.get(index as usize)?;
+        place.tenant.as_ref()?;
+        Some(key_of(place.turn, index))
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<T> {
         self.get_mut(key)?;
-        let place = &mut self.places[key as u32 as usize];
+        let slot = &mut self.places[place(key) as usize];
         // u64::MAX is the waker's token; its turn is never reached.
-        place.turn = (place.turn + 1) % u32::MAX;
-        self.free.push(key as u32);
-        place.tenant.take()
+        slot.turn = (slot.turn + 1) % u32::MAX;
+        self.free.push(place(key));
+        slot.tenant.take()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.places.iter().enumerate().filter_map(|(index, place)| {
+            let tenant = place.tenant.as_ref()?;
+            Some((key_of(place.turn, index as u32), tenant))
+        })
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = T> {

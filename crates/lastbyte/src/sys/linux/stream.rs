@@ -1,7 +1,7 @@
 //! Looking at a TCP stream, and the few things an ending does to it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use libc::c_int;
 
@@ -29,10 +29,9 @@ pub(crate) fn is_nonblocking(socket: BorrowedFd<'_>) -> bool {
     flags != -1 && flags & libc::O_NONBLOCK != 0
 }
 
-/// Checks that this is a connection that can be ended, and looks at it fully,
-/// discarding up to `allowance` bytes of input. Nothing is changed when it is
-/// refused.
-pub(crate) fn first_look(socket: BorrowedFd<'_>, allowance: u64) -> Result<Observation, NoLook> {
+/// Checks that this is a connection that can be ended, and looks at all but its
+/// input. Nothing is changed.
+pub(crate) fn first_look(socket: BorrowedFd<'_>) -> Result<Observation, NoLook> {
     let refuse = |refusal| Err(NoLook::Refused(refusal));
     // Not TCP_INFO alone: an MPTCP socket answers that too, for one subflow.
     match get::<c_int>(socket, libc::SOL_SOCKET, libc::SO_PROTOCOL) {
@@ -55,33 +54,39 @@ pub(crate) fn first_look(socket: BorrowedFd<'_>, allowance: u64) -> Result<Obser
         }
         State::Connected(_) => {}
     }
-    Ok(look(socket, allowance, true))
+    Ok(with_detail(socket, info, Input::UNSEEN))
+}
+
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// At the send queue only: nothing has come in.
+    Queue,
+    /// At the input as well.
+    Input,
+    /// At everything.
+    Full,
 }
 
 /// Looks at the connection, discarding up to `allowance` bytes of input on the
-/// way. A look that is not full leaves out the detail, unless reading fails.
-pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, full: bool) -> Observation {
-    let input = discard(socket, allowance);
-    let mut seen = Observation {
+/// way. Where reading fails, the look becomes a full one.
+pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observation {
+    let input = match how {
+        Look::Queue => Input::UNSEEN,
+        Look::Input | Look::Full => discard(socket, allowance),
+    };
+    if how == Look::Full || input.error.is_some() {
+        if let Ok(info) = Info::of(socket) {
+            return with_detail(socket, info, input);
+        }
+    }
+    Observation {
         queued: queued(socket),
         drained: input.drained,
-        unread: 0,
+        unread: input.left,
         eof: input.eof,
         detail: None,
-    };
-    if !input.empty {
-        seen.unread = count(ioctl_int(socket, SIOCINQ));
     }
-    if full || input.error.is_some() {
-        let detail = detail(socket, &mut seen.queued, input.error);
-        // Input that may not be discarded hides the FIN behind it from recv().
-        seen.eof |= matches!(
-            detail.state,
-            TcpState::CloseWait | TcpState::LastAck | TcpState::Closing | TcpState::TimeWait
-        );
-        seen.detail = Some(detail);
-    }
-    seen
 }
 
 /// Shuts down the sending side: data, then FIN. False where the connection is
@@ -115,28 +120,30 @@ pub(crate) fn freeze(socket: BorrowedFd<'_>) {
     );
 }
 
-/// Closes the descriptor in the ordinary way, after undoing [`freeze`].
+/// Closes the descriptor in the ordinary way, after undoing [`freeze`]. One that
+/// is only borrowed stays open.
 ///
 /// The program's own linger option is taken off first: on with a time it would
 /// block here, on with 0 reset a connection whose data arrived.
-pub(crate) fn close(socket: OwnedFd, frozen: bool) {
+pub(crate) fn close(socket: impl AsFd, frozen: bool) {
     if frozen {
         let _ = set::<c_int>(socket.as_fd(), libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
     }
     let _ = option::set_linger(socket.as_fd(), RawLinger::default());
 }
 
-/// Resets the connection and closes the descriptor.
+/// Resets the connection and closes the descriptor. One that is only borrowed
+/// stays open, with nothing behind it.
 ///
 /// The disconnect ends the connection even where the descriptor was duplicated
 /// and the close alone would not (connect(2), AF_UNSPEC); linger on and 0 does it
 /// where a disconnect is forbidden.
-pub(crate) fn abort(socket: OwnedFd) {
+pub(crate) fn abort(socket: impl AsFd) {
     let on_zero = RawLinger {
         l_onoff: 1,
         l_linger: 0,
     };
-    // Neither fails on a TCP socket; the descriptor is closed in any case.
+    // Neither fails on a TCP socket.
     let _ = option::set_linger(socket.as_fd(), on_zero);
     let nowhere = libc::sockaddr {
         sa_family: libc::AF_UNSPEC as libc::sa_family_t,
@@ -145,7 +152,7 @@ pub(crate) fn abort(socket: OwnedFd) {
     // SAFETY: `nowhere` is a whole sockaddr of the length passed, read only.
     unsafe {
         libc::connect(
-            socket.as_raw_fd(),
+            socket.as_fd().as_raw_fd(),
             &nowhere,
             size_of::<libc::sockaddr>() as libc::socklen_t,
         );
@@ -154,42 +161,45 @@ pub(crate) fn abort(socket: OwnedFd) {
 
 struct Input {
     drained: u64,
-    /// Everything there was has been read.
-    empty: bool,
+    /// What could not be discarded.
+    left: u64,
     eof: bool,
     error: Option<Errno>,
 }
 
-/// Reads and throws away, without copying: on TCP, MSG_TRUNC discards (tcp(7)).
-fn discard(socket: BorrowedFd<'_>, allowance: u64) -> Input {
-    let mut input = Input {
+impl Input {
+    const UNSEEN: Self = Self {
         drained: 0,
-        empty: false,
+        left: 0,
         eof: false,
         error: None,
     };
+}
+
+/// Reads and throws away, without copying: on TCP, MSG_TRUNC discards (tcp(7)).
+fn discard(socket: BorrowedFd<'_>, allowance: u64) -> Input {
+    let mut input = Input::UNSEEN;
     let mut copy = None;
     while input.drained < allowance {
         let left = usize::try_from(allowance - input.drained).unwrap_or(usize::MAX);
         match recv(socket, left, &mut copy) {
             Ok(0) => {
                 input.eof = true;
-                input.empty = true;
-                break;
+                return input;
             }
             Ok(n) => input.drained += n as u64,
-            Err(error) => {
-                match error.raw_os_error() {
-                    Some(libc::EINTR) => continue,
-                    Some(libc::EAGAIN) | None => {}
-                    // With this the error has been taken off the socket.
-                    Some(raw) => input.error = Some(Errno::from_raw(raw)),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                Some(libc::EAGAIN) | None => return input,
+                // With this the error has been taken off the socket.
+                Some(raw) => {
+                    input.error = Some(Errno::from_raw(raw));
+                    return input;
                 }
-                input.empty = true;
-                break;
-            }
+            },
         }
     }
+    input.left = count(ioctl_int(socket, SIOCINQ));
     input
 }
 
@@ -226,51 +236,53 @@ fn recv(socket: BorrowedFd<'_>, max: usize, copy: &mut Scratch) -> io::Result<us
     }
 }
 
-/// The counters, and `queued` read anew so that it belongs to them.
-fn detail(socket: BorrowedFd<'_>, queued_now: &mut u64, taken: Option<Errno>) -> Detail {
+/// A full observation out of `info`, or of a newer one where an acknowledgement
+/// comes between it and the queue's length, which it does not have.
+fn with_detail(socket: BorrowedFd<'_>, mut info: Info, input: Input) -> Observation {
     let mut tries = 0;
-    loop {
-        // TCP_INFO does not have write_seq − snd_una. Equal before and after
-        // means that no acknowledgement came in between.
-        let before = queued(socket);
-        let Ok(info) = Info::of(socket) else {
-            // Unreachable on a TCP socket; a connection without counters is gone.
-            return gone(taken);
-        };
-        let after = queued(socket);
+    let queued = loop {
+        let queued = queued(socket);
         tries += 1;
-        if before != after && tries < 8 {
-            continue;
+        if tries == 8 || info.agrees_with(queued) {
+            break queued;
         }
-        *queued_now = after;
-        let state = match info.state() {
-            State::Connected(state) => state,
-            State::Connecting | State::Listening => TcpState::Closed,
-        };
-        let transmitted = info.transmitted();
-        return Detail {
+        match Info::of(socket) {
+            Ok(newer) => info = newer,
+            Err(_) => break queued,
+        }
+    };
+    let state = match info.state() {
+        State::Connected(state) => state,
+        State::Connecting | State::Listening => TcpState::Closed,
+    };
+    let closed = state == TcpState::Closed;
+    let transmitted = info.transmitted();
+    Observation {
+        queued,
+        drained: input.drained,
+        // Nothing will be discarded any more from a connection that is gone.
+        unread: if closed && input.left == 0 {
+            count(ioctl_int(socket, SIOCINQ))
+        } else {
+            input.left
+        },
+        // Input that may not be discarded hides the FIN behind it from recv().
+        eof: input.eof
+            || matches!(
+                state,
+                TcpState::CloseWait | TcpState::LastAck | TcpState::Closing | TcpState::TimeWait
+            ),
+        detail: Some(Detail {
             state,
-            unsent: info.unsent().unwrap_or(0).min(after),
-            acked: info
-                .acked()
-                .filter(|_| before == after && transmitted.is_some()),
+            unsent: info.unsent().unwrap_or(0).min(queued),
+            acked: info.acked().filter(|_| transmitted.is_some()),
             transmitted: transmitted.unwrap_or(0),
-            error: taken.or_else(|| pending_error(socket).filter(|_| state == TcpState::Closed)),
+            error: input
+                .error
+                .or_else(|| pending_error(socket).filter(|_| closed)),
             unanswered: info.unanswered(),
             since_ack: info.since_ack(),
-        };
-    }
-}
-
-fn gone(error: Option<Errno>) -> Detail {
-    Detail {
-        state: TcpState::Closed,
-        unsent: 0,
-        acked: None,
-        transmitted: 0,
-        error,
-        unanswered: false,
-        since_ack: std::time::Duration::ZERO,
+        }),
     }
 }
 
