@@ -288,11 +288,8 @@ fn a_setuid_program_is_refused() {
     let file = scratch().join(format!("setuid-{}", std::process::id()));
     fs::copy("/bin/true", &file).expect("copied");
     // SAFETY: cannot fail.
-    assert_eq!(
-        unsafe { libc::geteuid() },
-        0,
-        "this test gives a file away: run it as root"
-    );
+    let user = unsafe { libc::geteuid() };
+    assert_eq!(user, 0, "this test gives a file away: run it as root");
     chown(&file, Some(12345), None).expect("root may");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o4755)).expect("root may");
     let output = run(&["--", file.to_str().expect("text")]);

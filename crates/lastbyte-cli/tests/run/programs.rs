@@ -341,9 +341,9 @@ fn pgbench_with_a_connection_for_each_transaction() {
         .expect("this test needs Debian's postgresql");
     // PostgreSQL refuses to run as root, and wants a folder of its own user's.
     // SAFETY: cannot fail.
+    let user = unsafe { libc::geteuid() };
     assert_eq!(
-        unsafe { libc::geteuid() },
-        0,
+        user, 0,
         "this test changes to the user postgres: run it as root"
     );
     let data = std::env::temp_dir().join(format!("lastbyte-pg-{}", std::process::id()));
