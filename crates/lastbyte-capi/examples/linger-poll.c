@@ -41,13 +41,15 @@ int main(int argc, char **argv)
     policy.wait_ms = strtoull(argv[2], NULL, 10);
     z = lb_close_begin(s, &policy, &closing, &report);
     if (z && closing)
-        printf("%s, descriptor %s\n", strerror(errno), fcntl(s, F_GETFD) < 0 ? "gone" : "valid");
+        printf("%s, ", strerror(errno));
+    if (closing)
+        printf("descriptor %s\n", fcntl(s, F_GETFD) < 0 ? "gone" : "valid");
     while (z && closing) {
         struct pollfd p = { .fd = lb_closing_fd(closing), .events = POLLIN };
         poll(&p, 1, -1);
         z = lb_closing_finish(&closing, &report);
     }
-    printf("%s %s, descriptor %s\n", lb_fate_name(report.fate), z ? strerror(errno) : "ok",
-        fcntl(s, F_GETFD) < 0 ? "gone" : "valid");
+    printf("%s %s, ", lb_fate_name(report.fate), z ? strerror(errno) : "ok");
+    printf("descriptor %s\n", fcntl(s, F_GETFD) < 0 ? "gone" : "valid");
     return 0;
 }
