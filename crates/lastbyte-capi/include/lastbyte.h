@@ -134,7 +134,8 @@ extern "C" {
 // own SO_LINGER decides.
 //
 // Off: returns 0 at once, everything queued is delivered in the background, also
-// where input is unread or arrives later. On with a time: waits until data and
+// where input is unread or arrives later (the number `fd` stays in use until
+// then). On with a time: waits until data and
 // FIN are acknowledged and returns 0, or when the time has run out discards the
 // rest, resets the connection and fails with EWOULDBLOCK. On with 0: resets.
 //

@@ -8,12 +8,12 @@
 //! House rules. Everything here may run in a signal handler, in a vforked child
 //! that shares its parent's memory, or in a thread being cancelled. So: no
 //! allocation, no lock, no thread-local of our own, no panic; atomics and raw
-//! system calls only ([`sys`]); `errno` is touched by nobody but a hook that
+//! system calls only (`sys`); `errno` is touched by nobody but a hook that
 //! fails. Where it cannot be excluded that somebody else holds the connection
 //! too, the program gets exactly what plain close does.
 //!
-//! Reading order: [`table`] and [`epoch`] know which sockets are ours alone,
-//! [`verdict`] decides about one close, [`handover`] carries it out, [`hooks`]
+//! Reading order: `table` and `epoch` know which sockets are ours alone,
+//! `verdict` decides about one close, `handover` carries it out, `hooks`
 //! are the functions that programs call.
 
 // Elsewhere the crate is empty and `lastbyte run` says that it is unsupported.

@@ -1,23 +1,23 @@
 //! The loop: what arrives is ended, answered and written down.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::io;
-use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use lastbyte::{CloseError, Closer, Linger, LingerForm, Policy, RawLinger, Report};
+use lastbyte::{Closer, Linger, LingerForm, Policy, RawLinger};
 use lastbyte_handoff::{Kind, Override, Request, Settings, flag};
 
+use crate::book::{Book, Page};
 use crate::channel::{self, Arrival, Delivery, Mapping, Pair, check};
 use crate::program::{self, Inheritance, Obstacle};
-use crate::record::{self, Found, Known, Left, Line, Log, Origin, Sums};
+use crate::record::{Found, Known, Left, Log, Origin};
 use crate::signals::Signals;
+use crate::system::{leave_inherited_sockets_alone, open_process, raise_file_limit};
 use crate::{Error, Options, Outcome, family};
 
 /// Descriptors kept free for what is in the channel when we call ourselves full,
@@ -41,23 +41,6 @@ struct Desk {
     status: Option<u8>,
     channel_is_open: bool,
     is_known_uncovered: bool,
-}
-
-/// What the closer's thread writes and we read.
-struct Book {
-    mapping: Mapping,
-    log: Option<Log>,
-    observed: bool,
-    /// Written to when an ending's fate is known or the closer is idle.
-    bell: OwnedFd,
-    page: Mutex<Page>,
-}
-
-#[derive(Default)]
-struct Page {
-    next: u64,
-    open: HashMap<u64, (Origin, Instant)>,
-    sums: Sums,
 }
 
 pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
@@ -101,11 +84,13 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         .map_err(system("cannot make an event descriptor"))?;
     let book = Arc::new(Book {
         mapping: pair.shared,
-        log,
         observed,
         // SAFETY: just made.
         bell: unsafe { OwnedFd::from_raw_fd(bell) },
-        page: Mutex::default(),
+        page: Mutex::new(Page {
+            log,
+            ..Page::default()
+        }),
     });
     let address = pair
         .address()
@@ -455,151 +440,13 @@ impl Desk {
             }
         }
         let status = self.status.unwrap_or(u8::MAX);
-        let book = Arc::clone(&self.book);
-        drop(self);
-        // Endings left to the kernel still have the book; the log is then flushed
-        // line by line, and nobody else writes to it.
-        let log_error = match Arc::try_unwrap(book) {
-            Ok(Book { log: Some(log), .. }) => log.finish().err(),
-            _ => None,
-        };
+        // Endings that were left go on in the closer's thread and find no log.
+        let log = self.book.page().log.take();
+        let log_error = log.and_then(|log| log.finish().err());
         Ok(Outcome {
             status,
             sums,
             log_error,
         })
     }
-}
-
-impl Book {
-    fn page(&self) -> MutexGuard<'_, Page> {
-        // A panic in between leaves counts that are still counts.
-        self.page.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(&self, origin: Origin) -> u64 {
-        let mut page = self.page();
-        page.next += 1;
-        let number = page.next;
-        page.open.insert(number, (origin, Instant::now()));
-        number
-    }
-
-    /// A fate is known: the caller is answered first, then it is written down.
-    fn settle(
-        &self,
-        number: u64,
-        request: &Request,
-        sender: libc::pid_t,
-        result: Result<Report, CloseError>,
-    ) {
-        let (answer, report) = match result {
-            Ok(report) => (0, Some(report)),
-            Err(error) => {
-                let report = error.report().copied();
-                let answer = if report.is_some() {
-                    error.errno().map_or(0, |errno| errno.raw())
-                } else {
-                    0
-                };
-                // A socket that was refused, or found no room, goes here: plain close.
-                drop(error);
-                (answer, report)
-            }
-        };
-        if request.slot != Request::NO_SLOT {
-            self.mapping.answer(request, answer);
-            // SAFETY: signal 0 only asks whether the process is there.
-            if unsafe { libc::kill(sender, 0) } != 0
-                && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
-            {
-                self.mapping.take_back(request);
-            }
-        }
-        let mut page = self.page();
-        if let Some((origin, _)) = page.open.remove(&number)
-            && let Some(report) = report
-        {
-            self.write(&mut page, origin, Known::Report(report));
-        }
-        drop(page);
-        self.ring();
-    }
-
-    fn write(&self, page: &mut Page, origin: Origin, fate: Known) {
-        page.sums.add(&fate);
-        if let Some(log) = &self.log {
-            log.write(Line {
-                time: record::timestamp(),
-                origin,
-                fate,
-            });
-        }
-    }
-
-    fn ring(&self) {
-        let one = 1_u64.to_ne_bytes();
-        // SAFETY: eight bytes, as an eventfd wants.
-        unsafe { libc::write(self.bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
-    }
-
-    fn bell_rang(&self) -> bool {
-        let mut count = [0; 8];
-        // SAFETY: room for eight bytes.
-        unsafe {
-            libc::read(
-                self.bell.as_raw_fd(),
-                count.as_mut_ptr().cast(),
-                count.len(),
-            ) == 8
-        }
-    }
-}
-
-/// The program's own limit, and ours, which is as high as it goes: we hold what
-/// many processes closed.
-fn raise_file_limit() -> io::Result<(libc::rlimit, u64)> {
-    let mut limit = MaybeUninit::<libc::rlimit>::uninit();
-    // SAFETY: room for a limit.
-    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, limit.as_mut_ptr()) })?;
-    // SAFETY: just written.
-    let before = unsafe { limit.assume_init() };
-    let raised = libc::rlimit {
-        rlim_cur: before.rlim_max,
-        ..before
-    };
-    // SAFETY: a plain structure. A refusal leaves the old limit, which is then ours.
-    let is_raised = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const raised) } == 0;
-    Ok((
-        before,
-        if is_raised {
-            raised.rlim_cur
-        } else {
-            before.rlim_cur
-        },
-    ))
-}
-
-/// Sockets we were started with have holders outside the run.
-fn leave_inherited_sockets_alone(mapping: Mapping) {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
-        mapping.get().set_blind();
-        return;
-    };
-    let numbers = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    for fd in numbers {
-        if let Ok(cookie) = channel::cookie(fd) {
-            mapping.get().leave_alone(cookie);
-        }
-    }
-}
-
-fn open_process(pid: libc::pid_t) -> io::Result<OwnedFd> {
-    // SAFETY: no memory involved.
-    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: just made, if it is one.
-    check(fd).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -3,20 +3,22 @@
 //! It starts a program with the shim in it, takes over the connections that the
 //! program closes, and ends them by the contract while the program goes on, or
 //! after it is gone. [`run`] is the whole of it; the modules are, from the outside
-//! in: [`program`] (what is started, and where the shim is), [`channel`] (what the
-//! shim sends and maps), [`family`] (who else holds a socket), [`desk`] (the loop),
-//! [`record`] (log and summary).
+//! in: `program` (what is started, and where the shim is), `channel` (what the
+//! shim sends and maps), `family` (who else holds a socket), `desk` (the loop),
+//! `record` (log and summary).
 //!
 //! Linux only.
 
 #![cfg(target_os = "linux")]
 
+mod book;
 mod channel;
 mod desk;
 mod family;
 mod program;
 mod record;
 mod signals;
+mod system;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -485,3 +485,31 @@ fn covered_programs_run_with_a_program_file_of_any_kind() {
         text(&output).1
     );
 }
+
+#[test]
+fn the_demo_shows_both_closes() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/demo-run.py");
+    let output = Command::new("python3")
+        .arg(script)
+        .args([
+            "--seconds",
+            "1",
+            "--lastbyte",
+            env!("CARGO_BIN_EXE_lastbyte"),
+        ])
+        .output()
+        .expect("this test needs python3");
+    let shown = text(&output).0;
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 6, "{shown}{}", text(&output).1);
+    assert!(
+        lines[1].starts_with("  close() returned 0 after 1."),
+        "{shown}"
+    );
+    assert!(lines[2].ends_with("and then end of file"), "{shown}");
+    assert!(
+        lines[4].starts_with("  close() returned -1 (Resource temporarily unavailable) after 1."),
+        "{shown}"
+    );
+    assert!(lines[5].ends_with("and then ECONNRESET"), "{shown}");
+}

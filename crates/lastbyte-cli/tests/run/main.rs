@@ -6,5 +6,6 @@ mod contract;
 mod harness;
 mod programs;
 mod safety;
+mod server;
 mod sharing;
 mod sums;

@@ -280,3 +280,15 @@ fn descriptors_that_are_no_tcp_socket_cost_one_cheap_check_at_most() {
         assert!(calls.len() <= most, "{make}: {calls:#?}");
     }
 }
+
+#[test]
+fn a_crash_after_the_close_loses_nothing() {
+    let peer = Peer::new();
+    let source = "s = connect(); unread(s); big(s); os.close(s.detach()); say('closed'); os.kill(os.getpid(), 9)";
+    let mut talk = Talk::start(&mut python(&[], source, peer.port(), &[]));
+    let stream = peer.accept_and_send();
+    assert_eq!(talk.hear(), "closed");
+    assert_eq!(read_all(&stream), (BIG, End::Eof));
+    drop(stream);
+    assert_eq!(talk.finish().0, 128 + libc::SIGKILL);
+}
