@@ -24,6 +24,7 @@ pub const HEAD: usize = 256;
 
 const CLASS_64: u8 = 2;
 const PT_INTERP: u32 = 3;
+const PT_NOTE: u32 = 4;
 const PROGRAM_HEADER: usize = 56;
 /// No linker writes as many; a bound for files that are not what they say.
 const PROGRAM_HEADERS: u16 = 128;
@@ -55,27 +56,35 @@ pub fn look(mut read: impl FnMut(&mut [u8], u64) -> usize) -> Look {
     if class != CLASS_64 || machine != MACHINE {
         return Look::Uncovered(flag::FOREIGN);
     }
+    let mut found = Look::Uncovered(flag::STATIC);
     for index in 0..count.min(PROGRAM_HEADERS) {
         let mut header = [0; PROGRAM_HEADER];
         let at = table.saturating_add(u64::from(size) * u64::from(index));
         if read(&mut header, at) < PROGRAM_HEADER {
             return Look::Unknown;
         }
-        if word(&header, 0) == Some(PT_INTERP) {
-            let (Some(offset), Some(length)) = (long(&header, 8), long(&header, 32)) else {
-                return Look::Unknown;
-            };
-            let mut path = [0; 128];
-            let got = read(&mut path, offset).min(usize::try_from(length).unwrap_or(usize::MAX));
-            let path = path.get(..got).unwrap_or_default();
-            return if path.windows(7).any(|part| part == b"ld-musl") {
-                Look::Uncovered(flag::MUSL)
-            } else {
-                Look::Covered
-            };
+        let kind = word(&header, 0);
+        if !matches!(kind, Some(PT_INTERP | PT_NOTE)) {
+            continue;
+        }
+        let (Some(offset), Some(length)) = (long(&header, 8), long(&header, 32)) else {
+            return Look::Unknown;
+        };
+        let mut content = [0; 128];
+        let got = read(&mut content, offset).min(usize::try_from(length).unwrap_or(usize::MAX));
+        let content = content.get(..got).unwrap_or_default();
+        if kind == Some(PT_NOTE) {
+            // Elf64_Nhdr, then the owner's name.
+            if content.get(12..16) == Some(b"Go\0\0") {
+                return Look::Uncovered(flag::GO);
+            }
+        } else if content.windows(7).any(|part| part == b"ld-musl") {
+            found = Look::Uncovered(flag::MUSL);
+        } else {
+            found = Look::Covered;
         }
     }
-    Look::Uncovered(flag::STATIC)
+    found
 }
 
 fn script(line: &[u8]) -> Look {
@@ -155,6 +164,18 @@ mod tests {
             Look::Uncovered(flag::MUSL)
         );
         assert_eq!(look_at(&elf(None)), Look::Uncovered(flag::STATIC));
+    }
+
+    #[test]
+    fn a_go_program_calls_the_kernel_itself() {
+        let mut file = elf(Some(b"/lib64/ld-linux-x86-64.so.2\0"));
+        let note = file.len() as u64;
+        file.extend(b"\x04\0\0\0\x04\0\0\0\x04\0\0\0Go\0\0abcd");
+        let first = &mut file[64..64 + PROGRAM_HEADER];
+        first[0..4].copy_from_slice(&PT_NOTE.to_ne_bytes());
+        first[8..16].copy_from_slice(&note.to_ne_bytes());
+        first[32..40].copy_from_slice(&20_u64.to_ne_bytes());
+        assert_eq!(look_at(&file), Look::Uncovered(flag::GO));
     }
 
     #[test]

@@ -35,6 +35,14 @@ pub mod flag {
     pub const MUSL: u32 = 4;
     /// The file is for another architecture.
     pub const FOREIGN: u32 = 8;
+    /// A Go program: it makes its system calls itself.
+    pub const GO: u32 = 32;
+    /// The program set up an io_uring, through which sockets can be held and closed
+    /// unseen. `name` is the program's.
+    pub const IO_URING: u32 = 64;
+    /// The program forbids itself system calls (seccomp(2)), ours perhaps among them.
+    /// `name` is the program's.
+    pub const SECCOMP: u32 = 128;
     /// With [`Kind::End`](super::Kind::End): close it plainly and write down what
     /// that does. The program never sent anything.
     pub const AS_THE_KERNEL_DOES: u32 = 16;

@@ -7,7 +7,7 @@ use core::{ptr, slice};
 
 use lastbyte_handoff::{Address, ENVIRONMENT, ENVIRONMENT_LENGTH, Shared};
 
-use crate::{epoch, hooks, next, sys};
+use crate::{epoch, handover, hooks, next, sys};
 
 static CHANNEL: AtomicI32 = AtomicI32::new(-1);
 static MEMORY: AtomicI32 = AtomicI32::new(-1);
@@ -69,6 +69,19 @@ impl Run {
             end();
         }
         reachable
+    }
+}
+
+/// As [`end`], for a reason that the undertaker is told.
+pub(crate) fn withdraw(reason: u32) {
+    if let Some(run) = current() {
+        let name = sys::thread_name();
+        let length = name
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(name.len());
+        handover::uncovered(run, reason, name.get(..length).unwrap_or_default());
+        end();
     }
 }
 

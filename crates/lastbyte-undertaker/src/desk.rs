@@ -1,11 +1,8 @@
 //! The loop: what arrives is ended, answered and written down.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -23,6 +20,8 @@ use crate::{Error, Options, Outcome, family};
 /// Descriptors kept free for what is in the channel when we call ourselves full,
 /// and for looking into /proc.
 const RESERVE: u64 = 1024;
+/// Programs said to be uncovered, at most.
+const TOLD: usize = 1000;
 
 /// Sockets whose process must be gone before they are ended.
 type Heirs = Vec<(OwnedFd, Delivery)>;
@@ -36,7 +35,8 @@ struct Desk {
     linger: Override,
     room: usize,
     heirs: Heirs,
-    told: HashSet<PathBuf>,
+    told: HashSet<(String, u32)>,
+    is_full_said: bool,
     child: libc::pid_t,
     status: Option<u8>,
     channel_is_open: bool,
@@ -122,9 +122,10 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         closer: Arc::new(closer),
         book,
         linger: options.linger,
-        room: usize::try_from(files.1.saturating_sub(RESERVE)).unwrap_or(usize::MAX),
+        room: usize::try_from(files.1 - RESERVE.min(files.1 / 4)).unwrap_or(usize::MAX),
         heirs: Vec::new(),
         told: HashSet::new(),
+        is_full_said: false,
         child: libc::pid_t::try_from(child.id()).unwrap_or(0),
         status: None,
         channel_is_open: true,
@@ -282,23 +283,33 @@ impl Desk {
             Kind::EndAfterExit => match open_process(sender) {
                 Ok(process) => self.heirs.push((process, delivery)),
                 // It is gone already.
-                Err(_) => self.end(delivery),
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => self.end(delivery),
+                // We cannot tell when it is: its exit closes the connection.
+                Err(_) => drop(delivery),
             },
         }
-        self.mapping
-            .get()
-            .set_full(self.closer.in_flight() + self.heirs.len() >= self.room);
+        let is_full = self.closer.in_flight() + self.heirs.len() >= self.room;
+        self.mapping.get().set_full(is_full);
+        if is_full && !self.is_full_said {
+            self.is_full_said = true;
+            eprintln!(
+                "lastbyte: {} connections are being ended, and there are descriptors for no more; \
+                 until some are done, closes are the kernel's own (raise ulimit -Hn)",
+                self.room
+            );
+        }
     }
 
     fn tell_uncovered(&mut self, request: &Request, sender: libc::pid_t) {
-        let path = PathBuf::from(OsStr::from_bytes(request.name()));
         let obstacle = Obstacle::new(request.flags);
-        let text = format!(
-            "lastbyte: {} (process {sender}) {obstacle}; its closes are the kernel's own",
-            path.display()
-        );
-        if self.told.insert(path) {
-            eprintln!("{text}");
+        // A program's own text on somebody's terminal.
+        let name = String::from_utf8_lossy(request.name())
+            .escape_debug()
+            .to_string();
+        if self.told.len() < TOLD && self.told.insert((name.clone(), request.flags)) {
+            eprintln!(
+                "lastbyte: {name} (process {sender}) {obstacle}; its closes are the kernel's own"
+            );
         }
     }
 
@@ -323,7 +334,7 @@ impl Desk {
             socket,
         } = delivery;
         let Some(socket) = socket else {
-            // The kernel could not give it to us; the program's close was plain.
+            // No descriptor was free to receive it: the program's close was plain.
             self.mapping.answer(&request, 0);
             return;
         };

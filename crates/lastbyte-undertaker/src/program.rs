@@ -33,6 +33,15 @@ impl fmt::Display for Obstacle {
         f.write_str(match self.0 {
             flags if flags & flag::STATIC != 0 => "is statically linked: no loader, no shim",
             flags if flags & flag::MUSL != 0 => "is linked with musl, and the shim with glibc",
+            flags if flags & flag::GO != 0 => {
+                "is a Go program, which makes its system calls itself"
+            }
+            flags if flags & flag::IO_URING != 0 => {
+                "uses an io_uring, in which sockets can be held and closed unseen"
+            }
+            flags if flags & flag::SECCOMP != 0 => {
+                "forbids itself system calls (seccomp), ours perhaps among them"
+            }
             flags if flags & flag::FOREIGN != 0 => "is built for another architecture",
             _ => "is set-user-id or set-group-id: the loader ignores LD_PRELOAD",
         })

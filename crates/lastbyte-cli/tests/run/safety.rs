@@ -292,3 +292,50 @@ fn a_crash_after_the_close_loses_nothing() {
     drop(stream);
     assert_eq!(talk.finish().0, 128 + libc::SIGKILL);
 }
+
+#[test]
+fn a_program_under_seccomp_goes_on_with_plain_close() {
+    // Strict mode: read, write, _exit and sigreturn are all that is left; a getsockopt
+    // of ours in close would be the program's death. (exit_group is not allowed.)
+    let peer = Peer::new();
+    let source = "import ctypes; libc = ctypes.CDLL(None)\n\
+                  s = connect(); say('strict')\n\
+                  libc.prctl(22, 1, 0, 0, 0)\n\
+                  os.write(1, b'alive\\n'); libc.syscall(60, 7)";
+    let mut talk = Talk::start(&mut python(&[], source, peer.port(), &[]));
+    let _stream = peer.accept();
+    assert_eq!(talk.hear(), "strict");
+    assert_eq!(talk.hear(), "alive");
+    let (status, _, errors) = talk.finish();
+    assert_eq!(status, 7, "{errors}");
+    assert!(errors.contains("forbids itself system calls"), "{errors}");
+}
+
+#[test]
+fn an_undertaker_that_is_full_leaves_closes_to_the_kernel() {
+    let peer = Peer::new();
+    let count = 60;
+    let source = "kept = []\n\
+                  for i in range(60):\n  s = connect(); big(s, 20000); os.close(s.detach()); say(i)";
+    let inner = python(&["--summary"], source, peer.port(), &[]);
+    let mut command = Command::new("prlimit");
+    command
+        .arg("--nofile=40:40")
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    let mut talk = Talk::start(&mut command);
+    let mut streams = Vec::new();
+    for index in 0..count {
+        streams.push(peer.accept());
+        assert_eq!(talk.hear(), index.to_string());
+    }
+    for stream in streams {
+        assert_eq!(read_all(&stream), (20000, End::Eof), "none is lost");
+    }
+    let (status, _, errors) = talk.finish();
+    assert_eq!(status, 0, "{errors}");
+    assert!(
+        errors.contains("connections are being ended, and there are descriptors for no more"),
+        "{errors}"
+    );
+}

@@ -108,6 +108,22 @@ fn subprocess_with_the_socket_as_its_output() {
 }
 
 #[test]
+fn posix_spawn_with_the_socket_as_its_output() {
+    let peer = Peer::new();
+    let source = "s = connect(); unread(s)\n\
+                  os.posix_spawn('/bin/sh', ['sh', '-c', 'read x; echo 12345'], os.environ,\n\
+                  \x20   file_actions=[(os.POSIX_SPAWN_DUP2, s.fileno(), 1)])\n\
+                  os.close(s.detach()); say('closed')";
+    let mut talk = Talk::start(&mut python(&["--follow"], source, peer.port(), &[]));
+    let stream = peer.accept_and_send();
+    assert_eq!(talk.hear(), "closed");
+    assert!(is_open(&stream));
+    talk.say("go on");
+    read_exactly(&stream, 6);
+    talk.finish();
+}
+
+#[test]
 fn spawned_children_keep_what_is_not_close_on_exec() {
     for spawn in [
         "os.posix_spawn('/bin/sh', ['sh', '-c', f'read x; echo 12345 >&{s.fileno()}'], os.environ)",
@@ -183,6 +199,7 @@ fn a_socket_in_an_io_uring_is_left_to_the_kernel() {
     talk.hear();
     assert_eq!(read_all(&stream).1, End::Reset);
     let (_, _, errors) = talk.finish();
+    assert!(errors.contains("uses an io_uring"), "{errors}");
     assert!(errors.contains(" 0 endings"), "{errors}");
 }
 

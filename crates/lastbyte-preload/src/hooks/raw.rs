@@ -2,6 +2,8 @@
 
 use core::ffi::{c_int, c_long, c_ulong};
 
+use lastbyte_handoff::flag;
+
 use super::{close, dup, message};
 use crate::next::forward;
 use crate::{epoch, run, sys, table};
@@ -79,12 +81,12 @@ pub unsafe extern "C-unwind" fn syscall(
         // A ring can hold sockets and close them where nobody sees it.
         libc::SYS_io_uring_setup => {
             run::blind();
-            run::end();
+            run::withdraw(flag::IO_URING);
             call()
         }
         // What we would call next may be forbidden then.
         libc::SYS_seccomp => {
-            run::end();
+            run::withdraw(flag::SECCOMP);
             call()
         }
         _ => call(),
@@ -101,7 +103,7 @@ pub unsafe extern "C-unwind" fn prctl(
     d: c_ulong,
 ) -> c_int {
     if option == libc::PR_SET_SECCOMP {
-        run::end();
+        run::withdraw(flag::SECCOMP);
     }
     forward!(
         PRCTL(option, a, b, c, d) as fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int,
