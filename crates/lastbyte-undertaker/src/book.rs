@@ -16,7 +16,7 @@ use crate::record::{self, Known, Line, Log, Origin, Sums};
 pub(crate) struct Book {
     pub(crate) mapping: Mapping,
     pub(crate) observed: bool,
-    /// Written to when an ending's fate is known or the closer is idle.
+    /// Written to when the closer is idle.
     pub(crate) bell: OwnedFd,
     pub(crate) page: Mutex<Page>,
 }
@@ -80,8 +80,6 @@ impl Book {
         {
             self.write(&mut page, origin, Known::Report(report));
         }
-        drop(page);
-        self.ring();
     }
 
     pub(crate) fn write(&self, page: &mut Page, origin: Origin, fate: Known) {

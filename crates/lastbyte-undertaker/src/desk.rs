@@ -20,6 +20,8 @@ use crate::{Error, Options, Outcome, family};
 /// Descriptors kept free for what is in the channel when we call ourselves full,
 /// and for looking into /proc.
 const RESERVE: u64 = 1024;
+/// How long not to look where no event tells.
+const LOOK: Duration = Duration::from_millis(50);
 /// Programs said to be uncovered, at most.
 const TOLD: usize = 1000;
 
@@ -36,10 +38,12 @@ struct Desk {
     room: usize,
     heirs: Heirs,
     told: HashSet<(String, u32)>,
+    is_full: bool,
     is_full_said: bool,
     child: libc::pid_t,
     status: Option<u8>,
     channel_is_open: bool,
+    channel_is_read: bool,
     is_known_uncovered: bool,
 }
 
@@ -125,10 +129,12 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         room: usize::try_from(files.1 - RESERVE.min(files.1 / 4)).unwrap_or(usize::MAX),
         heirs: Vec::new(),
         told: HashSet::new(),
+        is_full: false,
         is_full_said: false,
         child: libc::pid_t::try_from(child.id()).unwrap_or(0),
         status: None,
         channel_is_open: true,
+        channel_is_read: true,
         is_known_uncovered: obstacle.is_some(),
     };
     desk.sit(options.follow, options.patience)
@@ -141,28 +147,27 @@ impl Desk {
         }
         let give_up = Instant::now() + patience;
         let mut is_told_to_go = false;
-        let mut watched = 0;
+        let mut bell_is_set = false;
         loop {
-            // Whatever was sent before the program exited is in the channel by now.
+            // What was sent before the program exited is in the channel by now.
             let mut rest = 0..4096;
             while rest.next().is_some() && self.take_one() {}
-            let open = self.book.page().open.len();
-            let in_flight = self.closer.in_flight();
-            if open == 0 && in_flight == 0 && self.heirs.is_empty() {
+            if self.closer.in_flight() == 0 && self.heirs.is_empty() {
                 break;
             }
-            if is_told_to_go || give_up <= Instant::now() && self.only_endless_left() {
+            if give_up <= Instant::now() {
+                // Descendants may go on for ever; nothing new from now on.
+                self.channel_is_read = false;
+                if self.only_endless_left() {
+                    break;
+                }
+            }
+            if is_told_to_go {
                 break;
             }
-            if watched == 0 {
-                watched = self.ring_when_idle();
-            }
-            if self.turn(Some(give_up)) {
-                is_told_to_go = true;
-            }
-            if self.book.bell_rang() {
-                watched = 0;
-            }
+            bell_is_set = bell_is_set || self.ring_when_idle();
+            is_told_to_go = self.turn(Some(give_up));
+            bell_is_set = bell_is_set && !self.book.bell_rang();
         }
         self.leave()
     }
@@ -170,7 +175,7 @@ impl Desk {
     /// Waits for something and does it. True if a signal asks us to stop waiting.
     fn turn(&mut self, until: Option<Instant>) -> bool {
         let mut wanted: Vec<RawFd> = vec![self.signals.as_raw_fd(), self.book.bell.as_raw_fd()];
-        if self.channel_is_open {
+        if self.channel_is_open && self.channel_is_read {
             wanted.push(self.channel.as_raw_fd());
         }
         let fixed = wanted.len();
@@ -183,15 +188,17 @@ impl Desk {
                 revents: 0,
             })
             .collect();
-        let time = until.map_or(-1, |until| {
-            let left = until.saturating_duration_since(Instant::now());
-            // Past the deadline only events count.
-            if left.is_zero() {
-                -1
-            } else {
+        // Nothing tells when there is room again, nor, past `until`, which fates are known.
+        let soon = Instant::now() + LOOK;
+        let time = until
+            .map(|until| until.max(soon))
+            .into_iter()
+            .chain(self.is_full.then_some(soon))
+            .min()
+            .map_or(-1, |until| {
+                let left = until.saturating_duration_since(Instant::now());
                 i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX)
-            }
-        });
+            });
         let count = polled.len() as libc::nfds_t;
         // SAFETY: as many entries as said.
         unsafe { libc::poll(polled.as_mut_ptr(), count, time) };
@@ -208,7 +215,26 @@ impl Desk {
                 }
             }
         }
+        self.look_for_room();
         signals_are_ready && self.attend_signals()
+    }
+
+    /// Tells the shims whether we can take more.
+    fn look_for_room(&mut self) {
+        let is_full = self.closer.in_flight() + self.heirs.len() >= self.room;
+        if is_full == self.is_full {
+            return;
+        }
+        self.is_full = is_full;
+        self.mapping.get().set_full(is_full);
+        if is_full && !self.is_full_said {
+            self.is_full_said = true;
+            eprintln!(
+                "lastbyte: {} connections are being ended, and there are descriptors for no more; \
+                 until some are done, closes are the kernel's own (raise ulimit -Hn)",
+                self.room
+            );
+        }
     }
 
     fn attend_signals(&mut self) -> bool {
@@ -250,6 +276,9 @@ impl Desk {
 
     /// Takes one message. False if there was none.
     fn take_one(&mut self) -> bool {
+        if !self.channel_is_open || !self.channel_is_read {
+            return false;
+        }
         match self.channel.take() {
             Ok(Arrival::Delivery(delivery)) => self.serve(delivery),
             Ok(Arrival::Malformed(malformed, sender)) => {
@@ -288,16 +317,7 @@ impl Desk {
                 Err(_) => drop(delivery),
             },
         }
-        let is_full = self.closer.in_flight() + self.heirs.len() >= self.room;
-        self.mapping.get().set_full(is_full);
-        if is_full && !self.is_full_said {
-            self.is_full_said = true;
-            eprintln!(
-                "lastbyte: {} connections are being ended, and there are descriptors for no more; \
-                 until some are done, closes are the kernel's own (raise ulimit -Hn)",
-                self.room
-            );
-        }
+        self.look_for_room();
     }
 
     fn tell_uncovered(&mut self, request: &Request, sender: libc::pid_t) {
@@ -407,7 +427,7 @@ impl Desk {
     }
 
     /// Has the bell rung when the closer has nothing in flight.
-    fn ring_when_idle(&self) -> usize {
+    fn ring_when_idle(&self) -> bool {
         let (closer, book) = (Arc::clone(&self.closer), Arc::clone(&self.book));
         let watcher = std::thread::Builder::new()
             .name("lastbyte-idle".to_owned())
@@ -415,7 +435,7 @@ impl Desk {
                 while !closer.wait_idle(Duration::from_secs(3600)) {}
                 book.ring();
             });
-        usize::from(watcher.is_ok())
+        watcher.is_ok()
     }
 
     fn leave(self) -> Result<Outcome, Error> {

@@ -62,7 +62,7 @@ fn python_http_server_and_curl() {
         .output()
         .expect("it starts");
     assert_eq!(text(&output).0, "501", "{}", text(&output).1);
-    assert_eq!(server.descriptors(), before, "no descriptor is left");
+    server.comes_down_to(before);
     let (status, output) = server.stop(libc::SIGINT);
     assert_eq!(status, Some(0), "{output}");
 }
@@ -187,7 +187,7 @@ fn redis_under_its_benchmark() {
     let _ = Command::new("redis-cli")
         .args(["-p", &port, "debug", "sleep", "0"])
         .output();
-    assert!(server.descriptors() <= before + 2, "no descriptor is left");
+    server.comes_down_to(before + 2);
     let (status, output) = server.stop(libc::SIGTERM);
     assert_eq!(status, Some(0), "{output}");
 }

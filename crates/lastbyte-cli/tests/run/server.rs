@@ -96,6 +96,19 @@ impl Server {
             .count()
     }
 
+    /// Waits until the server has closed what it opened for its clients.
+    pub(crate) fn comes_down_to(&self, most: usize) {
+        let until = Instant::now() + LONG;
+        while self.descriptors() > most {
+            assert!(
+                Instant::now() < until,
+                "{} descriptors, {most} before",
+                self.descriptors()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Ends it by `signal` and returns its status and what it printed.
     pub(crate) fn stop(mut self, signal: libc::c_int) -> (Option<i32>, String) {
         let mut child = self.child.take().expect("running");
