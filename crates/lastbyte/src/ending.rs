@@ -28,6 +28,7 @@ use crate::report::{Fate, Report, Side};
 
 #[cfg(test)]
 mod explore;
+pub(crate) mod receipt;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -287,6 +288,11 @@ impl Ending {
     pub(crate) fn fin_refused(&mut self) {
         self.fin_sent = false;
         self.fin_fresh = false;
+    }
+
+    /// Who sends the first FIN if one is sent now.
+    pub(crate) fn first_to_close(&self) -> Side {
+        self.closed_first.unwrap_or(Side::Local)
     }
 
     /// The report of an ending that its caller does not await any longer.

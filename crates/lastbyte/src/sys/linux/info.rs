@@ -10,7 +10,10 @@ use crate::ending::TcpState;
 /// Room for `struct tcp_info` (linux/tcp.h) up to `tcpi_bytes_retrans`.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Bytes([u8; 216]);
+struct Bytes([u8; LENGTH]);
+
+/// What is read of it.
+pub(super) const LENGTH: usize = 216;
 
 // SAFETY: an array of bytes has no invalid bit pattern.
 unsafe impl Plain for Bytes {}
@@ -33,6 +36,14 @@ impl Info {
     pub(super) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
         let (bytes, len) = option::get::<Bytes>(socket, libc::IPPROTO_TCP, libc::TCP_INFO)?;
         Ok(Self { bytes, len })
+    }
+
+    /// One that came by netlink; what is missing reads as an older kernel's.
+    pub(super) fn from_bytes(from: &[u8]) -> Self {
+        let mut bytes = Bytes([0; LENGTH]);
+        let len = from.len().min(LENGTH);
+        bytes.0[..len].copy_from_slice(&from[..len]);
+        Self { bytes, len }
     }
 
     pub(super) fn state(&self) -> State {
@@ -60,6 +71,11 @@ impl Info {
     /// tcpi_bytes_acked (Linux 4.1).
     pub(super) fn acked(&self) -> Option<u64> {
         self.u64(120)
+    }
+
+    /// tcpi_data_segs_in (Linux 4.6).
+    pub(super) fn data_segments_in(&self) -> Option<u64> {
+        self.u32(152).map(u64::from)
     }
 
     /// tcpi_notsent_bytes (Linux 4.6).
