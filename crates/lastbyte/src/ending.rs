@@ -62,6 +62,9 @@ pub(crate) struct Detail {
     pub(crate) transmitted: u64,
     /// The error the kernel held for the next call.
     pub(crate) error: Option<Errno>,
+    /// Whether a FIN of ours was acknowledged, by the count of segments
+    /// delivered. `None` where retransmissions blur it.
+    pub(crate) fin_acked: Option<bool>,
     /// Retransmissions or probes were under way and unanswered.
     pub(crate) unanswered: bool,
     /// Time since any acknowledgement arrived.
@@ -455,8 +458,7 @@ impl Ending {
             Some((error, libc::ECONNRESET | libc::EPIPE)) => (Fate::Reset, Some(as_reset(error))),
             Some((error, _)) => (Fate::Failed, Some(error)),
             // An earlier read or write of the program's has taken the error, and
-            // with it the reason. All acknowledged: it ended well enough.
-            None if seen.queued == 0 => (Fate::Delivered, None),
+            // with it the reason.
             None if detail.unanswered => (Fate::Failed, None),
             None => (Fate::Reset, Some(Errno::ECONNRESET)),
         };

@@ -83,6 +83,7 @@ impl LastWord {
             acked: Some(acked),
             transmitted,
             error: None,
+            fin_acked: None,
             unanswered,
             since_ack: Duration::ZERO,
         });

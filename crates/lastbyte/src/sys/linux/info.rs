@@ -104,6 +104,18 @@ impl Info {
         )
     }
 
+    /// tcpi_delivered counts segments, each once: the handshake's, those with data,
+    /// and the FIN's (Linux 4.18). None where the numbers do not add up, which
+    /// retransmissions of anything but whole data segments make so.
+    pub(super) fn fin_acked(&self) -> Option<bool> {
+        let data = self.u32(156)?.checked_sub(self.u32(100)?)?;
+        match self.u32(192)?.checked_sub(data)?.checked_sub(1)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
     /// tcpi_retransmits, tcpi_probes: unanswered ones in a row.
     pub(super) fn unanswered(&self) -> bool {
         self.bytes.0[2] > 0 || self.bytes.0[3] > 0

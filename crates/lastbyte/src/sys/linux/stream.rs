@@ -289,6 +289,7 @@ fn with_detail(socket: BorrowedFd<'_>, mut info: Info, input: Input) -> Observat
             error: input
                 .error
                 .or_else(|| pending_error(socket).filter(|_| closed)),
+            fin_acked: info.fin_acked(),
             unanswered: info.unanswered(),
             since_ack: info.since_ack(),
         }),
