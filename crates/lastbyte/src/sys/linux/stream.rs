@@ -62,6 +62,8 @@ pub(crate) fn first_look(socket: BorrowedFd<'_>) -> Result<Observation, NoLook> 
 pub(crate) enum Look {
     /// At the send queue only: nothing has come in.
     Queue,
+    /// At the input as well if the send queue is empty.
+    Settled,
     /// At the input as well.
     Input,
     /// At everything.
@@ -73,7 +75,8 @@ pub(crate) enum Look {
 pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observation {
     let input = match how {
         Look::Queue => Input::UNSEEN,
-        Look::Input | Look::Full => discard(socket, allowance),
+        Look::Settled if queued(socket) > 0 => Input::UNSEEN,
+        Look::Settled | Look::Input | Look::Full => discard(socket, allowance),
     };
     if how == Look::Full || input.error.is_some() {
         if let Ok(info) = Info::of(socket) {
