@@ -10,6 +10,7 @@ mod linger;
 mod live;
 mod policy;
 mod report;
+mod sums;
 mod sys;
 
 pub use blocking::close;
@@ -21,3 +22,4 @@ pub use error::{CloseError, Refusal};
 pub use linger::{Linger, LingerForm, LingerRangeError, RawLinger};
 pub use policy::Policy;
 pub use report::{Fate, Report, Side};
+pub use sums::Sums;
