@@ -176,15 +176,25 @@ pub(crate) struct Ending {
     /// Input discarded so far, and how much more may be.
     drained: u64,
     drain_left: u64,
-    hold: Duration,
-    /// Absolute, or `MAX` for none; in `Holding` the end of that.
-    deadline: Duration,
-    /// Without progress for this long the ending is given up; `MAX` for never.
-    stall: Duration,
+    hold: Nanos,
+    /// Or `NEVER`; in `Holding` the end of that.
+    deadline: Nanos,
+    /// Without progress for this long the ending is given up; or `NEVER`.
+    stall: Nanos,
     /// When bytes were last known to be acknowledged, and how many were queued.
-    progress_at: Duration,
+    progress_at: Nanos,
     progress_queued: u64,
-    next_check: Duration,
+    next_check: Nanos,
+}
+
+/// Nanoseconds since the ending began, half the size of a `Duration`: thousands
+/// of endings are held at once. Longer than 584 years is for ever.
+type Nanos = u64;
+
+const NEVER: Nanos = Nanos::MAX;
+
+fn nanos(time: Duration) -> Nanos {
+    Nanos::try_from(time.as_nanos()).unwrap_or(NEVER)
 }
 
 impl Ending {
@@ -199,9 +209,9 @@ impl Ending {
     pub(crate) fn begin(policy: &Policy, seen: &Observation) -> (Self, Step) {
         let linger = policy.linger();
         let stall = match (policy.stall_time(), linger) {
-            (Some(stall), _) => stall,
-            (None, Linger::Off) => Self::OFF_PATIENCE,
-            (None, _) => Duration::MAX,
+            (Some(stall), _) => nanos(stall),
+            (None, Linger::Off) => nanos(Self::OFF_PATIENCE),
+            (None, _) => NEVER,
         };
         let mut ending = Self {
             phase: Phase::Flushing,
@@ -215,10 +225,10 @@ impl Ending {
             written: None,
             drained: 0,
             drain_left: policy.drain_bytes(),
-            hold: policy.drain_time(),
-            deadline: linger.deadline().unwrap_or(Duration::MAX),
+            hold: nanos(policy.drain_time()),
+            deadline: linger.deadline().map_or(NEVER, nanos),
             stall,
-            progress_at: Duration::ZERO,
+            progress_at: 0,
             progress_queued: seen.queued,
             next_check: stall / 4,
         };
@@ -236,7 +246,7 @@ impl Ending {
             ending.note_input(seen);
             ending.freeze(Cause::Asked)
         } else if fin || detail.state == TcpState::Closed {
-            ending.observe(Duration::ZERO, seen)
+            ending.observe_at(0, seen)
         } else {
             ending.note_input(seen);
             ending.fin_sent = true;
@@ -259,10 +269,10 @@ impl Ending {
         let due = match self.phase {
             Phase::Flushing => self.deadline.min(self.next_check),
             Phase::AwaitingPeer | Phase::Holding => self.deadline,
-            Phase::Frozen(_) => Duration::ZERO,
-            Phase::Over => Duration::MAX,
+            Phase::Frozen(_) => 0,
+            Phase::Over => NEVER,
         };
-        (due != Duration::MAX).then_some(due)
+        (due != NEVER).then(|| Duration::from_nanos(due))
     }
 
     /// Whether the peer sent nothing since the close began, and left nothing
@@ -279,6 +289,10 @@ impl Ending {
 
     /// The report of an ending that its caller does not await any longer.
     pub(crate) fn detached(&self, at: Duration, seen: &Observation) -> Report {
+        self.detached_at(nanos(at), seen)
+    }
+
+    fn detached_at(&self, at: Nanos, seen: &Observation) -> Report {
         Report {
             lost: (self.payload(seen.queued) == 0).then_some(0),
             ..self.report(Fate::Detached, at, seen, false, None)
@@ -287,6 +301,10 @@ impl Ending {
 
     /// What follows from `seen`, `at` this time since the ending began.
     pub(crate) fn observe(&mut self, at: Duration, seen: &Observation) -> Step {
+        self.observe_at(nanos(at), seen)
+    }
+
+    fn observe_at(&mut self, at: Nanos, seen: &Observation) -> Step {
         self.note_input(seen);
         if let Some(look) = self.note_who_closed_first(seen) {
             return look;
@@ -358,11 +376,11 @@ impl Ending {
         None
     }
 
-    fn note_progress(&mut self, at: Duration, seen: &Observation) {
+    fn note_progress(&mut self, at: Nanos, seen: &Observation) {
         if seen.queued < self.progress_queued {
             // The acknowledgement came at some time since the last look; the
             // kernel's clock narrows it.
-            let since = seen.detail.map_or(Duration::ZERO, |d| d.since_ack);
+            let since = seen.detail.map_or(0, |d| nanos(d.since_ack));
             self.progress_at = self.progress_at.max(at.saturating_sub(since));
             self.progress_queued = seen.queued;
         }
@@ -370,7 +388,7 @@ impl Ending {
         self.next_check = due.min(at.saturating_add(self.stall / 4)).max(at);
     }
 
-    fn overdue(&mut self, at: Duration, seen: &Observation) -> Step {
+    fn overdue(&mut self, at: Nanos, seen: &Observation) -> Step {
         if at >= self.deadline {
             return self.freeze(Cause::Deadline);
         }
@@ -380,20 +398,20 @@ impl Ending {
         // Closing with unread input would throw the send queue away, so only a
         // clean one can be left to the kernel.
         if self.off && seen.unread == 0 {
-            let report = self.detached(at, seen);
+            let report = self.detached_at(at, seen);
             return self.over(Action::Close).with(report);
         }
         self.freeze(Cause::Stall)
     }
 
-    fn delivered(&mut self, at: Duration, seen: &Observation) -> Step {
+    fn delivered(&mut self, at: Nanos, seen: &Observation) -> Step {
         if self.confirm {
             if self.eof {
                 return self.confirmed(at, seen);
             }
             self.phase = Phase::AwaitingPeer;
             // The same look may already show how the peer's side ended.
-            return self.observe(
+            return self.observe_at(
                 at,
                 &Observation {
                     drained: 0,
@@ -408,7 +426,7 @@ impl Ending {
         if !self.time_wait {
             return self.freeze(Cause::SkipTimeWait);
         }
-        if self.hold.is_zero() {
+        if self.hold == 0 {
             return self.end(at, seen, Fate::Delivered, None);
         }
         let report = self.report(Fate::Delivered, at, seen, false, None);
@@ -417,12 +435,12 @@ impl Ending {
         Step::then(Action::Wait).with(report)
     }
 
-    fn confirmed(&mut self, at: Duration, seen: &Observation) -> Step {
+    fn confirmed(&mut self, at: Nanos, seen: &Observation) -> Step {
         self.end(at, seen, Fate::Confirmed, None)
     }
 
     /// The connection is gone and something was not acknowledged.
-    fn broken(&mut self, at: Duration, seen: &Observation, detail: &Detail) -> Step {
+    fn broken(&mut self, at: Nanos, seen: &Observation, detail: &Detail) -> Step {
         let (fate, error) = match detail.error.map(|error| (error, error.raw())) {
             Some((error, libc::ECONNRESET | libc::EPIPE)) => (Fate::Reset, Some(as_reset(error))),
             Some((error, _)) => (Fate::Failed, Some(error)),
@@ -440,7 +458,7 @@ impl Ending {
         Step::then(Action::Freeze)
     }
 
-    fn frozen(&mut self, at: Duration, seen: &Observation, detail: &Detail, cause: Cause) -> Step {
+    fn frozen(&mut self, at: Nanos, seen: &Observation, detail: &Detail, cause: Cause) -> Step {
         if detail.state == TcpState::Closed && cause != Cause::Asked {
             // It ended by itself just before it was frozen.
             return if self.fin_sent && seen.queued == 0 {
@@ -477,7 +495,7 @@ impl Ending {
 
     /// Reports and closes in the ordinary way. Unread input makes the kernel
     /// send an RST then (RFC 2525 §2.17).
-    fn end(&mut self, at: Duration, seen: &Observation, fate: Fate, error: Option<Errno>) -> Step {
+    fn end(&mut self, at: Nanos, seen: &Observation, fate: Fate, error: Option<Errno>) -> Step {
         let gone = seen.detail.is_some_and(|d| d.state == TcpState::Closed);
         let rst = seen.unread > 0 && !gone;
         let report = self.report(fate, at, seen, rst, error);
@@ -497,7 +515,7 @@ impl Ending {
     fn report(
         &self,
         fate: Fate,
-        at: Duration,
+        at: Nanos,
         seen: &Observation,
         rst: bool,
         error: Option<Errno>,
@@ -515,7 +533,7 @@ impl Ending {
             unread: Some(self.drained + seen.unread),
             rst_sent: Some(rst),
             closed_first: self.closed_first,
-            elapsed: at,
+            elapsed: Duration::from_nanos(at),
             error,
         }
     }

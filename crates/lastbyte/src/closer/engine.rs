@@ -1,6 +1,5 @@
 //! The thread's loop: submissions in, edges and deadlines to endings, reports out.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::Sink;
 use super::inbox::{Inbox, Job};
-use super::slots::{Key, Slots};
+use super::slots::{Key, Slots, place};
+use super::wheel::Wheel;
 use crate::blocking::outcome;
 use crate::error::CloseError;
 use crate::live::{Live, Progress, Ready};
@@ -22,14 +22,15 @@ pub(super) struct Engine {
     inbox: Arc<Inbox>,
     edges: Edges,
     slots: Slots<Entry>,
-    due: BTreeSet<(Instant, Key)>,
+    wheel: Wheel,
+    /// The wheel's zero.
+    epoch: Instant,
 }
 
 struct Entry {
     live: Live,
     /// Until the report.
     sink: Option<Sink>,
-    due: Option<Instant>,
 }
 
 impl Engine {
@@ -40,7 +41,8 @@ impl Engine {
             inbox,
             edges,
             slots: Slots::new(),
-            due: BTreeSet::new(),
+            wheel: Wheel::new(),
+            epoch: Instant::now(),
         })
     }
 
@@ -102,11 +104,7 @@ impl Engine {
     }
 
     fn keep(&mut self, live: Live, sink: Option<Sink>) {
-        let key = self.slots.insert(Entry {
-            live,
-            sink,
-            due: None,
-        });
+        let key = self.slots.insert(Entry { live, sink });
         let entry = self.slots.get_mut(key).expect("just inserted");
         if let Err(error) = self.edges.add(entry.live.socket(), key) {
             // Unwatched, its edges would never be seen.
@@ -131,11 +129,8 @@ impl Engine {
         let Progress { report, over } = entry.live.step(full);
         entry.sink = tell(entry.sink.take(), report);
         if over {
-            if let Some(entry) = self.slots.remove(key) {
-                if let Some(due) = entry.due {
-                    self.due.remove(&(due, key));
-                }
-            }
+            self.wheel.set(place(key), None);
+            self.slots.remove(key);
             self.inbox.done();
         } else {
             self.schedule(key);
@@ -143,38 +138,29 @@ impl Engine {
     }
 
     fn schedule(&mut self, key: Key) {
-        let Some(entry) = self.slots.get_mut(key) else {
-            return;
-        };
-        let due = entry.live.due();
-        if due == entry.due {
-            return;
-        }
-        if let Some(old) = std::mem::replace(&mut entry.due, due) {
-            self.due.remove(&(old, key));
-        }
-        if let Some(due) = due {
-            self.due.insert((due, key));
-        }
+        let due = self.slots.get_mut(key).and_then(|entry| entry.live.due());
+        let due = due.map(|due| self.since_epoch(due));
+        self.wheel.set(place(key), due);
     }
 
     fn expire(&mut self) {
-        let now = Instant::now();
-        while let Some(&(due, key)) = self.due.first() {
-            if due > now {
-                break;
+        let now = self.since_epoch(Instant::now());
+        while let Some(place) = self.wheel.pop(now) {
+            if let Some(key) = self.slots.key(place) {
+                self.step(key, true);
             }
-            self.due.pop_first();
-            if let Some(entry) = self.slots.get_mut(key) {
-                entry.due = None;
-            }
-            self.step(key, true);
         }
     }
 
     fn time_left(&self) -> Option<Duration> {
-        let (due, _) = self.due.first()?;
-        Some(due.saturating_duration_since(Instant::now()))
+        let turn = self.wheel.next_turn()?;
+        let now = self.since_epoch(Instant::now());
+        Some(Duration::from_nanos(turn.saturating_sub(now)))
+    }
+
+    fn since_epoch(&self, time: Instant) -> u64 {
+        let since = time.saturating_duration_since(self.epoch);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// Leaves every ending to the kernel and says so.

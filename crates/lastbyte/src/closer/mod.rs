@@ -4,6 +4,7 @@ pub(crate) mod background;
 mod engine;
 mod inbox;
 mod slots;
+mod wheel;
 
 use std::fmt;
 use std::io;

@@ -14,6 +14,11 @@ struct Place<T> {
 /// A place and whose turn it was.
 pub(super) type Key = u64;
 
+/// The place that a key names.
+pub(super) const fn place(key: Key) -> u32 {
+    key as u32
+}
+
 impl<T> Slots<T> {
     pub(super) const fn new() -> Self {
         Self {
@@ -36,19 +41,26 @@ impl<T> Slots<T> {
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        let place = self.places.get_mut(key as u32 as usize)?;
-        (place.turn == (key >> 32) as u32)
-            .then_some(place.tenant.as_mut())
+        let slot = self.places.get_mut(place(key) as usize)?;
+        (slot.turn == (key >> 32) as u32)
+            .then_some(slot.tenant.as_mut())
             .flatten()
+    }
+
+    /// The key of a place's present tenant.
+    pub(super) fn key(&self, index: u32) -> Option<Key> {
+        let place = self.places.get(index as usize)?;
+        place.tenant.as_ref()?;
+        Some(u64::from(place.turn) << 32 | u64::from(index))
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<T> {
         self.get_mut(key)?;
-        let place = &mut self.places[key as u32 as usize];
+        let slot = &mut self.places[place(key) as usize];
         // u64::MAX is the waker's token; its turn is never reached.
-        place.turn = (place.turn + 1) % u32::MAX;
-        self.free.push(key as u32);
-        place.tenant.take()
+        slot.turn = (slot.turn + 1) % u32::MAX;
+        self.free.push(place(key));
+        slot.tenant.take()
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = T> {

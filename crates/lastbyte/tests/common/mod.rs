@@ -1,5 +1,6 @@
 //! Connections over loopback, and peers that misbehave.
 #![allow(dead_code, reason = "each test file uses some")]
+#![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
