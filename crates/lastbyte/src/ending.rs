@@ -275,6 +275,12 @@ impl Ending {
         (due != NEVER).then(|| Duration::from_nanos(due))
     }
 
+    /// Brings the deadline forward, for a caller that has no more time.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn cut_short(&mut self, at: Duration) {
+        self.deadline = self.deadline.min(nanos(at));
+    }
+
     /// Whether the peer sent nothing since the close began, and left nothing
     /// unread before: then nothing suggests that late input will come.
     pub(crate) fn is_quiet(&self) -> bool {

@@ -10,11 +10,11 @@ use crate::policy::Policy;
 use crate::report::Report;
 use crate::sys::{self, NoLook};
 
-/// A connection on its way to the end.
+/// A connection on its way to the end. `S` is whatever owns its descriptor.
 #[derive(Debug)]
-pub(crate) struct Live {
+pub(crate) struct Live<S = OwnedFd> {
     /// Until the ending is over.
-    socket: Option<OwnedFd>,
+    socket: Option<S>,
     ending: Ending,
     began: Instant,
     frozen: bool,
@@ -32,8 +32,8 @@ pub(crate) struct Progress {
 
 /// An ending that has looked at its connection and touched nothing yet, so that
 /// whatever else it needs can still fail harmlessly.
-pub(crate) struct Ready {
-    live: Live,
+pub(crate) struct Ready<S = OwnedFd> {
+    live: Live<S>,
     first: Step,
 }
 
@@ -43,11 +43,20 @@ impl Ready {
         policy: &Policy,
         began: Instant,
     ) -> Result<Self, CloseError> {
+        Self::inspect(socket, policy, began).map_err(|(no_look, socket)| match no_look {
+            NoLook::Refused(refusal) => CloseError::refused(refusal, socket),
+            NoLook::Failed(error) => CloseError::resources(error, socket),
+        })
+    }
+}
+
+impl<S: AsFd> Ready<S> {
+    /// As [`look`](Ready::look), for any owner of a descriptor.
+    pub(crate) fn inspect(socket: S, policy: &Policy, began: Instant) -> Result<Self, (NoLook, S)> {
         // Nothing is discarded before it is certain that the close can go on.
         let seen = match sys::first_look(socket.as_fd(), 0) {
             Ok(seen) => seen,
-            Err(NoLook::Refused(refusal)) => return Err(CloseError::refused(refusal, socket)),
-            Err(NoLook::Failed(error)) => return Err(CloseError::resources(error, socket)),
+            Err(no_look) => return Err((no_look, socket)),
         };
         let (ending, first) = Ending::begin(policy, &seen);
         let live = Live {
@@ -69,21 +78,21 @@ impl Ready {
         self.live.socket()
     }
 
-    pub(crate) fn into_socket(self) -> OwnedFd {
+    pub(crate) fn into_socket(self) -> S {
         self.live
             .socket
             .expect("a close that has not started has its socket")
     }
 
     /// Starts the close.
-    pub(crate) fn start(self) -> (Live, Progress) {
+    pub(crate) fn start(self) -> (Live<S>, Progress) {
         let Self { mut live, first } = self;
         let progress = live.act(first);
         (live, progress)
     }
 }
 
-impl Live {
+impl<S: AsFd> Live<S> {
     /// Looks again, fully where the connection may be gone.
     pub(crate) fn step(&mut self, full: bool) -> Progress {
         let Some(socket) = &self.socket else {
@@ -109,6 +118,12 @@ impl Live {
         self.began.checked_add(self.ending.deadline()?)
     }
 
+    /// Brings the deadline forward to now. The next step says what came of it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn cut_short(&mut self) {
+        self.ending.cut_short(self.began.elapsed());
+    }
+
     /// See [`Ending::is_quiet`].
     pub(crate) fn is_quiet(&self) -> bool {
         self.ending.is_quiet()
@@ -118,6 +133,24 @@ impl Live {
     pub(crate) fn detached(&self) -> Report {
         let seen = sys::look(self.socket(), 0, true);
         self.ending.detached(self.began.elapsed(), &seen)
+    }
+
+    /// The same ending with another owner of the descriptor. `None`, and the
+    /// descriptor closed, where `own` fails.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn map<T>(self, own: impl FnOnce(S) -> Option<T>) -> Option<Live<T>> {
+        Some(Live {
+            socket: Some(own(self.socket?)?),
+            ending: self.ending,
+            began: self.began,
+            frozen: self.frozen,
+        })
+    }
+
+    /// Whatever owns the descriptor, until the ending is over.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn owner(&self) -> Option<&S> {
+        self.socket.as_ref()
     }
 
     /// Closes the descriptor now, in the ordinary way.

@@ -1,7 +1,7 @@
 //! Looking at a TCP stream, and the few things an ending does to it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use libc::c_int;
 
@@ -115,28 +115,30 @@ pub(crate) fn freeze(socket: BorrowedFd<'_>) {
     );
 }
 
-/// Closes the descriptor in the ordinary way, after undoing [`freeze`].
+/// Closes the descriptor in the ordinary way, after undoing [`freeze`]. One that
+/// is only borrowed stays open.
 ///
 /// The program's own linger option is taken off first: on with a time it would
 /// block here, on with 0 reset a connection whose data arrived.
-pub(crate) fn close(socket: OwnedFd, frozen: bool) {
+pub(crate) fn close(socket: impl AsFd, frozen: bool) {
     if frozen {
         let _ = set::<c_int>(socket.as_fd(), libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
     }
     let _ = option::set_linger(socket.as_fd(), RawLinger::default());
 }
 
-/// Resets the connection and closes the descriptor.
+/// Resets the connection and closes the descriptor. One that is only borrowed
+/// stays open, with nothing behind it.
 ///
 /// The disconnect ends the connection even where the descriptor was duplicated
 /// and the close alone would not (connect(2), AF_UNSPEC); linger on and 0 does it
 /// where a disconnect is forbidden.
-pub(crate) fn abort(socket: OwnedFd) {
+pub(crate) fn abort(socket: impl AsFd) {
     let on_zero = RawLinger {
         l_onoff: 1,
         l_linger: 0,
     };
-    // Neither fails on a TCP socket; the descriptor is closed in any case.
+    // Neither fails on a TCP socket.
     let _ = option::set_linger(socket.as_fd(), on_zero);
     let nowhere = libc::sockaddr {
         sa_family: libc::AF_UNSPEC as libc::sa_family_t,
@@ -145,7 +147,7 @@ pub(crate) fn abort(socket: OwnedFd) {
     // SAFETY: `nowhere` is a whole sockaddr of the length passed, read only.
     unsafe {
         libc::connect(
-            socket.as_raw_fd(),
+            socket.as_fd().as_raw_fd(),
             &nowhere,
             size_of::<libc::sockaddr>() as libc::socklen_t,
         );
