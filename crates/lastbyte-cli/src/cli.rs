@@ -16,6 +16,12 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Print shell completions.
     Completions(commands::completions::Args),
+    /// Run every row of the contract here, with plain close(2) and with lastbyte.
+    Lab(commands::lab::Args),
     /// Write the man pages into a folder.
     Man(commands::man::Args),
+    /// Receive one connection and say how it ended.
+    Recv(commands::recv::Args),
+    /// Send a file or standard input, and say what became of every byte.
+    Send(commands::send::Args),
 }

@@ -50,8 +50,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         _ = interrupt.recv() => {}
     }
     eprintln!("draining {} connections", handle.open());
-    let sums = handle.shutdown(Duration::from_secs(seconds)).await;
-    println!("{}", serde_json::to_string(&sums)?);
+    let drained = handle.shutdown(Duration::from_secs(seconds)).await;
+    println!("{}", serde_json::to_string(&drained.sums)?);
     Ok(())
 }
 

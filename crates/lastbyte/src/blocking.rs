@@ -10,7 +10,7 @@ use crate::linger::Linger;
 use crate::live::Ready;
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::{self, Edges, Event};
+use crate::sys::{self, Edges, Event, Look};
 
 /// Closes a TCP connection and tells what became of its bytes.
 ///
@@ -138,10 +138,10 @@ fn wait(ready: Ready) -> Result<Report, CloseError> {
             break report;
         }
         let mut events = [Event::NONE];
-        let full = match edges.wait(&mut events, live.due_in()) {
+        let how = match edges.wait(&mut events, live.due_in()) {
             // Nothing happened: a timer, which wants to see everything.
-            Ok([]) => true,
-            Ok(events) => events.iter().any(Event::broken),
+            Ok([]) => Look::Full,
+            Ok([event, ..]) => event.look(),
             // The kernel refuses to wait (it cannot, on a descriptor of ours):
             // the background closer has a descriptor of its own to wait with.
             Err(error) => {
@@ -149,14 +149,10 @@ fn wait(ready: Ready) -> Result<Report, CloseError> {
                 return Err(CloseError::lost_sight(error));
             }
         };
-        progress = live.step(full);
+        progress = live.step(how);
     };
     if !progress.over {
-        if live.is_quiet() {
-            live.release();
-        } else {
-            background::adopt_or_release(live);
-        }
+        background::adopt_or_release(live);
     }
     outcome(report)
 }

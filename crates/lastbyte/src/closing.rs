@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::blocking;
 use crate::closer::background;
@@ -11,7 +11,7 @@ use crate::linger::Linger;
 use crate::live::{Live, Progress, Ready};
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::{Edges, Event, Timer};
+use crate::sys::{Edges, Event, Look, Timer};
 
 /// A close under way: the non-blocking form.
 ///
@@ -120,16 +120,14 @@ impl Closing {
     pub fn try_finish(&mut self) -> Result<Report, CloseError> {
         if let (None, Some(live)) = (self.report, &mut self.live) {
             let mut events = [Event::NONE; 2];
-            // A failed look at the events is made up for by a full look at the
-            // connection. A due timer wants a full one anyway.
-            let full = match self
-                .edges
-                .wait(&mut events, Some(std::time::Duration::ZERO))
-            {
-                Ok(events) => events.iter().any(|e| e.token() == TIMER || e.broken()),
-                Err(_) => true,
+            let how = match self.edges.wait(&mut events, Some(Duration::ZERO)) {
+                Ok([event]) if event.token() == CONNECTION => event.look(),
+                // A timer that is due wants to see everything; and so does who
+                // cannot see the events.
+                Ok([_, ..]) | Err(_) => Look::Full,
+                Ok([]) => Look::Input,
             };
-            let progress = live.step(full);
+            let progress = live.step(how);
             self.advance(progress);
         }
         match self.report {
@@ -148,13 +146,9 @@ impl Closing {
     fn advance(&mut self, progress: Progress) {
         match (progress.report, &self.live) {
             (Some(report), _) => {
-                if let Some(mut live) = self.live.take().filter(|_| !progress.over) {
+                if let Some(live) = self.live.take().filter(|_| !progress.over) {
                     let _ = self.edges.remove(live.socket());
-                    if live.is_quiet() {
-                        live.release();
-                    } else {
-                        background::adopt_or_release(live);
-                    }
+                    background::adopt_or_release(live);
                 }
                 self.settle(report);
             }
@@ -166,7 +160,7 @@ impl Closing {
     fn settle(&mut self, report: Report) {
         self.report = Some(report);
         // An event loop that polls once more must not wait for ever.
-        self.timer.set(Some(std::time::Duration::ZERO));
+        self.timer.set(Some(Duration::ZERO));
     }
 }
 

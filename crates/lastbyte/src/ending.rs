@@ -177,6 +177,8 @@ pub(crate) struct Ending {
     drained: u64,
     drain_left: u64,
     hold: Nanos,
+    /// Held even if nothing came in.
+    hold_quiet: bool,
     /// Or `NEVER`; in `Holding` the end of that.
     deadline: Nanos,
     /// Without progress for this long the ending is given up; or `NEVER`.
@@ -226,6 +228,7 @@ impl Ending {
             drained: 0,
             drain_left: policy.drain_bytes(),
             hold: nanos(policy.drain_time()),
+            hold_quiet: policy.holds_quiet(),
             deadline: linger.deadline().map_or(NEVER, nanos),
             stall,
             progress_at: 0,
@@ -276,13 +279,13 @@ impl Ending {
     }
 
     /// Brings the deadline forward, for a caller that has no more time.
-    #[cfg(feature = "tokio")]
     pub(crate) fn cut_short(&mut self, at: Duration) {
         self.deadline = self.deadline.min(nanos(at));
     }
 
     /// Whether the peer sent nothing since the close began, and left nothing
     /// unread before: then nothing suggests that late input will come.
+    #[cfg(feature = "tokio")]
     pub(crate) fn is_quiet(&self) -> bool {
         self.drained == 0
     }
@@ -432,7 +435,9 @@ impl Ending {
         if !self.time_wait {
             return self.freeze(Cause::SkipTimeWait);
         }
-        if self.hold == 0 {
+        // Nothing came in, so nothing suggests that anything will.
+        let quiet = self.drained == 0 && !self.hold_quiet;
+        if self.hold == 0 || quiet {
             return self.end(at, seen, Fate::Delivered, None);
         }
         let report = self.report(Fate::Delivered, at, seen, false, None);

@@ -73,7 +73,7 @@ pub mod tokio;
 
 pub use blocking::close;
 pub use closer::background::{Background, background};
-pub use closer::{Builder, Closer};
+pub use closer::{Backend, Builder, Closer, Drained, Ended};
 pub use closing::Closing;
 pub use errno::Errno;
 pub use error::{CloseError, Refusal};

@@ -8,7 +8,7 @@ use crate::ending::{Action, Ending, Step};
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::{self, NoLook};
+use crate::sys::{self, Look, NoLook};
 
 /// A connection on its way to the end. `S` is whatever owns its descriptor.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ impl<S: AsFd> Ready<S> {
     /// As [`look`](Ready::look), for any owner of a descriptor.
     pub(crate) fn inspect(socket: S, policy: &Policy, began: Instant) -> Result<Self, (NoLook, S)> {
         // Nothing is discarded before it is certain that the close can go on.
-        let seen = match sys::first_look(socket.as_fd(), 0) {
+        let seen = match sys::first_look(socket.as_fd()) {
             Ok(seen) => seen,
             Err(no_look) => return Err((no_look, socket)),
         };
@@ -87,23 +87,32 @@ impl<S: AsFd> Ready<S> {
     /// Starts the close.
     pub(crate) fn start(self) -> (Live<S>, Progress) {
         let Self { mut live, first } = self;
-        let progress = live.act(first);
+        let progress = live.act(first, false);
+        (live, progress)
+    }
+
+    /// Starts the close of a connection whose edges are watched already: the
+    /// first of them comes at once and has it looked at then, so that the FIN's
+    /// ACK may be seen by the same look.
+    pub(crate) fn start_watched(self) -> (Live<S>, Progress) {
+        let Self { mut live, first } = self;
+        let progress = live.act(first, true);
         (live, progress)
     }
 }
 
 impl<S: AsFd> Live<S> {
-    /// Looks again, fully where the connection may be gone.
-    pub(crate) fn step(&mut self, full: bool) -> Progress {
+    /// Looks again and does what follows.
+    pub(crate) fn step(&mut self, how: Look) -> Progress {
         let Some(socket) = &self.socket else {
             return Progress {
                 report: None,
                 over: true,
             };
         };
-        let seen = sys::look(socket.as_fd(), self.ending.drain_allowance(), full);
+        let seen = sys::look(socket.as_fd(), self.ending.drain_allowance(), how);
         let step = self.ending.observe(self.began.elapsed(), &seen);
-        self.act(step)
+        self.act(step, false)
     }
 
     /// The time left until a step is due even if nothing happens.
@@ -119,19 +128,19 @@ impl<S: AsFd> Live<S> {
     }
 
     /// Brings the deadline forward to now. The next step says what came of it.
-    #[cfg(feature = "tokio")]
     pub(crate) fn cut_short(&mut self) {
         self.ending.cut_short(self.began.elapsed());
     }
 
     /// See [`Ending::is_quiet`].
+    #[cfg(feature = "tokio")]
     pub(crate) fn is_quiet(&self) -> bool {
         self.ending.is_quiet()
     }
 
     /// What can be said of a close that is left to go on by itself.
     pub(crate) fn detached(&self) -> Report {
-        let seen = sys::look(self.socket(), 0, true);
+        let seen = sys::look(self.socket(), 0, Look::Full);
         self.ending.detached(self.began.elapsed(), &seen)
     }
 
@@ -145,6 +154,18 @@ impl<S: AsFd> Live<S> {
             began: self.began,
             frozen: self.frozen,
         })
+    }
+
+    /// Lets nothing that arrives change the connection any more, if all that was
+    /// transmitted has been acknowledged: then what was acknowledged is what the
+    /// peer got. Whether that was so.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn settle(&mut self) -> bool {
+        let Some(socket) = &self.socket else {
+            return true;
+        };
+        self.frozen = sys::freeze_if_settled(socket.as_fd());
+        self.frozen
     }
 
     /// Whatever owns the descriptor, until the ending is over.
@@ -171,11 +192,13 @@ impl<S: AsFd> Live<S> {
             .as_fd()
     }
 
-    fn act(&mut self, mut step: Step) -> Progress {
+    /// Does what the machine says until it waits or is over; `watched` leaves the
+    /// look after the FIN to the event that is coming.
+    fn act(&mut self, mut step: Step, watched: bool) -> Progress {
         let mut report = None;
         loop {
             report = report.or(step.report);
-            let full = match step.action {
+            let how = match step.action {
                 Action::Wait => {
                     return Progress {
                         report,
@@ -197,16 +220,22 @@ impl<S: AsFd> Live<S> {
                     if !sent {
                         self.ending.fin_refused();
                     }
-                    !sent
+                    if sent && watched {
+                        return Progress {
+                            report,
+                            over: false,
+                        };
+                    }
+                    if sent { Look::Input } else { Look::Full }
                 }
-                Action::Look => true,
+                Action::Look => Look::Full,
                 Action::Freeze => {
                     sys::freeze(self.socket());
                     self.frozen = true;
-                    true
+                    Look::Full
                 }
             };
-            let seen = sys::look(self.socket(), self.ending.drain_allowance(), full);
+            let seen = sys::look(self.socket(), self.ending.drain_allowance(), how);
             step = self.ending.observe(self.began.elapsed(), &seen);
         }
     }

@@ -29,7 +29,7 @@ pub struct Policy {
     stall: Option<Duration>,
     confirm: bool,
     drain_bytes: u64,
-    drain_time: Duration,
+    drain_time: Option<Duration>,
     time_wait: bool,
     half_closed: bool,
 }
@@ -37,7 +37,7 @@ pub struct Policy {
 impl Policy {
     /// Input discarded at most, where [`drain`](Self::drain) does not say: 64 MiB.
     pub const DRAIN_BYTES: u64 = 64 << 20;
-    /// Time that input is discarded after delivery, where
+    /// Time that a connection is held after delivery, where
     /// [`drain_for`](Self::drain_for) does not say: 10 s.
     pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
@@ -49,7 +49,7 @@ impl Policy {
             stall: None,
             confirm: false,
             drain_bytes: Self::DRAIN_BYTES,
-            drain_time: Self::DRAIN_TIME,
+            drain_time: None,
             time_wait: true,
             half_closed: false,
         }
@@ -123,11 +123,20 @@ impl Policy {
         self
     }
 
-    /// Goes on discarding input for this long after delivery, until the peer
-    /// closes (RFC 9112 §9.6, "lingering close"). Zero: close at delivery.
+    /// Holds the connection for this long after delivery, until the peer closes,
+    /// and discards what it still sends (RFC 9112 §9.6, "lingering close"). Zero:
+    /// closes at delivery.
+    ///
+    /// A peer that sends after our descriptor is gone is reset, and outside Linux
+    /// that may take with it what it has received and not read. Unless set, a
+    /// close with [`Linger::Off`] holds for [`DRAIN_TIME`](Self::DRAIN_TIME), and
+    /// one with [`Linger::Wait`] only where the peer has been sending since the
+    /// close began or input was unread. Set it for a protocol in which the peer
+    /// may begin to send late: a server that answers before it has read the
+    /// request.
     #[must_use]
     pub const fn drain_for(mut self, time: Duration) -> Self {
-        self.drain_time = time;
+        self.drain_time = Some(time);
         self
     }
 
@@ -180,10 +189,20 @@ impl Policy {
         self.drain_bytes
     }
 
-    /// Time that input may be discarded after delivery.
+    /// How long the connection is held after delivery.
     #[must_use]
     pub const fn drain_time(&self) -> Duration {
-        self.drain_time
+        match self.drain_time {
+            Some(time) => time,
+            None => Self::DRAIN_TIME,
+        }
+    }
+
+    /// Whether it is held even if the peer has sent nothing since the close
+    /// began.
+    #[must_use]
+    pub const fn holds_quiet(&self) -> bool {
+        self.drain_time.is_some() || matches!(self.linger, Linger::Off)
     }
 
     /// Whether the program said that it shut down its sending side itself.

@@ -1,4 +1,5 @@
 //! Many endings on one thread.
+#![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 mod common;
 
@@ -16,8 +17,21 @@ const LONG: Duration = Duration::from_secs(20);
 /// deadline, each exact.
 #[test]
 fn every_report_is_exact_and_every_deadline_kept() {
+    mixed(&Closer::new().unwrap());
+}
+
+#[cfg(feature = "io-uring")]
+#[test]
+fn the_same_with_io_uring() {
+    use lastbyte::Backend;
+    let closer = Closer::builder().backend(Backend::IoUring).build().unwrap();
+    // Where the kernel has none, epoll has shown the same above.
+    println!("{:?}", closer.backend());
+    mixed(&closer);
+}
+
+fn mixed(closer: &Closer) {
     const EACH: u32 = 30;
-    let closer = Closer::new().unwrap();
     let (send, reports) = mpsc::channel();
     let mut written = HashMap::new();
     let mut peers: Vec<(u32, TcpStream)> = Vec::new();
@@ -108,6 +122,63 @@ fn dropped_it_finishes_what_it_has() {
         (report.fate, report.acked),
         (Fate::Delivered, Some(written))
     );
+}
+
+/// Row F3.
+#[test]
+fn a_drain_tells_each_connection_and_the_sums() {
+    let closer = Closer::new().unwrap();
+    let (send, reports) = mpsc::channel();
+    let (mut readers, mut idle, mut written) = (Vec::new(), Vec::new(), 0);
+    for i in 0..12 {
+        let (ours, peer) = pair();
+        written += fill(&ours);
+        let send = send.clone();
+        closer
+            .close(ours, Policy::wait(LONG), move |r| send.send(r).unwrap())
+            .unwrap();
+        if i % 2 == 0 {
+            readers.push(std::thread::spawn(move || read_all(&peer).0));
+        } else {
+            idle.push(peer);
+        }
+    }
+    let time = Duration::from_millis(500);
+    let began = std::time::Instant::now();
+    let mut drained = closer.drain(time);
+    assert!(began.elapsed() >= time);
+    // The callbacks were called too. A reader may have been done before the
+    // drain began; only its callback tells.
+    let mut delivered = 0;
+    for report in reports.iter().take(12).flatten() {
+        assert_eq!(report.fate, Fate::Delivered);
+        delivered += report.acked.unwrap();
+        if !drained.endings.iter().any(|e| e.report == report) {
+            drained.sums.add(&report);
+        }
+    }
+    assert_eq!(drained.sums.connections, 12);
+    assert_eq!(drained.sums.delivered, 6);
+    assert_eq!(drained.sums.timed_out, 6);
+    assert_eq!(
+        drained.sums.acked.unwrap() + drained.sums.lost.unwrap(),
+        written
+    );
+    let read: u64 = readers.into_iter().map(|r| r.join().unwrap()).sum();
+    assert_eq!(read, delivered);
+    for peer in &idle {
+        let address = peer.local_addr().unwrap();
+        let ended = drained
+            .endings
+            .iter()
+            .find(|ended| ended.peer == Some(address))
+            .unwrap();
+        assert_eq!(ended.report.fate, Fate::TimedOut);
+    }
+    // No further connections.
+    let (ours, _peer) = pair();
+    assert!(closer.close(ours, Linger::Abort, |_| {}).is_err());
+    assert_eq!(closer.drain(time).sums.connections, 0);
 }
 
 #[test]

@@ -121,7 +121,7 @@ async fn a_shutdown_waits_for_what_is_under_way() {
     until(|| handle.open() == 20).await;
     let shutdown = tokio::spawn({
         let handle = handle.clone();
-        async move { handle.shutdown_with_reports(LONG).await }
+        async move { handle.shutdown(LONG).await }
     });
     handle.draining().await;
     let reading: Vec<_> = clients
@@ -134,14 +134,16 @@ async fn a_shutdown_waits_for_what_is_under_way() {
         end.unwrap();
         got += n;
     }
-    let (sums, reports) = shutdown.await.unwrap();
+    let drained = shutdown.await.unwrap();
+    let sums = drained.sums;
     assert!(sums.all_delivered(), "{sums}");
     assert_eq!((sums.connections, sums.delivered), (20, 20));
     assert_eq!((sums.acked, sums.lost), (Some(got), Some(0)));
     assert_eq!(
-        reports
+        drained
+            .endings
             .iter()
-            .map(|(_, report)| report)
+            .map(|ended| &ended.report)
             .collect::<lastbyte::Sums>(),
         sums
     );
@@ -154,8 +156,9 @@ async fn a_shutdown_waits_for_what_is_under_way() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn at_the_deadline_sums_equal_what_the_clients_counted() {
     const EACH: usize = 40;
-    // Small answers are written and closed at once; large ones never finish.
-    let (small, small_handle, _) = serve(Policy::wait(LONG), 600_000).await;
+    // Small answers are written and closed at once; large ones never finish. A
+    // shutdown's deadline holds for off as well.
+    let (small, small_handle, _) = serve(Policy::off(), 600_000).await;
     let (large, large_handle, _) = serve(Policy::wait(LONG), 60_000_000).await;
     let mut clients = Vec::new();
     for (address, handle) in [(small, &small_handle), (large, &large_handle)] {
@@ -188,8 +191,8 @@ async fn at_the_deadline_sums_equal_what_the_clients_counted() {
     let began = Instant::now();
     let (small, large) = tokio::join!(small_handle.shutdown(SHORT), large_handle.shutdown(SHORT));
     assert!(began.elapsed() < LONG / 2);
-    let mut sums = small;
-    sums += large;
+    let mut sums = small.sums;
+    sums += large.sums;
     let got: Vec<_> = reading
         .into_iter()
         .map(|client| client.join().unwrap())
@@ -222,7 +225,7 @@ async fn at_the_deadline_the_server_is_told() {
         let read = stream.read_u8().await;
         (read, stream.write_all(b"late").await)
     });
-    let sums = handle.shutdown(Duration::from_millis(50)).await;
+    let sums = handle.shutdown(Duration::from_millis(50)).await.sums;
     assert_eq!((sums.connections, sums.aborted), (1, 1));
     let (read, write) = serving.await.unwrap();
     assert!(read.is_err());
@@ -232,28 +235,6 @@ async fn at_the_deadline_the_server_is_told() {
     );
     assert!(read_all(&client).1.is_err());
     assert_eq!(handle.sums().connections, 1);
-}
-
-#[tokio::test]
-async fn with_off_the_deadline_leaves_them_to_the_background() {
-    let (address, handle, _) = serve(Policy::off(), 1_500_000).await;
-    let client = Std::connect(address).unwrap();
-    until(|| handle.open() == 1).await;
-    let sums = loop {
-        // The answer fits in the buffers, but may take a moment to be written.
-        let sums = handle.shutdown(SHORT).await;
-        if sums.connections > 0 {
-            break sums;
-        }
-    };
-    assert_eq!(
-        (sums.connections, sums.detached, sums.lost),
-        (1, 1, None),
-        "{sums}"
-    );
-    let (got, end) = read_all(&client);
-    end.unwrap();
-    assert_eq!(got, 1_500_000);
 }
 
 /// Who had connected before the shutdown is let in; closing the listener on them
@@ -275,7 +256,7 @@ async fn a_shutdown_lets_in_who_has_connected_already() {
     while let Some((mut stream, _)) = listener.accept().await.unwrap() {
         stream.write_all(b"hello").await.unwrap();
     }
-    let sums = shutdown.await.unwrap();
+    let sums = shutdown.await.unwrap().sums;
     assert_eq!((sums.connections, sums.acked), (20, Some(100)));
     for client in clients {
         let (_, got, eof) = client.join().unwrap();
@@ -306,7 +287,7 @@ async fn a_shutdown_waits_for_peers_that_are_still_sending() {
     sender.write_all(&[0; 1000]).unwrap();
     sender.shutdown(Shutdown::Write).unwrap();
     let began = Instant::now();
-    let sums = shutdown.await;
+    let sums = shutdown.await.sums;
     assert!(began.elapsed() < LONG / 2);
     // They were told before the shutdown began.
     assert_eq!(sums.connections, 0);
@@ -326,7 +307,7 @@ async fn taken_back_a_connection_is_not_counted() {
     let mut tcp = stream.into_inner();
     assert_eq!(handle.open(), 0);
     drop(listener);
-    assert_eq!(handle.shutdown(LONG).await.connections, 0);
+    assert_eq!(handle.shutdown(LONG).await.sums.connections, 0);
     tcp.write_all(b"still here").await.unwrap();
     drop(tcp);
     assert_eq!(read_all(&client).0, 10);

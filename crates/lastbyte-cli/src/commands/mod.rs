@@ -4,11 +4,17 @@ use crate::cli::Command;
 use crate::status::Status;
 
 pub(crate) mod completions;
+pub(crate) mod lab;
 pub(crate) mod man;
+pub(crate) mod recv;
+pub(crate) mod send;
 
 pub(crate) fn run(command: Command) -> Status {
     match command {
         Command::Completions(args) => completions::run(&args),
+        Command::Lab(args) => lab::run(&args),
         Command::Man(args) => man::run(&args),
+        Command::Recv(args) => recv::run(&args),
+        Command::Send(args) => send::run(&args),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Sink;
+use super::drain::Draining;
 use super::inbox::{Inbox, Job};
 use super::slots::{Key, Slots, place};
 use super::wheel::Wheel;
@@ -14,55 +15,61 @@ use crate::blocking::outcome;
 use crate::error::CloseError;
 use crate::live::{Live, Progress, Ready};
 use crate::report::Report;
-use crate::sys::{Edges, Event};
+use crate::sys::{Look, Readiness, peer_address};
 
 const WAKER: u64 = u64::MAX;
+const JOBS_KEPT: usize = 256;
 
-pub(super) struct Engine {
+pub(super) struct Engine<R> {
     inbox: Arc<Inbox>,
-    edges: Edges,
+    readiness: R,
     slots: Slots<Entry>,
     wheel: Wheel,
     /// The wheel's zero.
     epoch: Instant,
+    draining: Option<Draining>,
 }
 
 struct Entry {
     live: Live,
     /// Until the report.
     sink: Option<Sink>,
+    reported: bool,
 }
 
-impl Engine {
-    pub(super) fn new(inbox: Arc<Inbox>) -> io::Result<Self> {
-        let edges = Edges::new()?;
-        edges.add_readable(inbox.waker.as_fd(), WAKER)?;
+impl<R: Readiness> Engine<R> {
+    pub(super) fn new(inbox: Arc<Inbox>, mut readiness: R) -> io::Result<Self> {
+        readiness.add_readable(inbox.waker.as_fd(), WAKER)?;
         Ok(Self {
             inbox,
-            edges,
+            readiness,
             slots: Slots::new(),
             wheel: Wheel::new(),
             epoch: Instant::now(),
+            draining: None,
         })
     }
 
     /// Runs until no further jobs can come and none is in flight.
     pub(super) fn run(mut self) {
-        let mut events = vec![Event::NONE; 256];
+        let mut events = Vec::new();
         let mut jobs = Vec::new();
         let mut open = true;
         while open || !self.slots.is_empty() {
-            let fired = match self.edges.wait(&mut events, self.time_left()) {
-                Ok(fired) => fired,
-                // It does not fail on a descriptor of ours; if ever, every
-                // ending goes on where it can.
-                Err(error) => return self.abandon(&error),
-            };
+            let time = self.time_left();
+            if let Err(error) = self.readiness.wait(&mut events, time) {
+                // It does not fail on descriptors of ours; if ever, every ending
+                // goes on where it can.
+                return self.abandon(&error);
+            }
             let mut woken = false;
-            for event in fired {
+            for event in &events {
                 match event.token() {
                     WAKER => woken = true,
-                    key => self.step(key, event.broken()),
+                    key => self.step(key, event.look()),
+                }
+                if event.spent() && self.watch_anew(event.token()).is_err() {
+                    return self.abandon(&io::ErrorKind::OutOfMemory.into());
                 }
             }
             if woken {
@@ -70,8 +77,11 @@ impl Engine {
                 for job in jobs.drain(..) {
                     self.admit(job);
                 }
+                // What a burst needed is given back.
+                jobs.shrink_to(JOBS_KEPT);
             }
             self.expire();
+            self.go_on_draining();
         }
     }
 
@@ -84,56 +94,100 @@ impl Engine {
                 sink,
             } => match Ready::look(socket, &policy, began) {
                 Ok(ready) => self.begin(ready, sink),
-                Err(error) => {
-                    call(sink, Err(error));
-                    self.inbox.done();
-                }
+                Err(error) => self.done(sink, Err(error)),
             },
-            Job::Adopt(live) => self.keep(live, None),
+            Job::Adopt(live) => self.adopt(live),
+            Job::Drain { until, reply } => {
+                let waiting = self
+                    .slots
+                    .iter()
+                    .filter(|(_, entry)| !entry.reported)
+                    .map(|(key, entry)| (key, peer_address(entry.live.socket())))
+                    .collect();
+                self.draining = Some(Draining::new(until, waiting, reply));
+            }
         }
     }
 
     fn begin(&mut self, ready: Ready, sink: Sink) {
-        let (live, Progress { report, over }) = ready.start();
-        let sink = tell(Some(sink), report);
+        let key = self.slots.next_key();
+        if ready.may_wait() {
+            if let Err(error) = self.readiness.add(ready.socket(), key) {
+                let socket = ready.into_socket();
+                return self.done(sink, Err(CloseError::resources(error, socket)));
+            }
+        }
+        let (live, Progress { report, over }) = ready.start_watched();
+        let mut entry = Entry {
+            live,
+            sink: Some(sink),
+            reported: false,
+        };
+        entry.tell(report);
         if over {
+            self.readiness.forget(key);
             self.inbox.done();
         } else {
-            self.keep(live, sink);
+            self.seat(entry);
         }
     }
 
-    fn keep(&mut self, live: Live, sink: Option<Sink>) {
-        let key = self.slots.insert(Entry { live, sink });
-        let entry = self.slots.get_mut(key).expect("just inserted");
-        if let Err(error) = self.edges.add(entry.live.socket(), key) {
+    /// Takes over an ending that was begun elsewhere.
+    fn adopt(&mut self, mut live: Live) {
+        let key = self.slots.next_key();
+        match self.readiness.add(live.socket(), key) {
+            // epoll reports at once what is there already.
+            Ok(()) => self.seat(Entry {
+                live,
+                sink: None,
+                reported: false,
+            }),
             // Unwatched, its edges would never be seen.
-            if let Some(mut entry) = self.slots.remove(key) {
-                entry.live.release();
-                if let Some(sink) = entry.sink {
-                    call(sink, Err(CloseError::lost_sight(error)));
-                }
+            Err(_) => {
+                live.release();
+                self.inbox.done();
             }
-            self.inbox.done();
-            return;
         }
-        // epoll reports at once what is there already.
+    }
+
+    fn seat(&mut self, entry: Entry) {
+        let key = self.slots.insert(entry);
         self.schedule(key);
     }
 
-    fn step(&mut self, key: Key, full: bool) {
+    fn done(&self, sink: Sink, result: Result<Report, CloseError>) {
+        call(sink, result);
+        self.inbox.done();
+    }
+
+    fn step(&mut self, key: Key, how: Look) {
         // An event of an ending that an earlier one of the same batch finished.
         let Some(entry) = self.slots.get_mut(key) else {
             return;
         };
-        let Progress { report, over } = entry.live.step(full);
-        entry.sink = tell(entry.sink.take(), report);
+        let Progress { report, over } = entry.live.step(how);
+        if let (Some(report), Some(draining)) = (&report, &mut self.draining) {
+            draining.note(key, report);
+        }
+        entry.tell(report);
         if over {
             self.wheel.set(place(key), None);
             self.slots.remove(key);
+            self.readiness.forget(key);
             self.inbox.done();
         } else {
             self.schedule(key);
+        }
+    }
+
+    fn watch_anew(&mut self, token: u64) -> io::Result<()> {
+        if token == WAKER {
+            let waker = self.inbox.waker.as_fd();
+            return self.readiness.add_readable(waker, WAKER);
+        }
+        match self.slots.get_mut(token) {
+            Some(entry) => self.readiness.add(entry.live.socket(), token),
+            None => Ok(()),
         }
     }
 
@@ -147,15 +201,40 @@ impl Engine {
         let now = self.since_epoch(Instant::now());
         while let Some(place) = self.wheel.pop(now) {
             if let Some(key) = self.slots.key(place) {
-                self.step(key, true);
+                self.step(key, Look::Full);
             }
         }
     }
 
+    /// Ends a drain when everything is reported, which at its deadline it is.
+    fn go_on_draining(&mut self) {
+        let Some(draining) = &self.draining else {
+            return;
+        };
+        if !draining.is_over() && Instant::now() >= draining.until {
+            for key in draining.waiting() {
+                if let Some(entry) = self.slots.get_mut(key) {
+                    entry.live.cut_short();
+                }
+                self.step(key, Look::Full);
+            }
+        }
+        if let Some(draining) = self
+            .draining
+            .take_if(|d| d.is_over() || Instant::now() >= d.until)
+        {
+            draining.finish();
+        }
+    }
+
     fn time_left(&self) -> Option<Duration> {
-        let turn = self.wheel.next_turn()?;
-        let now = self.since_epoch(Instant::now());
-        Some(Duration::from_nanos(turn.saturating_sub(now)))
+        let turn = self
+            .wheel
+            .next_turn()
+            .map(|turn| self.epoch + Duration::from_nanos(turn));
+        let drain = self.draining.as_ref().map(|draining| draining.until);
+        let next = turn.into_iter().chain(drain).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
     }
 
     fn since_epoch(&self, time: Instant) -> u64 {
@@ -189,13 +268,13 @@ fn again(error: &io::Error) -> io::Error {
     }
 }
 
-/// Gives the report to whoever waits for it, once.
-fn tell(sink: Option<Sink>, report: Option<Report>) -> Option<Sink> {
-    match (sink, report) {
-        (Some(sink), Some(report)) => {
+impl Entry {
+    /// Gives the report to whoever waits for it, once.
+    fn tell(&mut self, report: Option<Report>) {
+        let Some(report) = report else { return };
+        self.reported = true;
+        if let Some(sink) = self.sink.take() {
             call(sink, outcome(report));
-            None
         }
-        (sink, _) => sink,
     }
 }

@@ -4,10 +4,12 @@ use std::collections::TryReserveError;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Sink;
+use super::drain::Drained;
 use crate::live::Live;
 use crate::policy::Policy;
 use crate::sys::Waker;
@@ -22,6 +24,11 @@ pub(super) enum Job {
     },
     /// Begun elsewhere; nobody awaits the report any more.
     Adopt(Live),
+    /// End everything by then, and tell.
+    Drain {
+        until: Instant,
+        reply: mpsc::Sender<Drained>,
+    },
 }
 
 pub(super) struct Inbox {
@@ -39,10 +46,6 @@ struct Queue {
     closed: bool,
 }
 
-#[expect(
-    clippy::result_large_err,
-    reason = "a job that finds no place goes back whole"
-)]
 impl Inbox {
     pub(super) fn new(limit: usize) -> io::Result<Self> {
         Ok(Self {
@@ -103,6 +106,16 @@ impl Inbox {
             drop(self.lock());
             self.idle.notify_all();
         }
+    }
+
+    /// Has everything ended by `until`; further jobs are refused.
+    pub(super) fn drain(&self, until: Instant) -> mpsc::Receiver<Drained> {
+        let (reply, drained) = mpsc::channel();
+        // One refused because nothing is left to be drained drops its sender,
+        // and the receiver sees that.
+        let _ = self.push(Job::Drain { until, reply });
+        self.no_more();
+        drained
     }
 
     pub(super) fn no_more(&self) {

@@ -1,6 +1,7 @@
 //! Thousands of endings on one thread.
 
 pub(crate) mod background;
+mod drain;
 mod engine;
 mod inbox;
 mod slots;
@@ -11,12 +12,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
+use crate::sys::Edges;
+pub use drain::{Drained, Ended};
 use engine::Engine;
 use inbox::{Inbox, Job};
 
@@ -54,7 +57,7 @@ pub(crate) type Sink = Box<dyn FnOnce(Result<Report, CloseError>) + Send>;
 /// flight have reached their fate, and then stops.
 pub struct Closer {
     inbox: Arc<Inbox>,
-    thread: Option<JoinHandle<()>>,
+    backend: Backend,
 }
 
 /// Settings of a [`Closer`].
@@ -62,6 +65,18 @@ pub struct Closer {
 pub struct Builder {
     limit: usize,
     name: String,
+    backend: Option<Backend>,
+}
+
+/// What tells a [`Closer`] about its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// Edge-triggered epoll; everywhere on Linux.
+    Epoll,
+    /// io_uring's multishot polls (Linux 6.1); feature `io-uring`, and where the
+    /// kernel allows it.
+    IoUring,
 }
 
 impl Builder {
@@ -70,6 +85,14 @@ impl Builder {
     #[must_use]
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
+        self
+    }
+
+    /// Asks for a backend. Without it, or where the one asked for is not to be
+    /// had, the closer takes epoll; [`Closer::backend`] tells.
+    #[must_use]
+    pub fn backend(mut self, backend: Backend) -> Self {
+        self.backend = Some(backend);
         self
     }
 
@@ -86,14 +109,41 @@ impl Builder {
     /// No descriptors, no memory, or no thread to be had.
     pub fn build(self) -> io::Result<Closer> {
         let inbox = Arc::new(Inbox::new(self.limit)?);
-        let engine = Engine::new(Arc::clone(&inbox))?;
-        let thread = std::thread::Builder::new()
+        // A ring belongs to the thread that makes it, so the thread says what it
+        // came to.
+        let (tell, told) = mpsc::channel();
+        let theirs = Arc::clone(&inbox);
+        let asked = self.backend;
+        std::thread::Builder::new()
             .name(self.name)
-            .spawn(move || engine.run())?;
-        Ok(Closer {
-            inbox,
-            thread: Some(thread),
-        })
+            .spawn(move || run(theirs, asked, &tell))?;
+        let backend = told
+            .recv()
+            .unwrap_or_else(|_| Err(io::Error::other("the closer's thread ended at once")))?;
+        Ok(Closer { inbox, backend })
+    }
+}
+
+/// The closer's thread.
+fn run(inbox: Arc<Inbox>, asked: Option<Backend>, tell: &mpsc::Sender<io::Result<Backend>>) {
+    #[cfg(feature = "io-uring")]
+    if asked == Some(Backend::IoUring) {
+        let ring = crate::sys::Ring::new();
+        if let Ok(engine) = ring.and_then(|ring| Engine::new(Arc::clone(&inbox), ring)) {
+            let _ = tell.send(Ok(Backend::IoUring));
+            return engine.run();
+        }
+    }
+    #[cfg(not(feature = "io-uring"))]
+    let _ = asked;
+    match Edges::new().and_then(|edges| Engine::new(inbox, edges)) {
+        Ok(engine) => {
+            let _ = tell.send(Ok(Backend::Epoll));
+            engine.run();
+        }
+        Err(error) => {
+            let _ = tell.send(Err(error));
+        }
     }
 }
 
@@ -112,7 +162,14 @@ impl Closer {
         Builder {
             limit: 65_536,
             name: "lastbyte".to_owned(),
+            backend: None,
         }
+    }
+
+    /// What tells this closer about its connections.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// Ends a connection and calls `then` with what became of it, on the
@@ -141,8 +198,42 @@ impl Closer {
             Job::Begin { socket, .. } => {
                 CloseError::resources(io::Error::from_raw_os_error(libc::EAGAIN), socket)
             }
-            Job::Adopt(_) => CloseError::lost_sight(io::Error::from_raw_os_error(libc::EAGAIN)),
+            Job::Adopt(_) | Job::Drain { .. } => {
+                CloseError::lost_sight(io::Error::from_raw_os_error(libc::EAGAIN))
+            }
         })
+    }
+
+    /// Ends everything in flight within `time`, one deadline for all, and tells
+    /// each connection's report and the sums: what a deploy wants to know.
+    ///
+    /// Connections that reach their own end before are told as they are; the
+    /// rest are cut short when the time is over (`timed_out`, what is lost
+    /// counted). Callbacks are called as ever. From here on the closer takes no
+    /// further connections.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use std::net::{TcpListener, TcpStream};
+    /// use std::time::Duration;
+    /// use lastbyte::{Closer, Policy};
+    ///
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// let closer = Closer::new()?;
+    /// closer.close(stream, Policy::wait(Duration::from_secs(60)), |_| {})?;
+    /// let drained = closer.drain(Duration::from_secs(10));
+    /// println!("{} delivered, {:?} bytes lost", drained.sums.delivered, drained.sums.lost);
+    /// # Ok(()) }
+    /// ```
+    pub fn drain(&self, time: Duration) -> Drained {
+        let now = Instant::now();
+        // Further away than the clock holds is never.
+        let until = now
+            .checked_add(time)
+            .unwrap_or(now + Duration::from_secs(1 << 32));
+        self.inbox.drain(until).recv().unwrap_or_default()
     }
 
     /// Endings in flight: submitted, and their descriptor not closed yet.
@@ -159,9 +250,9 @@ impl Closer {
 
 impl Drop for Closer {
     fn drop(&mut self) {
+        // The thread is not joined: a drop must not wait for other people's
+        // deadlines.
         self.inbox.no_more();
-        // Not joined: a drop must not wait for other people's deadlines.
-        drop(self.thread.take());
     }
 }
 

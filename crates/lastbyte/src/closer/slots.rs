@@ -19,11 +19,23 @@ pub(super) const fn place(key: Key) -> u32 {
     key as u32
 }
 
+fn key_of(turn: u32, index: u32) -> Key {
+    u64::from(turn) << 32 | u64::from(index)
+}
+
 impl<T> Slots<T> {
     pub(super) const fn new() -> Self {
         Self {
             places: Vec::new(),
             free: Vec::new(),
+        }
+    }
+
+    /// The key that the next [`insert`](Self::insert) will give.
+    pub(super) fn next_key(&self) -> Key {
+        match self.free.last() {
+            Some(&index) => key_of(self.places[index as usize].turn, index),
+            None => key_of(0, self.places.len() as u32),
         }
     }
 
@@ -37,7 +49,7 @@ impl<T> Slots<T> {
         });
         let place = &mut self.places[index as usize];
         place.tenant = Some(tenant);
-        u64::from(place.turn) << 32 | u64::from(index)
+        key_of(place.turn, index)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
@@ -51,7 +63,7 @@ impl<T> Slots<T> {
     pub(super) fn key(&self, index: u32) -> Option<Key> {
         let place = self.places.get(index as usize)?;
         place.tenant.as_ref()?;
-        Some(u64::from(place.turn) << 32 | u64::from(index))
+        Some(key_of(place.turn, index))
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<T> {
@@ -61,6 +73,13 @@ impl<T> Slots<T> {
         slot.turn = (slot.turn + 1) % u32::MAX;
         self.free.push(place(key));
         slot.tenant.take()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.places.iter().enumerate().filter_map(|(index, place)| {
+            let tenant = place.tenant.as_ref()?;
+            Some((key_of(place.turn, index as u32), tenant))
+        })
     }
 
     pub(super) fn drain(&mut self) -> impl Iterator<Item = T> {

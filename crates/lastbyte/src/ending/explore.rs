@@ -271,6 +271,10 @@ impl Explored<'_> {
         );
     }
 
+    fn ends_in_time(&self) -> bool {
+        self.policy.linger().deadline().is_some() && self.policy.drain_time() <= TICK * 2
+    }
+
     fn run(&mut self, start: Net) {
         let mut net = start;
         let first = net.look(0, true);
@@ -310,7 +314,7 @@ impl Explored<'_> {
                 let seen = looked.net.look(looked.ending.drain_allowance(), full);
                 let step = looked.ending.observe(TICK * u32::from(looked.now), &seen);
                 self.act(&mut looked, step);
-                if looked.now == END_OF_TIME && self.policy.linger().deadline().is_some() {
+                if looked.now == END_OF_TIME && self.ends_in_time() {
                     assert!(looked.over, "never ends: {looked:?}");
                 }
                 next.push(looked);
@@ -445,6 +449,12 @@ fn every_wait_that_may_discard_little() {
 #[test]
 fn every_wait_that_closes_at_delivery() {
     let fates = explore(wait().drain_for(Duration::ZERO));
+    assert_fates(&fates, &["delivered", "timed_out", "reset", "failed"]);
+}
+
+#[test]
+fn every_wait_that_holds_only_a_sending_peer() {
+    let fates = explore(Policy::wait(TICK * u32::from(LINGER)));
     assert_fates(&fates, &["delivered", "timed_out", "reset", "failed"]);
 }
 

@@ -8,8 +8,10 @@
 //! - `look`: one [`Observation`](crate::ending::Observation), discarding input
 //!   on the way as the ending allows;
 //! - `send_fin`, `freeze`, `abort`, `close`: what an ending can ask for;
+//! - `peer_address`: whose connection it is;
 //! - `is_nonblocking`: whether the program asked never to be blocked;
-//! - `Edges`: waits for the edge at which a FIN's acknowledgement shows;
+//! - `Edges`: waits for the edge at which a FIN's acknowledgement shows; `Ring`
+//!   does the same another way, both behind the trait `Readiness`;
 //! - `Timer`, `Waker`: descriptors that become readable at a time, or from
 //!   another thread.
 

@@ -115,9 +115,9 @@ impl Close {
     }
 }
 
-/// Sees to what remains once the result is known.
-fn finish(mut ending: Ending) {
-    if !ending.is_over() && !ending.release_if_quiet() {
+/// Sees to what remains once the result is known: late input.
+fn finish(ending: Ending) {
+    if !ending.is_over() {
         ending.spawn(None);
     }
 }

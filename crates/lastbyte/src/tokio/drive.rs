@@ -14,11 +14,10 @@ use ::tokio::time::Sleep;
 
 use crate::closer::background;
 use crate::error::CloseError;
-use crate::linger::Linger;
 use crate::live::{Live, Progress, Ready};
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::{Edges, Event, NoLook};
+use crate::sys::{self, Edges, Event, Look, NoLook};
 
 /// A connection, and whether the reactor watches it already.
 pub(super) enum Socket {
@@ -49,7 +48,6 @@ impl AsFd for Socket {
 pub(super) struct Drive {
     /// Until the ending is over or left to the background.
     live: Option<Live<Socket>>,
-    off: bool,
     watch: Watch,
     alarm: Option<Pin<Box<Sleep>>>,
     /// What the alarm is set to.
@@ -90,7 +88,6 @@ impl Drive {
         let (live, progress) = ready.start();
         let mut drive = Self {
             live: Some(live),
-            off: policy.linger() == Linger::Off,
             watch: Watch::Own,
             alarm: None,
             due: None,
@@ -131,19 +128,24 @@ impl Drive {
         Poll::Ready(())
     }
 
-    /// Ends what has no report yet, now: where the policy has a deadline as if
-    /// that had come, else by leaving it to the background.
+    /// Ends what has no report yet as if its deadline had come.
     pub(super) fn cut_short(&mut self) -> Option<Report> {
         let live = self.live.as_mut()?;
-        if self.off {
-            let report = live.detached();
-            self.leave();
-            return Some(report);
-        }
         live.cut_short();
-        let progress = live.step(true);
-        self.note(&progress);
-        progress.report
+        self.step(Look::Full).report
+    }
+
+    /// Holds back what was not transmitted yet. See [`sys::throttle`].
+    pub(super) fn throttle(&self) {
+        if let Some(live) = &self.live {
+            sys::throttle(live.socket());
+        }
+    }
+
+    /// Whether all that was transmitted has been acknowledged; if so, it stays at
+    /// that. See [`Live::settle`].
+    pub(super) fn settle(&mut self) -> bool {
+        self.live.as_mut().is_none_or(Live::settle)
     }
 
     /// Whether nothing suggests that the peer will send more.
@@ -184,16 +186,16 @@ impl Drive {
             if self.poll_alarm(cx).is_pending() {
                 return Poll::Pending;
             }
-            let progress = self.step(true);
+            let progress = self.step(Look::Full);
             if progress.is_news() {
                 return Poll::Ready(Ok(progress));
             }
         }
     }
 
-    fn step(&mut self, full: bool) -> Progress {
+    fn step(&mut self, how: Look) -> Progress {
         let progress = match &mut self.live {
-            Some(live) => live.step(full),
+            Some(live) => live.step(how),
             None => Progress {
                 report: None,
                 over: true,
@@ -206,24 +208,24 @@ impl Drive {
     fn poll_edges(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {
         let mut woken = 0;
         loop {
-            let full = match &self.watch {
+            let how = match &self.watch {
                 Watch::Own => match self.live.as_ref().and_then(Live::owner) {
                     Some(Socket::Tcp(stream)) if woken < ENOUGH => {
-                        ready!(poll_own(stream, cx))?;
+                        let how = ready!(poll_own(stream, cx))?;
+                        woken += 1;
                         // Where it is ready again at once, something is wrong that
                         // a quick look does not see.
-                        woken += 1;
-                        woken > 1
+                        if woken > 1 { Look::Full } else { how }
                     }
                     Some(socket) => {
                         self.watch = nest(socket)?;
                         continue;
                     }
-                    None => true,
+                    None => Look::Full,
                 },
                 Watch::Nested(edges) => ready!(poll_nested(edges, cx))?,
             };
-            let progress = self.step(full);
+            let progress = self.step(how);
             if progress.is_news() {
                 return Poll::Ready(Ok(progress));
             }
@@ -261,8 +263,8 @@ impl Progress {
     }
 }
 
-/// Ready when something happened to the stream; that is taken note of.
-fn poll_own(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+/// Ready when something happened to the stream, once; how closely to look.
+fn poll_own(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<Look>> {
     // Both, so that either wakes the task.
     let read = stream.poll_read_ready(cx)?;
     let write = stream.poll_write_ready(cx)?;
@@ -271,7 +273,11 @@ fn poll_own(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
     }
     // Before the look: what comes after it is ready again.
     clear(stream);
-    Poll::Ready(Ok(()))
+    Poll::Ready(Ok(if read.is_ready() {
+        Look::Input
+    } else {
+        Look::Queue
+    }))
 }
 
 /// Makes the stream unready until something happens: readiness is edge-triggered.
@@ -283,14 +289,14 @@ fn clear(stream: &TcpStream) {
     }
 }
 
-/// Ready when something happened; whether the connection may be gone.
-fn poll_nested(edges: &AsyncFd<Edges>, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+/// Ready when something happened; how closely to look.
+fn poll_nested(edges: &AsyncFd<Edges>, cx: &mut Context<'_>) -> Poll<io::Result<Look>> {
     loop {
         let mut guard = ready!(edges.poll_read_ready(cx))?;
         let mut events = [Event::NONE];
         match edges.get_ref().wait(&mut events, Some(Duration::ZERO))? {
             [] => guard.clear_ready(),
-            [event, ..] => return Poll::Ready(Ok(event.broken())),
+            [event, ..] => return Poll::Ready(Ok(event.look())),
         }
     }
 }

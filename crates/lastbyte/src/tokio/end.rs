@@ -24,6 +24,7 @@ pub(super) struct Ending {
     drive: Drive,
     entry: Option<Entry>,
     told: bool,
+    held_back: bool,
 }
 
 impl Ending {
@@ -45,6 +46,7 @@ impl Ending {
             drive,
             entry,
             told: false,
+            held_back: false,
         };
         let result = report.map(|report| ending.tell(Ok(report)));
         Ok((ending, result))
@@ -53,9 +55,13 @@ impl Ending {
     /// Waits for the result. Given once.
     pub(super) fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let mut report = self.drive.poll_report(cx);
-        if report.is_pending() && self.stage(cx) == Stage::Over {
-            if let Some(cut) = self.drive.cut_short() {
-                report = Poll::Ready(Ok(cut));
+        if report.is_pending() {
+            let stage = self.stage(cx);
+            if stage == Stage::HeldBack && !std::mem::replace(&mut self.held_back, true) {
+                self.drive.throttle();
+            }
+            if stage == Stage::Now || (stage == Stage::Over && self.drive.settle()) {
+                report = self.drive.cut_short().map(Ok).map_or(report, Poll::Ready);
             }
         }
         Poll::Ready(self.tell(ready!(report)))
@@ -65,15 +71,6 @@ impl Ending {
     /// sending.
     pub(super) fn is_over(&self) -> bool {
         self.drive.is_over()
-    }
-
-    /// Once the result is known: closes the descriptor unless the peer was still
-    /// sending. Whether it did.
-    pub(super) fn release_if_quiet(&mut self) -> bool {
-        if self.drive.is_quiet() {
-            self.drive.release();
-        }
-        self.is_over()
     }
 
     pub(super) fn is_on_a_roll(&self) -> bool {
@@ -120,12 +117,9 @@ impl Future for Ending {
             match self.stage(cx) {
                 Stage::Serving => return Poll::Pending,
                 // A shutdown waits for peers that are still sending, no others.
-                Stage::LastCall | Stage::Closed => {
-                    if !self.release_if_quiet() {
-                        return Poll::Pending;
-                    }
-                }
-                Stage::Over => self.drive.leave(),
+                _ if self.drive.is_quiet() => self.drive.release(),
+                Stage::LastCall | Stage::Closed | Stage::HeldBack => return Poll::Pending,
+                Stage::Over | Stage::Now => self.drive.leave(),
             }
         }
         Poll::Ready(())

@@ -8,17 +8,18 @@ use std::os::fd::{BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::tokio::sync::{Notify, watch};
 
 use crate::blocking::outcome;
+use crate::closer::Drained;
 use crate::error::CloseError;
 use crate::live::Ready;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sums::Sums;
-use crate::sys::NoLook;
+use crate::sys::{self, NoLook};
 
 /// What is done with each result.
 pub(super) type Hook = Arc<dyn Fn(SocketAddr, &Result<Report, CloseError>) + Send + Sync>;
@@ -31,8 +32,13 @@ pub(super) enum Stage {
     LastCall,
     /// The listening socket is closed.
     Closed,
-    /// The deadline has passed.
+    /// The deadline is near: nothing new is transmitted, so that what was can be
+    /// acknowledged.
+    HeldBack,
+    /// The deadline has passed; whatever is settled ends.
     Over,
+    /// Everything ends.
+    Now,
 }
 
 pub(super) struct Roll {
@@ -50,8 +56,7 @@ struct Book {
     /// Of all that ended since the beginning.
     all: Sums,
     /// Of those that ended since the shutdown began.
-    drained: Sums,
-    reports: Option<Vec<(SocketAddr, Report)>>,
+    drained: Drained,
 }
 
 /// A connection's place on the roll.
@@ -61,8 +66,8 @@ struct Seat {
 }
 
 enum State {
-    /// In the program's hands, which keep this descriptor open while the state
-    /// says so.
+    /// In the program's hands. Whoever owns the descriptor leaves this state,
+    /// under the lock, before closing it.
     Open { fd: RawFd, half_closed: bool },
     /// Reset at the deadline, still in the program's hands.
     Cut,
@@ -91,8 +96,7 @@ impl Roll {
                 listener_closed: false,
                 hook: None,
                 all: Sums::default(),
-                drained: Sums::default(),
-                reports: None,
+                drained: Drained::default(),
             }),
             empty: Notify::new(),
         }
@@ -168,16 +172,9 @@ impl Roll {
         self.book().all
     }
 
-    pub(super) fn drained(&self) -> Sums {
-        self.book().drained
-    }
-
-    pub(super) fn keep_reports(&self) {
-        self.book().reports.get_or_insert_default();
-    }
-
-    pub(super) fn take_reports(&self) -> Vec<(SocketAddr, Report)> {
-        self.book().reports.take().unwrap_or_default()
+    /// Of those that ended since the shutdown began.
+    pub(super) fn drained(&self) -> Drained {
+        self.book().drained.clone()
     }
 
     /// Waits until nobody is on the roll and nobody new can come.
@@ -193,31 +190,69 @@ impl Roll {
         }
     }
 
-    /// The deadline has come: resets what the program still has open, and has
-    /// the endings under way finish.
-    pub(super) async fn cut(&self) {
-        self.advance(Stage::Over);
-        let open: Vec<u64> = self.book().open.keys().copied().collect();
-        for some in open.chunks(64) {
-            for &id in some {
-                self.cut_one(id);
+    /// The deadline is near: what is transmitted now might not be acknowledged by
+    /// then, and the peer have it all the same.
+    pub(super) async fn hold_back(&self) {
+        self.advance(Stage::HeldBack);
+        self.each(|seat, _| {
+            if let State::Open { fd, .. } = *seat.lock() {
+                // SAFETY: see `State::Open`; the lock is held.
+                sys::throttle(unsafe { BorrowedFd::borrow_raw(fd) });
             }
-            // The others on this thread have deadlines too.
+        })
+        .await;
+    }
+
+    /// The deadline has come: resets what the program still has open, and has
+    /// the endings under way finish. For `grace` it waits for acknowledgements of
+    /// what is on its way.
+    pub(super) async fn cut(&self, grace: Duration) {
+        const PAUSE: Duration = Duration::from_millis(2);
+        let last = Instant::now() + grace;
+        self.advance(Stage::Over);
+        loop {
+            self.each(|seat, id| self.cut_one(seat, id)).await;
+            if ::tokio::time::timeout(PAUSE, self.emptied()).await.is_ok() {
+                return;
+            }
+            if Instant::now() >= last {
+                break;
+            }
+            self.wake_endings();
+        }
+        self.advance(Stage::Now);
+        self.each(|seat, id| self.cut_one(seat, id)).await;
+        // It waits for nobody any more.
+        self.emptied().await;
+    }
+
+    /// Everybody on the roll, without keeping this thread's other tasks from
+    /// their deadlines.
+    async fn each(&self, mut see_to: impl FnMut(&Seat, u64)) {
+        let seats: Vec<_> = self
+            .book()
+            .open
+            .iter()
+            .map(|(&id, seat)| (id, Arc::clone(seat)))
+            .collect();
+        for some in seats.chunks(64) {
+            for (id, seat) in some {
+                see_to(seat, *id);
+            }
             ::tokio::task::yield_now().await;
         }
     }
 
-    fn cut_one(&self, id: u64) {
-        let Some(seat) = self.book().open.get(&id).map(Arc::clone) else {
-            return;
-        };
+    fn cut_one(&self, seat: &Seat, id: u64) {
         let mut state = seat.lock();
         let State::Open { fd, half_closed } = *state else {
             return;
         };
-        // SAFETY: whoever owns the descriptor leaves the state `Open`, under this
-        // lock, before closing it.
+        // SAFETY: see `State::Open`; the lock is held.
         let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+        if self.stage() < Stage::Now && !sys::freeze_if_settled(socket) {
+            return;
+        }
         let policy = if half_closed {
             Policy::abort().half_closed()
         } else {
@@ -253,20 +288,13 @@ impl Roll {
         let draining = self.stage() > Stage::Serving;
         let mut book = self.book();
         match report {
-            Some(report) => {
-                book.all.add(report);
-                if draining {
-                    book.drained.add(report);
-                    if let Some(reports) = &mut book.reports {
-                        reports.push((peer, *report));
-                    }
-                }
-            }
-            None => {
-                book.all.add_unseen();
-                if draining {
-                    book.drained.add_unseen();
-                }
+            Some(report) => book.all.add(report),
+            None => book.all.add_unseen(),
+        }
+        if draining {
+            match report {
+                Some(report) => book.drained.add(peer, report),
+                None => book.drained.sums.add_unseen(),
             }
         }
     }

@@ -12,15 +12,70 @@ use std::time::Duration;
 
 use libc::c_int;
 
+use super::stream::Look;
+
 /// An epoll instance.
 pub(crate) struct Edges(OwnedFd);
+
+/// What tells a closer about its connections: epoll, or something in its place.
+pub(crate) trait Readiness {
+    /// Watches a connection's edges; what holds already is the first.
+    fn add(&mut self, socket: BorrowedFd<'_>, token: u64) -> io::Result<()>;
+
+    /// Watches a timer or waker.
+    fn add_readable(&mut self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()>;
+
+    /// Lets go of a connection whose descriptor was closed.
+    fn forget(&mut self, token: u64);
+
+    /// Waits for events, `timeout` at most, and puts them in place of what was in
+    /// `events`. It may end early with none.
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
+}
+
+impl Readiness for Edges {
+    fn add(&mut self, socket: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        Edges::add(self, socket, token)
+    }
+
+    fn add_readable(&mut self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        Edges::add_readable(self, fd, token)
+    }
+
+    /// epoll forgets a descriptor with its last close.
+    fn forget(&mut self, _token: u64) {}
+
+    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()> {
+        const BATCH: usize = 256;
+        events.resize(BATCH, Event::NONE);
+        let fired = Edges::wait(self, events, timeout)?.len();
+        events.truncate(fired);
+        Ok(())
+    }
+}
 
 /// What happened, to whom.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct Event(libc::epoll_event);
 
+/// No poll flag, on no system: the watch itself has ended.
+const SPENT: u32 = 1 << 26;
+
 impl Event {
+    #[cfg(feature = "io-uring")]
+    pub(super) fn from_poll(token: u64, mask: u32, spent: bool) -> Self {
+        Self(libc::epoll_event {
+            events: (mask & !SPENT) | if spent { SPENT } else { 0 },
+            u64: token,
+        })
+    }
+
+    /// Whether the watch has ended with this event and must be set anew.
+    pub(crate) fn spent(&self) -> bool {
+        self.0.events & SPENT != 0
+    }
+
     pub(crate) const NONE: Self = Self(libc::epoll_event { events: 0, u64: 0 });
 
     /// The token given to [`Edges::add`].
@@ -28,9 +83,17 @@ impl Event {
         self.0.u64
     }
 
-    /// The connection may be gone: worth a full look.
-    pub(crate) fn broken(&self) -> bool {
-        self.0.events & (libc::EPOLLERR | libc::EPOLLHUP) as u32 != 0
+    /// How closely to look at the connection. An event shows all that holds at
+    /// its time, not only the edge.
+    pub(crate) fn look(&self) -> Look {
+        let any = |flags: i32| self.0.events & flags as u32 != 0;
+        if any(libc::EPOLLERR | libc::EPOLLHUP) {
+            Look::Full
+        } else if any(libc::EPOLLIN | libc::EPOLLRDHUP) {
+            Look::Input
+        } else {
+            Look::Queue
+        }
     }
 }
 

@@ -72,6 +72,22 @@ impl Info {
         self.u64(200)?.checked_sub(self.u64(208)?)
     }
 
+    /// Whether the counters and the length of the send queue are of one moment:
+    /// together they hold the payload, and at most a SYN and a FIN beside it. An
+    /// acknowledgement in between shows as less.
+    pub(super) fn agrees_with(&self, queued: u64) -> bool {
+        let (Some(acked), Some(transmitted), Some(unsent)) =
+            (self.acked(), self.transmitted(), self.unsent())
+        else {
+            // An older kernel; reading again does not help.
+            return true;
+        };
+        matches!(
+            (acked + queued).checked_sub(transmitted + unsent),
+            Some(0..=2)
+        )
+    }
+
     /// tcpi_retransmits, tcpi_probes: unanswered ones in a row.
     pub(super) fn unanswered(&self) -> bool {
         self.bytes.0[2] > 0 || self.bytes.0[3] > 0

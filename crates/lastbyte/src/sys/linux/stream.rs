@@ -29,10 +29,9 @@ pub(crate) fn is_nonblocking(socket: BorrowedFd<'_>) -> bool {
     flags != -1 && flags & libc::O_NONBLOCK != 0
 }
 
-/// Checks that this is a connection that can be ended, and looks at it fully,
-/// discarding up to `allowance` bytes of input. Nothing is changed when it is
-/// refused.
-pub(crate) fn first_look(socket: BorrowedFd<'_>, allowance: u64) -> Result<Observation, NoLook> {
+/// Checks that this is a connection that can be ended, and looks at all but its
+/// input. Nothing is changed.
+pub(crate) fn first_look(socket: BorrowedFd<'_>) -> Result<Observation, NoLook> {
     let refuse = |refusal| Err(NoLook::Refused(refusal));
     // Not TCP_INFO alone: an MPTCP socket answers that too, for one subflow.
     match get::<c_int>(socket, libc::SOL_SOCKET, libc::SO_PROTOCOL) {
@@ -55,33 +54,39 @@ pub(crate) fn first_look(socket: BorrowedFd<'_>, allowance: u64) -> Result<Obser
         }
         State::Connected(_) => {}
     }
-    Ok(look(socket, allowance, true))
+    Ok(with_detail(socket, info, Input::UNSEEN))
+}
+
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// At the send queue only: nothing has come in.
+    Queue,
+    /// At the input as well.
+    Input,
+    /// At everything.
+    Full,
 }
 
 /// Looks at the connection, discarding up to `allowance` bytes of input on the
-/// way. A look that is not full leaves out the detail, unless reading fails.
-pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, full: bool) -> Observation {
-    let input = discard(socket, allowance);
-    let mut seen = Observation {
+/// way. Where reading fails, the look becomes a full one.
+pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observation {
+    let input = match how {
+        Look::Queue => Input::UNSEEN,
+        Look::Input | Look::Full => discard(socket, allowance),
+    };
+    if how == Look::Full || input.error.is_some() {
+        if let Ok(info) = Info::of(socket) {
+            return with_detail(socket, info, input);
+        }
+    }
+    Observation {
         queued: queued(socket),
         drained: input.drained,
-        unread: 0,
+        unread: input.left,
         eof: input.eof,
         detail: None,
-    };
-    if !input.empty {
-        seen.unread = count(ioctl_int(socket, SIOCINQ));
     }
-    if full || input.error.is_some() {
-        let detail = detail(socket, &mut seen.queued, input.error);
-        // Input that may not be discarded hides the FIN behind it from recv().
-        seen.eof |= matches!(
-            detail.state,
-            TcpState::CloseWait | TcpState::LastAck | TcpState::Closing | TcpState::TimeWait
-        );
-        seen.detail = Some(detail);
-    }
-    seen
 }
 
 /// Shuts down the sending side: data, then FIN. False where the connection is
@@ -115,6 +120,42 @@ pub(crate) fn freeze(socket: BorrowedFd<'_>) {
     );
 }
 
+/// As [`freeze`], if nothing is on its way that the peer may have got without our
+/// knowing: all that was transmitted has been acknowledged. Whether that is so.
+#[cfg(feature = "tokio")]
+pub(crate) fn freeze_if_settled(socket: BorrowedFd<'_>) -> bool {
+    freeze(socket);
+    let settled = Info::of(socket).is_ok_and(|info| {
+        matches!(info.state(), State::Connected(TcpState::Closed))
+            // Counted like the queue, the FIN included.
+            || info.unsent().is_some_and(|unsent| unsent == queued(socket))
+    });
+    if !settled {
+        thaw(socket);
+    }
+    settled
+}
+
+/// Holds back what was not transmitted yet, while acknowledgements of the rest
+/// still come in (socket(7), SO_MAX_PACING_RATE).
+///
+/// Best effort: a connection's first ten segments are never paced
+/// (`tcp_update_skb_after_send`, net/ipv4/tcp_output.c).
+#[cfg(feature = "tokio")]
+pub(crate) fn throttle(socket: BorrowedFd<'_>) {
+    let bytes_per_second: c_int = 1;
+    let _ = set(
+        socket,
+        libc::SOL_SOCKET,
+        libc::SO_MAX_PACING_RATE,
+        &bytes_per_second,
+    );
+}
+
+fn thaw(socket: BorrowedFd<'_>) {
+    let _ = set::<c_int>(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
+}
+
 /// Closes the descriptor in the ordinary way, after undoing [`freeze`]. One that
 /// is only borrowed stays open.
 ///
@@ -122,7 +163,7 @@ pub(crate) fn freeze(socket: BorrowedFd<'_>) {
 /// block here, on with 0 reset a connection whose data arrived.
 pub(crate) fn close(socket: impl AsFd, frozen: bool) {
     if frozen {
-        let _ = set::<c_int>(socket.as_fd(), libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
+        thaw(socket.as_fd());
     }
     let _ = option::set_linger(socket.as_fd(), RawLinger::default());
 }
@@ -156,42 +197,45 @@ pub(crate) fn abort(socket: impl AsFd) {
 
 struct Input {
     drained: u64,
-    /// Everything there was has been read.
-    empty: bool,
+    /// What could not be discarded.
+    left: u64,
     eof: bool,
     error: Option<Errno>,
 }
 
-/// Reads and throws away, without copying: on TCP, MSG_TRUNC discards (tcp(7)).
-fn discard(socket: BorrowedFd<'_>, allowance: u64) -> Input {
-    let mut input = Input {
+impl Input {
+    const UNSEEN: Self = Self {
         drained: 0,
-        empty: false,
+        left: 0,
         eof: false,
         error: None,
     };
+}
+
+/// Reads and throws away, without copying: on TCP, MSG_TRUNC discards (tcp(7)).
+fn discard(socket: BorrowedFd<'_>, allowance: u64) -> Input {
+    let mut input = Input::UNSEEN;
     let mut copy = None;
     while input.drained < allowance {
         let left = usize::try_from(allowance - input.drained).unwrap_or(usize::MAX);
         match recv(socket, left, &mut copy) {
             Ok(0) => {
                 input.eof = true;
-                input.empty = true;
-                break;
+                return input;
             }
             Ok(n) => input.drained += n as u64,
-            Err(error) => {
-                match error.raw_os_error() {
-                    Some(libc::EINTR) => continue,
-                    Some(libc::EAGAIN) | None => {}
-                    // With this the error has been taken off the socket.
-                    Some(raw) => input.error = Some(Errno::from_raw(raw)),
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                Some(libc::EAGAIN) | None => return input,
+                // With this the error has been taken off the socket.
+                Some(raw) => {
+                    input.error = Some(Errno::from_raw(raw));
+                    return input;
                 }
-                input.empty = true;
-                break;
-            }
+            },
         }
     }
+    input.left = count(ioctl_int(socket, SIOCINQ));
     input
 }
 
@@ -228,51 +272,53 @@ fn recv(socket: BorrowedFd<'_>, max: usize, copy: &mut Scratch) -> io::Result<us
     }
 }
 
-/// The counters, and `queued` read anew so that it belongs to them.
-fn detail(socket: BorrowedFd<'_>, queued_now: &mut u64, taken: Option<Errno>) -> Detail {
+/// A full observation out of `info`, or of a newer one where an acknowledgement
+/// comes between it and the queue's length, which it does not have.
+fn with_detail(socket: BorrowedFd<'_>, mut info: Info, input: Input) -> Observation {
     let mut tries = 0;
-    loop {
-        // TCP_INFO does not have write_seq − snd_una. Equal before and after
-        // means that no acknowledgement came in between.
-        let before = queued(socket);
-        let Ok(info) = Info::of(socket) else {
-            // Unreachable on a TCP socket; a connection without counters is gone.
-            return gone(taken);
-        };
-        let after = queued(socket);
+    let queued = loop {
+        let queued = queued(socket);
         tries += 1;
-        if before != after && tries < 8 {
-            continue;
+        if tries == 8 || info.agrees_with(queued) {
+            break queued;
         }
-        *queued_now = after;
-        let state = match info.state() {
-            State::Connected(state) => state,
-            State::Connecting | State::Listening => TcpState::Closed,
-        };
-        let transmitted = info.transmitted();
-        return Detail {
+        match Info::of(socket) {
+            Ok(newer) => info = newer,
+            Err(_) => break queued,
+        }
+    };
+    let state = match info.state() {
+        State::Connected(state) => state,
+        State::Connecting | State::Listening => TcpState::Closed,
+    };
+    let closed = state == TcpState::Closed;
+    let transmitted = info.transmitted();
+    Observation {
+        queued,
+        drained: input.drained,
+        // Nothing will be discarded any more from a connection that is gone.
+        unread: if closed && input.left == 0 {
+            count(ioctl_int(socket, SIOCINQ))
+        } else {
+            input.left
+        },
+        // Input that may not be discarded hides the FIN behind it from recv().
+        eof: input.eof
+            || matches!(
+                state,
+                TcpState::CloseWait | TcpState::LastAck | TcpState::Closing | TcpState::TimeWait
+            ),
+        detail: Some(Detail {
             state,
-            unsent: info.unsent().unwrap_or(0).min(after),
-            acked: info
-                .acked()
-                .filter(|_| before == after && transmitted.is_some()),
+            unsent: info.unsent().unwrap_or(0).min(queued),
+            acked: info.acked().filter(|_| transmitted.is_some()),
             transmitted: transmitted.unwrap_or(0),
-            error: taken.or_else(|| pending_error(socket).filter(|_| state == TcpState::Closed)),
+            error: input
+                .error
+                .or_else(|| pending_error(socket).filter(|_| closed)),
             unanswered: info.unanswered(),
             since_ack: info.since_ack(),
-        };
-    }
-}
-
-fn gone(error: Option<Errno>) -> Detail {
-    Detail {
-        state: TcpState::Closed,
-        unsent: 0,
-        acked: None,
-        transmitted: 0,
-        error,
-        unanswered: false,
-        since_ack: std::time::Duration::ZERO,
+        }),
     }
 }
 
