@@ -124,16 +124,25 @@ pub(crate) fn freeze(socket: BorrowedFd<'_>) {
 /// knowing: all that was transmitted has been acknowledged. Whether that is so.
 #[cfg(feature = "tokio")]
 pub(crate) fn freeze_if_settled(socket: BorrowedFd<'_>) -> bool {
+    // An acknowledgement that comes while frozen is lost: so look before too.
+    if !is_settled(socket) {
+        return false;
+    }
     freeze(socket);
-    let settled = Info::of(socket).is_ok_and(|info| {
-        matches!(info.state(), State::Connected(TcpState::Closed))
-            // Counted like the queue, the FIN included.
-            || info.unsent().is_some_and(|unsent| unsent == queued(socket))
-    });
+    let settled = is_settled(socket);
     if !settled {
         thaw(socket);
     }
     settled
+}
+
+#[cfg(feature = "tokio")]
+fn is_settled(socket: BorrowedFd<'_>) -> bool {
+    Info::of(socket).is_ok_and(|info| {
+        matches!(info.state(), State::Connected(TcpState::Closed))
+            // Counted like the queue, the FIN included.
+            || info.unsent().is_some_and(|unsent| unsent == queued(socket))
+    })
 }
 
 /// Holds back what was not transmitted yet, while acknowledgements of the rest
