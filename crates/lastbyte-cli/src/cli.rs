@@ -18,4 +18,6 @@ pub(crate) enum Command {
     Completions(commands::completions::Args),
     /// Write the man pages into a folder.
     Man(commands::man::Args),
+    /// Tell how every TCP connection of this host ends.
+    Watch(commands::watch::Args),
 }

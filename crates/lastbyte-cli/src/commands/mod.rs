@@ -5,10 +5,12 @@ use crate::status::Status;
 
 pub(crate) mod completions;
 pub(crate) mod man;
+pub(crate) mod watch;
 
 pub(crate) fn run(command: Command) -> Status {
     match command {
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
+        Command::Watch(args) => watch::run(&args),
     }
 }

@@ -1,0 +1,160 @@
+//! The tracepoints of [`parse::trace`](crate::parse::trace), opened on every CPU.
+
+use std::ffi::CString;
+use std::io;
+
+use super::names::Names;
+use super::ring::{Event, Ring};
+use super::{clock, doing, tracefs};
+use crate::parse::perf::Record;
+use crate::parse::trace::{Layouts, TRACEPOINTS, Trace};
+use crate::process::Process;
+
+/// The open tracepoints.
+#[derive(Debug)]
+pub struct Tracepoints {
+    layouts: Layouts,
+    rings: Vec<Ring>,
+    // Closing them would stop them.
+    _events: Vec<Event>,
+    names: Names,
+    ready: Vec<(u64, Process, Trace)>,
+    lost: u64,
+}
+
+impl Tracepoints {
+    /// Opens them; `ports` limits transitions to those local or remote ports.
+    ///
+    /// # Errors
+    ///
+    /// What is missing: privilege, tracefs, a tracepoint, a field.
+    pub fn open(ports: &[u16]) -> io::Result<Self> {
+        let formats = tracefs::formats()?;
+        let layouts = Layouts::new(&formats).map_err(io::Error::other)?;
+        let mut rings = Vec::new();
+        let mut events = Vec::new();
+        for cpu in online_cpus()? {
+            for (index, (format, name)) in formats.iter().zip(TRACEPOINTS).enumerate() {
+                let told = || format!("cannot open the tracepoint {name}");
+                let event = Event::open(format.id, cpu, index == 0).map_err(doing(told()))?;
+                if let Some(filter) = filter(name, ports) {
+                    let filter = CString::new(filter)?;
+                    event.filter(&filter).map_err(doing(told()))?;
+                }
+                if index == 0 {
+                    rings.push(Ring::map(event).map_err(doing("cannot map a perf ring"))?);
+                } else if let Some(ring) = rings.last() {
+                    event.write_to(ring).map_err(doing(told()))?;
+                    events.push(event);
+                }
+            }
+        }
+        let names = Names::read_all();
+        for event in rings.iter().map(Ring::event).chain(&events) {
+            event.enable()?;
+        }
+        Ok(Self {
+            layouts,
+            rings,
+            _events: events,
+            names,
+            ready: Vec::new(),
+            lost: 0,
+        })
+    }
+
+    /// The rings, to wait for: each is readable when a quarter full.
+    pub fn rings(&self) -> &[Ring] {
+        &self.rings
+    }
+
+    /// Records that the kernel dropped because a ring was full.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Hands over what has fired, in the order of time across CPUs.
+    pub fn drain(&mut self, mut each: impl FnMut(u64, &Trace, Process)) {
+        // What fires on one CPU while another's ring is read is kept for the next
+        // time: up to this moment every ring is complete.
+        let until = clock::monotonic();
+        let Self {
+            layouts,
+            rings,
+            names,
+            ready,
+            lost,
+            ..
+        } = self;
+        for ring in rings {
+            ring.drain(|record| match record {
+                Record::Sample { pid, time, raw } => {
+                    if let Some(trace) = layouts.decode(raw) {
+                        ready.push((time, names.of(pid), trace));
+                    }
+                }
+                Record::Lost(count) => *lost += count,
+                Record::Comm { pid, tid, comm } if pid == tid => names.set(pid, comm),
+                Record::Fork { pid, parent } => names.forked(pid, parent),
+                Record::Exit { pid, tid } if pid == tid => names.exited(pid),
+                Record::Comm { .. } | Record::Exit { .. } | Record::Other => {}
+            });
+        }
+        ready.sort_by_key(|(time, ..)| *time);
+        let complete = ready.partition_point(|(time, ..)| *time <= until);
+        for (time, process, trace) in ready.drain(..complete) {
+            each(time, &trace, process);
+        }
+    }
+}
+
+/// Less to read: transitions that tell nothing, errors that an RST explains.
+fn filter(tracepoint: &str, ports: &[u16]) -> Option<String> {
+    match tracepoint {
+        "sock/inet_sock_set_state" => {
+            let mut filter = "protocol == 6 && newstate != 3".to_owned();
+            if !ports.is_empty() {
+                let any: Vec<_> = ports
+                    .iter()
+                    .map(|port| format!("sport == {port} || dport == {port}"))
+                    .collect();
+                filter += &format!(" && ({})", any.join(" || "));
+            }
+            Some(filter)
+        }
+        "sock/inet_sk_error_report" => {
+            Some("protocol == 6 && error != 104 && error != 32 && error != 111".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// `0-3,6` as `/sys/devices/system/cpu/online` has it.
+fn online_cpus() -> io::Result<Vec<u32>> {
+    const PATH: &str = "/sys/devices/system/cpu/online";
+    let text = std::fs::read_to_string(PATH).map_err(doing(format!("cannot read {PATH}")))?;
+    cpu_list(text.trim()).ok_or_else(|| io::Error::other(format!("cannot understand {PATH}")))
+}
+
+fn cpu_list(text: &str) -> Option<Vec<u32>> {
+    let mut cpus = Vec::new();
+    for part in text.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        cpus.extend(first..=last.min(first.saturating_add(8192)));
+    }
+    Some(cpus)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists_are_read() {
+        assert_eq!(cpu_list("0-2,5"), Some(vec![0, 1, 2, 5]));
+        assert_eq!(cpu_list("0"), Some(vec![0]));
+        assert_eq!(cpu_list("x"), None);
+    }
+}
