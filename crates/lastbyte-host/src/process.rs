@@ -13,7 +13,10 @@ impl Comm {
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let mut comm = [0; 16];
-        let name = bytes.iter().take(15).take_while(|b| !matches!(b, 0 | b'\n'));
+        let name = bytes
+            .iter()
+            .take(15)
+            .take_while(|b| !matches!(b, 0 | b'\n'));
         for (to, from) in comm.iter_mut().zip(name) {
             *to = *from;
         }
@@ -83,6 +86,9 @@ mod tests {
     fn a_name_ends_at_its_nul_and_hides_control_bytes() {
         assert_eq!(Comm::from_bytes(b"app\0rest").to_string(), "app");
         assert_eq!(Comm::from_bytes(b"a\x1b[31m\n").to_string(), "a?[31m");
-        assert_eq!(Comm::from_bytes(b"0123456789abcdefXYZ").to_string(), "0123456789abcde");
+        assert_eq!(
+            Comm::from_bytes(b"0123456789abcdefXYZ").to_string(),
+            "0123456789abcde"
+        );
     }
 }

@@ -63,21 +63,51 @@ pub const LISTENER_CLOSED: &str = "the listener closed before the connection was
 /// Every reason of Linux 6.18 and what it means.
 pub const WORDS: &[(&str, &str)] = &[
     ("NOT_SPECIFIED", "the kernel gives no reason"),
-    ("NO_SOCKET", "a segment arrived for a connection that is no more"),
-    ("TCP_INVALID_ACK_SEQUENCE", "an ACK did not fit the handshake"),
-    ("TCP_RFC7323_PAWS", "a segment's timestamp was too old (PAWS)"),
+    (
+        "NO_SOCKET",
+        "a segment arrived for a connection that is no more",
+    ),
+    (
+        "TCP_INVALID_ACK_SEQUENCE",
+        "an ACK did not fit the handshake",
+    ),
+    (
+        "TCP_RFC7323_PAWS",
+        "a segment's timestamp was too old (PAWS)",
+    ),
     ("TCP_TOO_OLD_ACK", "an ACK was too old"),
-    ("TCP_ACK_UNSENT_DATA", "a segment acknowledged data that was never sent"),
-    ("TCP_FLAGS", "a segment carried flags that the state forbids"),
+    (
+        "TCP_ACK_UNSENT_DATA",
+        "a segment acknowledged data that was never sent",
+    ),
+    (
+        "TCP_FLAGS",
+        "a segment carried flags that the state forbids",
+    ),
     ("TCP_OLD_ACK", "an ACK was older than the handshake"),
     ("TCP_ABORT_ON_DATA", "data arrived after close()"),
-    ("TCP_TIMEWAIT_SOCKET", "a segment arrived after the connection was closed"),
+    (
+        "TCP_TIMEWAIT_SOCKET",
+        "a segment arrived after the connection was closed",
+    ),
     ("INVALID_SYN", "a SYN arrived inside the connection"),
     ("TCP_ABORT_ON_CLOSE", "closed with unread input"),
-    ("TCP_ABORT_ON_LINGER", "TCP_LINGER2 forbids waiting for the peer's FIN"),
-    ("TCP_ABORT_ON_MEMORY", "too many orphans, or TCP memory short"),
-    ("TCP_STATE", "closed with SO_LINGER on and zero, or disconnected"),
-    ("TCP_KEEPALIVE_TIMEOUT", "keepalive probes were not answered"),
+    (
+        "TCP_ABORT_ON_LINGER",
+        "TCP_LINGER2 forbids waiting for the peer's FIN",
+    ),
+    (
+        "TCP_ABORT_ON_MEMORY",
+        "too many orphans, or TCP memory short",
+    ),
+    (
+        "TCP_STATE",
+        "closed with SO_LINGER on and zero, or disconnected",
+    ),
+    (
+        "TCP_KEEPALIVE_TIMEOUT",
+        "keepalive probes were not answered",
+    ),
     ("TCP_DISCONNECT_WITH_DATA", "disconnected with data unsent"),
     ("MPTCP_RST_EUNSPEC", "MPTCP: unspecified error"),
     ("MPTCP_RST_EMPTCP", "MPTCP: protocol error"),

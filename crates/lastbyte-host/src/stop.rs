@@ -55,7 +55,11 @@ impl Stop {
             unsafe {
                 let mut action: libc::sigaction = std::mem::zeroed();
                 action.sa_sigaction = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
-                check(libc::sigaction(signal, &raw const action, std::ptr::null_mut()))?;
+                check(libc::sigaction(
+                    signal,
+                    &raw const action,
+                    std::ptr::null_mut(),
+                ))?;
             }
         }
         Ok(self)

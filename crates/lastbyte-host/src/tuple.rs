@@ -27,7 +27,10 @@ impl Endpoint {
         let ip = ip.to_canonical();
         // One unknown address only, so that equal means equal.
         if ip.is_unspecified() {
-            return Self { port, ..Self::UNKNOWN };
+            return Self {
+                port,
+                ..Self::UNKNOWN
+            };
         }
         Self { ip, port }
     }
@@ -88,10 +91,7 @@ impl Tuple {
     /// Whether nothing of it is unknown.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.local.port != 0
-            && self.remote.port != 0
-            && self.local.has_ip()
-            && self.remote.has_ip()
+        self.local.port != 0 && self.remote.port != 0 && self.local.has_ip() && self.remote.has_ip()
     }
 }
 

@@ -215,7 +215,9 @@ const fn has_received_fin(state: State) -> bool {
 
 /// The verdict when the transitions are known.
 fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
-    let end = story.end.expect("the caller has checked that the story has an end");
+    let end = story
+        .end
+        .expect("the caller has checked that the story has an end");
     let fin_acked = match end.from {
         State::FinWait2 => true,
         // An RST or a disconnect ends these without the last ACK.
@@ -249,7 +251,9 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
     });
     let mut verdict = Verdict {
         fate,
-        error: gave_up.filter(|_| fate == Some(Fate::Failed)).map(Errno::from_raw),
+        error: gave_up
+            .filter(|_| fate == Some(Fate::Failed))
+            .map(Errno::from_raw),
         closed_first,
         rst: Some(match side {
             None => Rst::None,

@@ -116,6 +116,12 @@ impl Watcher {
                  tracefs, to see them"
             ));
         }
+        if let Some(why) = self.tracepoints.as_ref().ok().and_then(Tracepoints::blind) {
+            notes.push(format!(
+                "no trace instance ({why}): some kernels hide from perf what happens on idle \
+                 CPUs; the endings that miss a step are inferred"
+            ));
+        }
         // SAFETY: asks for a number and cannot fail.
         if unsafe { libc::geteuid() } != 0 {
             notes.push(
@@ -168,7 +174,9 @@ impl Watcher {
         let wait = self
             .joiner
             .next_query()
-            .map_or(wait, |due| wait.min(Duration::from_nanos(due.saturating_sub(now))))
+            .map_or(wait, |due| {
+                wait.min(Duration::from_nanos(due.saturating_sub(now)))
+            })
             .min(self.next_round.saturating_duration_since(Instant::now()));
         if self.wait(wait)? && !self.batch.is_zero() {
             std::thread::sleep(self.batch);
@@ -176,7 +184,14 @@ impl Watcher {
         self.read()?;
         let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
         if !queries.is_empty() {
-            let Self { diag, joiner, destroyed, backlog, overruns, .. } = self;
+            let Self {
+                diag,
+                joiner,
+                destroyed,
+                backlog,
+                overruns,
+                ..
+            } = self;
             diag.find(&queries, |tuple, state| {
                 joiner.answer(clock::monotonic(), tuple, state);
             })?;
@@ -216,7 +231,14 @@ impl Watcher {
     /// Obituaries first, tracepoints second, then judge: a tracepoint fires
     /// before its socket's obituary is written.
     fn read(&mut self) -> io::Result<()> {
-        let Self { destroyed, backlog, overruns, joiner, tracepoints, .. } = self;
+        let Self {
+            destroyed,
+            backlog,
+            overruns,
+            joiner,
+            tracepoints,
+            ..
+        } = self;
         pump(destroyed, backlog, overruns)?;
         if let Ok(tracepoints) = tracepoints {
             tracepoints.drain(|at, trace, process| joiner.trace(at, trace, process));
@@ -234,7 +256,15 @@ impl Watcher {
             .iter()
             .filter(|state| !matches!(state, State::TimeWait | State::Close | State::NewSynRecv))
             .fold(0, |mask, state| mask | state.bit());
-        let Self { diag, joiner, destroyed, backlog, overruns, owners, .. } = self;
+        let Self {
+            diag,
+            joiner,
+            destroyed,
+            backlog,
+            overruns,
+            owners,
+            ..
+        } = self;
         joiner.begin_round();
         diag.dump(
             every,
@@ -267,9 +297,18 @@ impl Watcher {
 
     fn wanted(&self, finished: &Finished) -> bool {
         let Config { ports, pids, .. } = &self.config;
-        let Ending { tuple, owner, closer, .. } = &finished.ending;
+        let Ending {
+            tuple,
+            owner,
+            closer,
+            ..
+        } = &finished.ending;
         let has_port = |port| tuple.local.port == port || tuple.remote.port == port;
-        let has_pid = |pid| [owner, closer].iter().any(|p| p.is_some_and(|p| p.pid == pid));
+        let has_pid = |pid| {
+            [owner, closer]
+                .iter()
+                .any(|p| p.is_some_and(|p| p.pid == pid))
+        };
         (ports.is_empty() || ports.iter().any(|port| has_port(*port)))
             && (pids.is_empty() || pids.iter().any(|pid| has_pid(*pid)))
     }

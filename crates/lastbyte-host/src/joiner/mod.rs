@@ -157,8 +157,18 @@ impl Joiner {
     pub fn trace(&mut self, at: Nanos, trace: &Trace, process: Process) {
         let actor = trace.in_process.then_some(process);
         match trace.event {
-            Event::SetState { sk, tuple, old, new } => self.state(at, sk, tuple, old, new, actor),
-            Event::SendReset { sk, tuple, reason, answers } => {
+            Event::SetState {
+                sk,
+                tuple,
+                old,
+                new,
+            } => self.state(at, sk, tuple, old, new, actor),
+            Event::SendReset {
+                sk,
+                tuple,
+                reason,
+                answers,
+            } => {
                 self.send_reset(at, sk, tuple, SentReset { reason, answers });
             }
             Event::ReceiveReset { sk, .. } => {
@@ -166,7 +176,7 @@ impl Joiner {
                     story.got_reset = true;
                 }
             }
-            Event::Destroy { sk, cookie } => self.destroy(at, sk, cookie, process.pid),
+            Event::Destroy { sk, cookie } => self.destroy(at, sk, cookie, actor),
             Event::Error { tuple, errno } => {
                 if tuple.is_whole() {
                     self.errors.insert(at, tuple, errno);
@@ -188,7 +198,8 @@ impl Joiner {
             (_, State::Listen) => self.set_listening(tuple.local.port),
             (State::Listen, State::Close) => {
                 if let Some(process) = actor {
-                    self.listener_closing.insert(process.pid, (sk, tuple.local.port));
+                    self.listener_closing
+                        .insert(process.pid, (sk, tuple.local.port));
                 }
                 return;
             }
@@ -245,13 +256,19 @@ impl Joiner {
         }
     }
 
-    fn destroy(&mut self, at: Nanos, sk: u64, cookie: u64, pid: u32) {
-        if self.listener_closing.get(&pid).is_some_and(|(listener, _)| *listener == sk) {
+    fn destroy(&mut self, at: Nanos, sk: u64, cookie: u64, actor: Option<Process>) {
+        if let Some(Process { pid, .. }) = actor
+            && self
+                .listener_closing
+                .get(&pid)
+                .is_some_and(|(listener, _)| *listener == sk)
+        {
             self.listener_closing.remove(&pid);
         }
-        let Some(story) = self.stories.remove(&sk) else {
+        let Some(mut story) = self.stories.remove(&sk) else {
             return;
         };
+        story.releaser = actor;
         if self.dead.len() >= DEAD
             && let Some((_, oldest)) = self.dead_order.pop_front()
         {
@@ -296,7 +313,10 @@ impl Joiner {
         // One round's grace: the obituary of a socket that just left the table
         // may still be on its way, and a socket that ended but is held open
         // leaves the table long before.
-        self.seen.retain(|_, seen| round.wrapping_sub(seen.round) <= 1 || seen.inode != 0 && round.wrapping_sub(seen.round) <= 60);
+        self.seen.retain(|_, seen| {
+            round.wrapping_sub(seen.round) <= 1
+                || seen.inode != 0 && round.wrapping_sub(seen.round) <= 60
+        });
         for seen in self.seen.values_mut().filter(|seen| seen.round == round) {
             if seen.inode != 0 {
                 seen.owner = owner(seen.inode).or(seen.owner);
@@ -307,7 +327,9 @@ impl Joiner {
     /// Whether a living socket has a descriptor but no known owner.
     #[must_use]
     pub fn owners_wanted(&self) -> bool {
-        self.seen.values().any(|s| s.round == self.round && s.inode != 0 && s.owner.is_none())
+        self.seen
+            .values()
+            .any(|s| s.round == self.round && s.inode != 0 && s.owner.is_none())
     }
 
     /// The kernel's obituary of a socket.
@@ -344,7 +366,10 @@ impl Joiner {
                     *when >= waiting.at && *reason == Some(Reason::TIMEWAIT_SOCKET)
                 });
             if let Some((_, (Some(reason), _))) = already {
-                self.finish(&Waiting { last: After::Reset(reason), ..waiting });
+                self.finish(&Waiting {
+                    last: After::Reset(reason),
+                    ..waiting
+                });
                 return;
             }
             // The same ends again: the earlier connection is over for certain.
@@ -472,9 +497,15 @@ impl Joiner {
                 states.fin_wait2 = None;
             }
         }
-        let owner = waiting.seen.and_then(|seen| seen.owner.map(|(process, _)| process));
+        let owner = waiting
+            .seen
+            .and_then(|seen| seen.owner.map(|(process, _)| process));
         let from_story = story.and_then(|story| {
-            if story.listener_closed { None } else { story.closer.or(story.opener) }
+            if story.listener_closed {
+                None
+            } else {
+                story.closer.or(story.opener).or(story.releaser)
+            }
         });
         self.finished.push(Finished {
             at: waiting.at,
@@ -491,7 +522,11 @@ impl Joiner {
                 rst: verdict.rst,
                 bytes: verdict.bytes,
                 states,
-                evidence: if self.tracing { verdict.evidence } else { Evidence::Inferred },
+                evidence: if self.tracing {
+                    verdict.evidence
+                } else {
+                    Evidence::Inferred
+                },
             },
         });
     }

@@ -26,6 +26,8 @@ pub struct Story {
     pub opener: Option<Process>,
     /// The process whose close, shutdown or exit began our side's end.
     pub closer: Option<Process>,
+    /// The process that let the last descriptor go, where that came last.
+    pub releaser: Option<Process>,
     /// Whose FIN or RST came first.
     pub closed_first: Option<Side>,
     /// Time in closing states.
@@ -72,6 +74,7 @@ impl Story {
             role: None,
             opener: None,
             closer: None,
+            releaser: None,
             closed_first: None,
             times: StateTimes::default(),
             end: None,

@@ -6,6 +6,7 @@ pub mod inet_diag;
 pub mod netlink;
 pub mod perf;
 pub mod procnet;
+pub mod ring_page;
 pub mod tcp_info;
 pub mod trace;
 pub mod tracefs;

@@ -119,7 +119,11 @@ mod tests {
         body.extend(4u32.to_ne_bytes());
         body.extend(*b"abcd\0\0\0\0");
         let record = record(SAMPLE, &body);
-        let expected = Record::Sample { pid: 812, time: 77, raw: b"abcd" };
+        let expected = Record::Sample {
+            pid: 812,
+            time: 77,
+            raw: b"abcd",
+        };
         assert_eq!(Record::parse(&record), Some(expected));
     }
 

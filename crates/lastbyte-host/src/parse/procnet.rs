@@ -51,8 +51,14 @@ mod tests {
     #[test]
     fn names_meet_their_numbers() {
         let mut counters = Counters::new();
-        pairs("TcpExt: A B\nTcpExt: 1 -2\nIpExt: C\nIpExt: 3\n", &mut counters);
-        inline("sockets: used 5\nTCP: inuse 3 orphan 0 tw 7\n", &mut counters);
+        pairs(
+            "TcpExt: A B\nTcpExt: 1 -2\nIpExt: C\nIpExt: 3\n",
+            &mut counters,
+        );
+        inline(
+            "sockets: used 5\nTCP: inuse 3 orphan 0 tw 7\n",
+            &mut counters,
+        );
         assert_eq!(counters["TcpExt.A"], 1);
         assert_eq!(counters["TcpExt.B"], -2);
         assert_eq!(counters["TCP.tw"], 7);

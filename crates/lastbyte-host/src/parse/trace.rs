@@ -96,10 +96,14 @@ impl Layouts {
     pub fn new(formats: &[Format; 5]) -> Result<Self, MissingField> {
         let [set_state, send_reset, receive_reset, destroy, error] = formats;
         let find = |which: usize, name: &'static str| {
-            formats[which].fields.get(name).copied().ok_or(MissingField {
-                tracepoint: TRACEPOINTS[which],
-                field: name,
-            })
+            formats[which]
+                .fields
+                .get(name)
+                .copied()
+                .ok_or(MissingField {
+                    tracepoint: TRACEPOINTS[which],
+                    field: name,
+                })
         };
         let ends = |which| -> Result<Ends, MissingField> {
             Ok(Ends {

@@ -117,8 +117,20 @@ mod tests {
         let format = Format::parse(SEND_RESET).expect("a whole file");
         assert_eq!(format.id, 2280);
         let field = |name: &str| format.fields[name];
-        assert_eq!(field("skaddr"), Field { offset: 16, size: 8 });
-        assert_eq!(field("saddr"), Field { offset: 32, size: 28 });
+        assert_eq!(
+            field("skaddr"),
+            Field {
+                offset: 16,
+                size: 8
+            }
+        );
+        assert_eq!(
+            field("saddr"),
+            Field {
+                offset: 32,
+                size: 28
+            }
+        );
         assert_eq!(field("common_flags"), Field { offset: 2, size: 1 });
         assert_eq!(format.symbol("reason", 11), Some("TCP_ABORT_ON_CLOSE"));
         assert_eq!(format.symbol("state", 4), None, "C names are not numbers");

@@ -21,5 +21,6 @@ pub fn monotonic() -> u64 {
 pub fn wall(at: u64) -> SystemTime {
     let now = SystemTime::now();
     let ago = monotonic().saturating_sub(at);
-    now.checked_sub(Duration::from_nanos(ago)).unwrap_or(UNIX_EPOCH)
+    now.checked_sub(Duration::from_nanos(ago))
+        .unwrap_or(UNIX_EPOCH)
 }

@@ -26,5 +26,7 @@ pub fn read() -> io::Result<Counters> {
 #[must_use]
 pub fn sysctl(name: &str) -> Option<Vec<i64>> {
     let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?;
-    text.split_whitespace().map(|word| word.parse().ok()).collect()
+    text.split_whitespace()
+        .map(|word| word.parse().ok())
+        .collect()
 }

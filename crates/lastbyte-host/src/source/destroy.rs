@@ -111,8 +111,10 @@ impl Destroyed {
         // SAFETY: zeroed iovec and mmsghdr are valid, empty ones.
         let (mut parts, mut headers): ([libc::iovec; BATCH], [libc::mmsghdr; BATCH]) =
             unsafe { (zeroed(), zeroed()) };
-        for ((part, header), buffer) in
-            parts.iter_mut().zip(&mut headers).zip(self.buffers.iter_mut())
+        for ((part, header), buffer) in parts
+            .iter_mut()
+            .zip(&mut headers)
+            .zip(self.buffers.iter_mut())
         {
             part.iov_base = buffer.as_mut_ptr().cast();
             part.iov_len = MESSAGE;

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod counters;
 pub mod destroy;
 pub mod diag;
+pub mod idle;
 pub mod names;
 pub mod netns;
 pub mod owners;

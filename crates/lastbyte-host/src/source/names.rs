@@ -27,7 +27,11 @@ impl Names {
             return names;
         };
         for entry in folder.flatten() {
-            if let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            if let Some(pid) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            {
                 names.of(pid);
             }
         }

@@ -35,10 +35,15 @@ pub fn read(mut between: impl FnMut() -> io::Result<()>) -> io::Result<Owners> {
             let Some(inode) = socket_inode(entry.path().as_os_str().as_bytes()) else {
                 continue;
             };
-            let fd = entry.file_name().to_str().and_then(|name| name.parse().ok());
+            let fd = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
             let comm = *comm.get_or_insert_with(|| name(pid));
             let process = Process { pid, comm };
-            owners.entry(inode).or_insert((process, fd.unwrap_or(u32::MAX)));
+            owners
+                .entry(inode)
+                .or_insert((process, fd.unwrap_or(u32::MAX)));
         }
         between()?;
     }
@@ -56,8 +61,7 @@ fn socket_inode(path: &[u8]) -> Option<u32> {
     let path = CString::new(path).ok()?;
     let mut link = [0u8; 64];
     // SAFETY: the path ends in NUL and the buffer is valid for its length.
-    let length =
-        unsafe { libc::readlink(path.as_ptr(), link.as_mut_ptr().cast(), link.len()) };
+    let length = unsafe { libc::readlink(path.as_ptr(), link.as_mut_ptr().cast(), link.len()) };
     let link = link.get(..usize::try_from(length).ok()?)?;
     let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(inode).ok()?.parse().ok()

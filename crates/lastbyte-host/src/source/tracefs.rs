@@ -3,11 +3,11 @@
 
 use std::ffi::CStr;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use super::{check, doing};
+use super::doing;
 use crate::parse::trace::TRACEPOINTS;
 use crate::parse::tracefs::Format;
 
@@ -15,60 +15,63 @@ use crate::parse::tracefs::Format;
 ///
 /// # Errors
 ///
-/// tracefs is neither mounted nor mountable, or a tracepoint does not exist.
-pub fn formats() -> io::Result<[Format; 5]> {
-    let place = Place::find()?;
+/// A tracepoint does not exist, or may not be read.
+pub fn formats(place: &Place) -> io::Result<[Format; 5]> {
     let mut formats: [Format; 5] = Default::default();
     for (format, tracepoint) in formats.iter_mut().zip(TRACEPOINTS) {
-        let text = place
-            .read(&format!("events/{tracepoint}/format"))
-            .map_err(doing(format!("cannot read the format of tracepoint {tracepoint}")))?;
+        let text = fs::read_to_string(place.path(&format!("events/{tracepoint}/format"))).map_err(
+            doing(format!("cannot read the format of tracepoint {tracepoint}")),
+        )?;
         *format = Format::parse(&text).ok_or_else(|| {
-            io::Error::other(format!("the format of tracepoint {tracepoint} has no number"))
+            io::Error::other(format!(
+                "the format of tracepoint {tracepoint} has no number"
+            ))
         })?;
     }
     Ok(formats)
 }
 
-enum Place {
-    Mounted(PathBuf),
-    /// A mount that no path leads to: it goes when this does, and changes
-    /// nothing for others.
-    Private(OwnedFd),
+/// Where tracefs is.
+#[derive(Debug)]
+pub struct Place {
+    folder: PathBuf,
+    /// A mount of our own that no path leads to: it goes when this does, and
+    /// changes nothing for others.
+    _mount: Option<OwnedFd>,
 }
 
 impl Place {
-    fn find() -> io::Result<Self> {
+    /// Finds it, or mounts it for this process alone.
+    ///
+    /// # Errors
+    ///
+    /// tracefs may not be read (`EACCES`), or is neither mounted nor mountable.
+    pub fn find() -> io::Result<Self> {
         for folder in ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"] {
             match fs::metadata(Path::new(folder).join("events")) {
-                Ok(_) => return Ok(Self::Mounted(folder.into())),
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Err(error),
+                Ok(_) => {
+                    return Ok(Self {
+                        folder: folder.into(),
+                        _mount: None,
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return Err(doing(format!("cannot look into {folder}"))(error));
+                }
                 Err(_) => {}
             }
         }
-        private_mount().map(Self::Private)
+        let mount = private_mount().map_err(doing("cannot mount tracefs"))?;
+        Ok(Self {
+            folder: format!("/proc/self/fd/{}", mount.as_raw_fd()).into(),
+            _mount: Some(mount),
+        })
     }
 
-    fn read(&self, name: &str) -> io::Result<String> {
-        match self {
-            Self::Mounted(folder) => fs::read_to_string(folder.join(name)),
-            Self::Private(mount) => {
-                let name = std::ffi::CString::new(name)?;
-                // SAFETY: the descriptor is open and the path ends in NUL.
-                let fd = check(unsafe {
-                    libc::openat(
-                        mount.as_raw_fd(),
-                        name.as_ptr(),
-                        libc::O_RDONLY | libc::O_CLOEXEC,
-                    )
-                })?;
-                // SAFETY: the descriptor was just made and nobody else has it.
-                let mut file = unsafe { fs::File::from_raw_fd(fd) };
-                let mut text = String::new();
-                file.read_to_string(&mut text)?;
-                Ok(text)
-            }
-        }
+    /// The path of a file in it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 }
 

@@ -3,12 +3,13 @@
 use std::ffi::CString;
 use std::io;
 
+use super::idle::Idle;
 use super::names::Names;
 use super::ring::{Event, Ring};
 use super::{clock, doing, tracefs};
 use crate::parse::perf::Record;
 use crate::parse::trace::{Layouts, TRACEPOINTS, Trace};
-use crate::process::Process;
+use crate::process::{Comm, Process};
 
 /// The open tracepoints.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub struct Tracepoints {
     rings: Vec<Ring>,
     // Closing them would stop them.
     _events: Vec<Event>,
+    idle: io::Result<Idle>,
     names: Names,
     ready: Vec<(u64, Process, Trace)>,
     lost: u64,
@@ -29,11 +31,13 @@ impl Tracepoints {
     ///
     /// What is missing: privilege, tracefs, a tracepoint, a field.
     pub fn open(ports: &[u16]) -> io::Result<Self> {
-        let formats = tracefs::formats()?;
+        let place = tracefs::Place::find()?;
+        let formats = tracefs::formats(&place)?;
         let layouts = Layouts::new(&formats).map_err(io::Error::other)?;
         let mut rings = Vec::new();
         let mut events = Vec::new();
-        for cpu in online_cpus()? {
+        let cpus = online_cpus()?;
+        for &cpu in &cpus {
             for (index, (format, name)) in formats.iter().zip(TRACEPOINTS).enumerate() {
                 let told = || format!("cannot open the tracepoint {name}");
                 let event = Event::open(format.id, cpu, index == 0).map_err(doing(told()))?;
@@ -50,6 +54,8 @@ impl Tracepoints {
             }
         }
         let names = Names::read_all();
+        let filters = TRACEPOINTS.map(|name| filter(name, ports));
+        let idle = Idle::open(place, &cpus, &filters);
         for event in rings.iter().map(Ring::event).chain(&events) {
             event.enable()?;
         }
@@ -57,6 +63,7 @@ impl Tracepoints {
             layouts,
             rings,
             _events: events,
+            idle,
             names,
             ready: Vec::new(),
             lost: 0,
@@ -66,6 +73,12 @@ impl Tracepoints {
     /// The rings, to wait for: each is readable when a quarter full.
     pub fn rings(&self) -> &[Ring] {
         &self.rings
+    }
+
+    /// Why transitions on idle CPUs may be missing, if they may.
+    #[must_use]
+    pub fn blind(&self) -> Option<&io::Error> {
+        self.idle.as_ref().err()
     }
 
     /// Records that the kernel dropped because a ring was full.
@@ -82,13 +95,17 @@ impl Tracepoints {
         let Self {
             layouts,
             rings,
+            idle,
             names,
             ready,
             lost,
             ..
         } = self;
+        let whole = idle.is_ok();
         for ring in rings {
             ring.drain(|record| match record {
+                // An idle CPU's are in the other source, all of them.
+                Record::Sample { pid: 0, .. } if whole => {}
                 Record::Sample { pid, time, raw } => {
                     if let Some(trace) = layouts.decode(raw) {
                         ready.push((time, names.of(pid), trace));
@@ -100,6 +117,18 @@ impl Tracepoints {
                 Record::Exit { pid, tid } if pid == tid => names.exited(pid),
                 Record::Comm { .. } | Record::Exit { .. } | Record::Other => {}
             });
+        }
+        if let Ok(idle) = idle {
+            idle.drain(|time, raw| {
+                if let Some(trace) = layouts.decode(raw) {
+                    let nobody = Process {
+                        pid: 0,
+                        comm: Comm::default(),
+                    };
+                    ready.push((time, nobody, trace));
+                }
+            });
+            *lost += idle.take_lost();
         }
         ready.sort_by_key(|(time, ..)| *time);
         let complete = ready.partition_point(|(time, ..)| *time <= until);
