@@ -100,6 +100,8 @@ struct Signs {
     role: Option<Role>,
     fin_queued: Option<bool>,
     fin_received: Option<bool>,
+    /// Whether the peer's FIN is in the counts: it may have come after them.
+    fin_counted: Option<bool>,
     /// The socket was wiped by a disconnect: its counts mean nothing.
     scrubbed: bool,
 }
@@ -122,6 +124,7 @@ impl Signs {
             role,
             fin_queued: fin_queued(case, fin_sent, counts),
             fin_received: fin_received(case, counts),
+            fin_counted: fin_counted(case, counts),
             scrubbed,
         }
     }
@@ -191,9 +194,9 @@ fn fin_received(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
             State::CloseWait | State::LastAck | State::Closing => return Some(true),
             State::FinWait2 if !story.got_reset && story.sent_reset.is_none() => {
                 // The peer's FIN, or the move of an orphan into a smaller
-                // socket that waits for it. An orphan's receive queue was empty
-                // when it was closed; only a FIN takes a place in it since.
-                return (case.socket.rqueue > 0).then_some(true);
+                // socket that waits for it.
+                let held = story.outlived_end() == Some(true);
+                return (case.socket.rqueue > 0 || held).then_some(true);
             }
             _ => return Some(false),
         }
@@ -204,6 +207,35 @@ fn fin_received(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
     // Without payload, what was received is the FIN.
     let counts = counts?;
     (counts.data_segments_in == 0).then_some(counts.received > 0)
+}
+
+/// Where the counts end: with or without the peer's FIN.
+fn fin_counted(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
+    if let Some(counts) = counts
+        && counts.data_segments_in == 0
+    {
+        return Some(counts.received > 0);
+    }
+    let Some(story) = case.story else {
+        return match case.after {
+            // It came before the socket was gone, or after.
+            After::TimeWait => (case.socket.rqueue > 0).then_some(true),
+            _ => fin_received(case, counts),
+        };
+    };
+    match story.end?.from {
+        State::FinWait2 if !story.got_reset && story.sent_reset.is_none() => {
+            // An orphan's receive queue was empty when it was closed; only a FIN
+            // takes a place in it since. A socket that outlived its end was still
+            // held, and then nothing but the FIN ends it.
+            if case.socket.rqueue > 0 {
+                Some(true)
+            } else {
+                story.outlived_end()
+            }
+        }
+        _ => fin_received(case, counts),
+    }
 }
 
 const fn has_received_fin(state: State) -> bool {
@@ -327,6 +359,10 @@ fn inferred(case: &Case<'_>, signs: &Signs) -> Verdict {
     };
     verdict.bytes = bytes(&counts, case.socket, signs);
     if case.socket.wqueue > 0 || signs.fin_queued != Some(true) {
+        if signs.fin_queued != Some(false) {
+            // What arrives after close() is discarded uncounted.
+            verdict.bytes.unread = None;
+        }
         return verdict;
     }
     // All is acknowledged, our FIN included.
@@ -344,6 +380,9 @@ fn inferred(case: &Case<'_>, signs: &Signs) -> Verdict {
     if case.after == After::TimeWait {
         verdict.rst = Some(Rst::None);
     }
+    if !confirmed {
+        verdict.bytes.unread = None;
+    }
     verdict
 }
 
@@ -351,7 +390,7 @@ fn bytes(counts: &Counts, socket: &Socket, signs: &Signs) -> Bytes {
     let wqueue = u64::from(socket.wqueue);
     let rqueue = u64::from(socket.rqueue);
     let fin_queued = signs.fin_queued.map(u64::from);
-    let fin_received = signs.fin_received.map(u64::from);
+    let fin_received = signs.fin_counted.map(u64::from);
     // The FIN comes last: while anything is queued, it is.
     let fin_acked = if wqueue == 0 { fin_queued } else { Some(0) };
     let acked = (|| counts.acked.checked_sub(syn(signs.role?) + fin_acked?))();
@@ -396,6 +435,7 @@ fn scrubbed_bytes(case: &Case<'_>) -> Bytes {
         role,
         fin_queued: Some(has_queued_fin(seen.state)),
         fin_received: Some(has_received_fin(seen.state)),
+        fin_counted: Some(has_received_fin(seen.state)),
         scrubbed: false,
     };
     let living = Socket {

@@ -213,6 +213,7 @@ impl Watcher {
     /// A source broke.
     pub fn finish(&mut self, mut each: impl FnMut(Ending)) -> io::Result<()> {
         self.read()?;
+        self.joiner.ask_all();
         loop {
             let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
             if queries.is_empty() {

@@ -269,6 +269,7 @@ impl Joiner {
             return;
         };
         story.releaser = actor;
+        story.destroyed = Some((at, actor.is_some()));
         if self.dead.len() >= DEAD
             && let Some((_, oldest)) = self.dead_order.pop_front()
         {
@@ -405,6 +406,12 @@ impl Joiner {
             return self.due.peek().map(|Reverse((due, _))| *due);
         }
         Some(0)
+    }
+
+    /// Asks once more about every ending that waits: the watch is about to end.
+    pub fn ask_all(&mut self) {
+        self.due.clear();
+        self.queries = self.waiting.keys().copied().collect();
     }
 
     /// What the kernel holds for these ends now: a state, or nothing.

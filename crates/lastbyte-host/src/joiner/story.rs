@@ -41,6 +41,8 @@ pub struct Story {
     pub got_reset: bool,
     /// Its listener was closed before anyone accepted it.
     pub listener_closed: bool,
+    /// When the socket was destroyed, and whether a process did it.
+    pub destroyed: Option<(Nanos, bool)>,
     entered: Option<Nanos>,
 }
 
@@ -81,6 +83,7 @@ impl Story {
             sent_reset: None,
             got_reset: false,
             listener_closed: false,
+            destroyed: None,
             entered: None,
         }
     }
@@ -123,6 +126,19 @@ impl Story {
             if !matches!(old, State::LastAck | State::FinWait2 | State::Closing) {
                 self.closer = self.closer.or(actor.filter(|_| !self.got_reset));
             }
+        }
+    }
+
+    /// Whether a descriptor still held the socket when the connection ended; an
+    /// orphan is destroyed at once, where it ends. `None` when both happened in
+    /// system calls, perhaps the same.
+    #[must_use]
+    pub fn outlived_end(&self) -> Option<bool> {
+        let (_, by_process) = self.destroyed?;
+        match (self.end?.in_process, by_process) {
+            (false, true) => Some(true),
+            (false, false) => Some(false),
+            (true, _) => None,
         }
     }
 

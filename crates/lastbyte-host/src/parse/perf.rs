@@ -1,5 +1,5 @@
 //! Records of a perf ring buffer ([perf_event_open(2)]), sampled with
-//! `PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_RAW`.
+//! `PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_RAW` and `sample_id_all`.
 //!
 //! [perf_event_open(2)]: https://man7.org/linux/man-pages/man2/perf_event_open.2.html
 
@@ -34,6 +34,8 @@ pub enum Record<'a> {
         pid: u32,
         /// Which thread's; the process's own name is that of `tid == pid`.
         tid: u32,
+        /// When.
+        time: u64,
         /// The name.
         comm: Comm,
     },
@@ -43,6 +45,8 @@ pub enum Record<'a> {
         pid: u32,
         /// Its parent.
         parent: u32,
+        /// When.
+        time: u64,
     },
     /// A thread ended.
     Exit {
@@ -50,6 +54,8 @@ pub enum Record<'a> {
         pid: u32,
         /// Itself.
         tid: u32,
+        /// When.
+        time: u64,
     },
     /// Of no interest here.
     Other,
@@ -81,15 +87,19 @@ impl<'a> Record<'a> {
             COMM => Self::Comm {
                 pid: bytes::u32(body, 0)?,
                 tid: bytes::u32(body, 4)?,
-                comm: Comm::from_bytes(body.get(8..)?),
+                // The last field of what every record ends with.
+                time: bytes::u64(body, body.len().checked_sub(8)?)?,
+                comm: Comm::from_bytes(body.get(8..body.len().checked_sub(16)?)?),
             },
             FORK => Self::Fork {
                 pid: bytes::u32(body, 0)?,
                 parent: bytes::u32(body, 4)?,
+                time: bytes::u64(body, 16)?,
             },
             EXIT => Self::Exit {
                 pid: bytes::u32(body, 0)?,
                 tid: bytes::u32(body, 8)?,
+                time: bytes::u64(body, 16)?,
             },
             _ => Self::Other,
         })

@@ -64,6 +64,7 @@ impl Event {
         const COMM: u64 = 1 << 9;
         const TASK: u64 = 1 << 13;
         const WATERMARK: u64 = 1 << 14;
+        const SAMPLE_ID_ALL: u64 = 1 << 18;
         const USE_CLOCKID: u64 = 1 << 25;
         const FLAG_FD_CLOEXEC: libc::c_ulong = 8;
         let attributes = Attributes {
@@ -72,7 +73,11 @@ impl Event {
             config: id,
             sample_period: 1,
             sample_type: SAMPLE_TID | SAMPLE_TIME | SAMPLE_RAW,
-            flags: DISABLED | WATERMARK | USE_CLOCKID | if names { COMM | TASK } else { 0 },
+            flags: DISABLED
+                | WATERMARK
+                | SAMPLE_ID_ALL
+                | USE_CLOCKID
+                | if names { COMM | TASK } else { 0 },
             wakeup_watermark: (RING / 4) as u32,
             clock: libc::CLOCK_MONOTONIC,
             ..Attributes::default()

@@ -20,7 +20,7 @@ pub struct Tracepoints {
     _events: Vec<Event>,
     idle: io::Result<Idle>,
     names: Names,
-    ready: Vec<(u64, Process, Trace)>,
+    ready: Vec<(u64, Item)>,
     lost: u64,
 }
 
@@ -108,34 +108,64 @@ impl Tracepoints {
                 Record::Sample { pid: 0, .. } if whole => {}
                 Record::Sample { pid, time, raw } => {
                     if let Some(trace) = layouts.decode(raw) {
-                        ready.push((time, names.of(pid), trace));
+                        ready.push((time, Item::Trace(pid, trace)));
                     }
                 }
                 Record::Lost(count) => *lost += count,
-                Record::Comm { pid, tid, comm } if pid == tid => names.set(pid, comm),
-                Record::Fork { pid, parent } => names.forked(pid, parent),
-                Record::Exit { pid, tid } if pid == tid => names.exited(pid),
+                Record::Comm {
+                    pid,
+                    tid,
+                    time,
+                    comm,
+                } if pid == tid => {
+                    ready.push((time, Item::Named(pid, comm)));
+                }
+                Record::Fork { pid, parent, time } => {
+                    ready.push((time, Item::Forked(pid, parent)));
+                }
+                Record::Exit { pid, tid, time } if pid == tid => {
+                    ready.push((time, Item::Exited(pid)));
+                }
                 Record::Comm { .. } | Record::Exit { .. } | Record::Other => {}
             });
         }
         if let Ok(idle) = idle {
             idle.drain(|time, raw| {
                 if let Some(trace) = layouts.decode(raw) {
-                    let nobody = Process {
-                        pid: 0,
-                        comm: Comm::default(),
-                    };
-                    ready.push((time, nobody, trace));
+                    ready.push((time, Item::Trace(0, trace)));
                 }
             });
             *lost += idle.take_lost();
         }
-        ready.sort_by_key(|(time, ..)| *time);
-        let complete = ready.partition_point(|(time, ..)| *time <= until);
-        for (time, process, trace) in ready.drain(..complete) {
-            each(time, &trace, process);
+        ready.sort_by_key(|(time, _)| *time);
+        let complete = ready.partition_point(|(time, _)| *time <= until);
+        for (time, item) in ready.drain(..complete) {
+            match item {
+                Item::Trace(pid, trace) => {
+                    let process = match trace.in_process {
+                        true => names.of(pid),
+                        false => Process {
+                            pid,
+                            comm: Comm::default(),
+                        },
+                    };
+                    each(time, &trace, process);
+                }
+                Item::Named(pid, comm) => names.set(pid, comm),
+                Item::Forked(pid, parent) => names.forked(pid, parent),
+                Item::Exited(pid) => names.exited(pid),
+            }
         }
     }
+}
+
+/// What a record says, kept until its turn has come.
+#[derive(Debug)]
+enum Item {
+    Trace(u32, Trace),
+    Named(u32, Comm),
+    Forked(u32, u32),
+    Exited(u32),
 }
 
 /// Less to read: transitions that tell nothing, errors that an RST explains.
