@@ -16,6 +16,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Print shell completions.
     Completions(commands::completions::Args),
+    /// Look for a while and say what is wrong with how connections end here.
+    Doctor(commands::doctor::Args),
+    /// Say what an errno, state, counter or reset reason means for a connection's end.
+    Explain(commands::explain::Args),
     /// Write the man pages into a folder.
     Man(commands::man::Args),
     /// Tell how every TCP connection of this host ends.

@@ -6,7 +6,9 @@
 //! the library `lastbyte`. What a source cannot tell without privilege is
 //! `None`, never a guess. Linux only.
 
+pub mod doctor;
 pub mod event;
+pub mod explain;
 pub mod joiner;
 pub mod parse;
 pub mod process;

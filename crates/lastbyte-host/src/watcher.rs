@@ -159,9 +159,31 @@ impl Watcher {
         self.rounds
     }
 
-    /// The request socket, for tables the watch itself does not need.
-    pub fn diag(&mut self) -> &mut Diag {
-        &mut self.diag
+    /// Every socket in one of the states ([`State::bit`]), such as TIME_WAIT,
+    /// which the watch itself does not follow.
+    ///
+    /// # Errors
+    ///
+    /// A source broke.
+    pub fn dump(&mut self, states: u32, each: impl FnMut(&Socket)) -> io::Result<()> {
+        let Self {
+            diag,
+            destroyed,
+            backlog,
+            overruns,
+            ..
+        } = self;
+        diag.dump(states, false, each, || pump(destroyed, backlog, overruns))
+    }
+
+    /// Looks at every living socket and its owner now.
+    ///
+    /// # Errors
+    ///
+    /// A source broke.
+    pub fn look_again(&mut self) -> io::Result<()> {
+        self.next_owners = Instant::now();
+        self.round()
     }
 
     /// Waits for at most `wait`, then hands over the endings that are known.

@@ -4,12 +4,16 @@ use crate::cli::Command;
 use crate::status::Status;
 
 pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod explain;
 pub(crate) mod man;
 pub(crate) mod watch;
 
 pub(crate) fn run(command: Command) -> Status {
     match command {
         Command::Completions(args) => completions::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Watch(args) => watch::run(&args),
     }

@@ -99,3 +99,14 @@ impl Seen {
             && grown < u32::MAX / 2
     }
 }
+
+impl Seen {
+    /// For how long, at least, it has been as it is: since the first look that
+    /// showed this state, or since the last ACK arrived, whichever is longer. In
+    /// CLOSE_WAIT the peer's FIN carried that ACK, unless we have sent since.
+    #[must_use]
+    pub fn age(&self) -> std::time::Duration {
+        let since = self.since.min(self.last_ack);
+        std::time::Duration::from_nanos(self.at.saturating_sub(since))
+    }
+}
