@@ -5,6 +5,7 @@
 
 mod mix;
 mod space;
+mod story;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -22,6 +23,14 @@ fn main() {
         needs_root(
             "mix_as_an_ordinary_user_what_is_shown_is_right",
             mix::as_user,
+        ),
+        needs_root(
+            "doctor_names_process_cause_and_cure",
+            story::doctor_names_process_cause_and_cure,
+        ),
+        needs_root(
+            "doctor_finds_nothing_where_nothing_is_wrong",
+            story::doctor_finds_nothing_where_nothing_is_wrong,
         ),
     ];
     libtest_mimic::run(&arguments, trials).exit();

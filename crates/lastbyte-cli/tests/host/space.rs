@@ -30,6 +30,28 @@ impl Space {
         space
     }
 
+    /// Two, joined by a virtual Ethernet cable, with an address each.
+    pub(crate) fn pair(address: &str, other: &str) -> (Self, Self) {
+        let pair = (Self::new(), Self::new());
+        let (a, b) = (&pair.0.name, &pair.1.name);
+        ip(&[
+            "-n", a, "link", "add", "eth0", "type", "veth", "peer", "eth0", "netns", b,
+        ]);
+        for (name, address) in [(a, address), (b, other)] {
+            ip(&[
+                "-n",
+                name,
+                "address",
+                "add",
+                &format!("{address}/24"),
+                "dev",
+                "eth0",
+            ]);
+            ip(&["-n", name, "link", "set", "eth0", "up"]);
+        }
+        pair
+    }
+
     /// A program in the namespace, as root.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new("ip");
