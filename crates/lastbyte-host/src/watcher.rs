@@ -2,16 +2,15 @@
 //! reads in the order that keeps causes before effects, and hands over endings.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use crate::event::Ending;
 use crate::joiner::{Finished, Joiner};
 use crate::parse::inet_diag::Socket;
-use crate::parse::netlink;
 use crate::source::destroy::Destroyed;
 use crate::source::diag::Diag;
 use crate::source::owners::Owners;
+use crate::source::reader::Reader;
 use crate::source::tracepoints::Tracepoints;
 use crate::source::{clock, netns, owners};
 use crate::tuple::State;
@@ -44,13 +43,11 @@ pub struct Losses {
 #[derive(Debug)]
 pub struct Watcher {
     config: Config,
-    destroyed: Destroyed,
+    reader: Reader,
     diag: Diag,
     tracepoints: Result<Tracepoints, String>,
     joiner: Joiner,
-    backlog: Vec<(u64, Socket)>,
     overruns: u64,
-    batch: Duration,
     next_round: Instant,
     next_owners: Instant,
     owners: Owners,
@@ -61,11 +58,10 @@ pub struct Watcher {
 const ROUND: Duration = Duration::from_millis(500);
 /// A dump, and a reading of owners, take at most this share of the time: 1/20.
 const SHARE: u32 = 20;
-/// With room for it, obituaries are read in batches this far apart.
-const BATCH: Duration = Duration::from_millis(10);
-const ROOM_FOR_BATCHES: usize = 8 << 20;
+/// How long the last batch of obituaries is waited for.
+const LAST_BATCH: Duration = Duration::from_millis(30);
 /// Look-ups carried out between two readings.
-const LOOK_UPS: usize = 1024;
+const LOOK_UPS: usize = 4096;
 
 impl Watcher {
     /// Opens the sources and takes a first look at what is there.
@@ -80,22 +76,15 @@ impl Watcher {
         if let Some(which) = &config.netns {
             netns::enter(which)?;
         }
-        let destroyed = Destroyed::subscribe()?;
-        let batch = if destroyed.room() >= ROOM_FOR_BATCHES {
-            BATCH
-        } else {
-            Duration::ZERO
-        };
+        let reader = Reader::start(Destroyed::subscribe()?)?;
         let now = Instant::now();
         let mut watcher = Self {
             config,
-            destroyed,
+            reader,
             diag: Diag::open()?,
             joiner: Joiner::new(tracepoints.is_ok()),
             tracepoints,
-            backlog: Vec::new(),
             overruns: 0,
-            batch,
             next_round: now,
             next_owners: now,
             owners: Owners::new(),
@@ -166,14 +155,7 @@ impl Watcher {
     ///
     /// A source broke.
     pub fn dump(&mut self, states: u32, each: impl FnMut(&Socket)) -> io::Result<()> {
-        let Self {
-            diag,
-            destroyed,
-            backlog,
-            overruns,
-            ..
-        } = self;
-        diag.dump(states, false, each, || pump(destroyed, backlog, overruns))
+        self.diag.dump(states, false, each)
     }
 
     /// Looks at every living socket and its owner now.
@@ -200,24 +182,13 @@ impl Watcher {
                 wait.min(Duration::from_nanos(due.saturating_sub(now)))
             })
             .min(self.next_round.saturating_duration_since(Instant::now()));
-        if self.wait(wait)? && !self.batch.is_zero() {
-            std::thread::sleep(self.batch);
-        }
-        self.read()?;
+        self.read(wait)?;
         let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
         if !queries.is_empty() {
-            let Self {
-                diag,
-                joiner,
-                destroyed,
-                backlog,
-                overruns,
-                ..
-            } = self;
+            let Self { diag, joiner, .. } = self;
             diag.find(&queries, |tuple, state| {
                 joiner.answer(clock::monotonic(), tuple, state);
             })?;
-            pump(destroyed, backlog, overruns)?;
         }
         if Instant::now() >= self.next_round {
             self.round()?;
@@ -234,7 +205,9 @@ impl Watcher {
     ///
     /// A source broke.
     pub fn finish(&mut self, mut each: impl FnMut(Ending)) -> io::Result<()> {
-        self.read()?;
+        // One more batch may be on its way: its sockets are gone already.
+        self.read(LAST_BATCH)?;
+        self.read(LAST_BATCH)?;
         self.joiner.ask_all();
         loop {
             let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
@@ -253,20 +226,18 @@ impl Watcher {
 
     /// Obituaries first, tracepoints second, then judge: a tracepoint fires
     /// before its socket's obituary is written.
-    fn read(&mut self) -> io::Result<()> {
+    fn read(&mut self, wait: Duration) -> io::Result<()> {
+        let taken = self.reader.take(wait)?;
+        self.overruns += taken.overruns;
         let Self {
-            destroyed,
-            backlog,
-            overruns,
             joiner,
             tracepoints,
             ..
         } = self;
-        pump(destroyed, backlog, overruns)?;
         if let Ok(tracepoints) = tracepoints {
             tracepoints.drain(|at, trace, process| joiner.trace(at, trace, process));
         }
-        for (at, socket) in backlog.drain(..) {
+        for (at, socket) in taken.obituaries {
             joiner.obituary(at, &socket);
         }
         Ok(())
@@ -282,23 +253,15 @@ impl Watcher {
         let Self {
             diag,
             joiner,
-            destroyed,
-            backlog,
-            overruns,
             owners,
             ..
         } = self;
         joiner.begin_round();
-        diag.dump(
-            every,
-            true,
-            |socket| joiner.row(clock::monotonic(), socket),
-            || pump(destroyed, backlog, overruns),
-        )?;
+        diag.dump(every, true, |socket| joiner.row(clock::monotonic(), socket))?;
         joiner.end_round(|inode| owners.get(&inode).copied());
         if joiner.owners_wanted() && Instant::now() >= self.next_owners {
             let began = Instant::now();
-            *owners = owners::read(|| pump(destroyed, backlog, overruns))?;
+            *owners = owners::read()?;
             joiner.end_round(|inode| owners.get(&inode).copied());
             self.next_owners = Instant::now() + began.elapsed() * SHARE;
         }
@@ -335,48 +298,4 @@ impl Watcher {
         (ports.is_empty() || ports.iter().any(|port| has_port(*port)))
             && (pids.is_empty() || pids.iter().any(|pid| has_pid(*pid)))
     }
-
-    /// Whether there is something to read before `wait` is over.
-    fn wait(&self, wait: Duration) -> io::Result<bool> {
-        let rings = self.tracepoints.iter().flat_map(|t| t.rings());
-        let mut fds: Vec<libc::pollfd> = std::iter::once(self.destroyed.as_fd())
-            .chain(rings.map(AsFd::as_fd))
-            .map(|fd| libc::pollfd {
-                fd: fd.as_raw_fd(),
-                events: libc::POLLIN,
-                revents: 0,
-            })
-            .collect();
-        // Rounded up, so that a wait that is due is over.
-        let ms = wait.as_nanos().div_ceil(1_000_000);
-        let ms = libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX);
-        // SAFETY: `fds` is valid for its length.
-        let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, ms) };
-        if ready < 0 {
-            let error = io::Error::last_os_error();
-            return match error.kind() {
-                io::ErrorKind::Interrupted => Ok(false),
-                _ => Err(error),
-            };
-        }
-        Ok(ready > 0)
-    }
-}
-
-/// Reads obituaries into the backlog.
-fn pump(
-    destroyed: &mut Destroyed,
-    backlog: &mut Vec<(u64, Socket)>,
-    overruns: &mut u64,
-) -> io::Result<()> {
-    let at = clock::monotonic();
-    let drained = destroyed.drain(|datagram| {
-        for message in netlink::messages(datagram) {
-            if let Some(socket) = Socket::parse(message.payload) {
-                backlog.push((at, socket));
-            }
-        }
-    })?;
-    *overruns += drained.overruns;
-    Ok(())
 }

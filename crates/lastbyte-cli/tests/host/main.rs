@@ -3,6 +3,7 @@
 //! A harness of its own, because what can run depends on who runs it: a test that
 //! needs root is reported as ignored for others, never as passed.
 
+mod flood;
 mod mix;
 mod space;
 mod story;
@@ -10,6 +11,9 @@ mod story;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() {
+    if flood::be_the_load() {
+        return;
+    }
     let arguments = Arguments::from_args();
     let root = space::is_root();
     let needs_root = |name: &str, test: fn()| {
@@ -17,6 +21,18 @@ fn main() {
         Trial::test(name, move || run(test))
             .with_kind(kind)
             .with_ignored_flag(!root)
+    };
+    // A minute and more: asked for with LASTBYTE_LONG_TESTS=1.
+    let long = |name: &str, test: fn()| {
+        let asked = root && std::env::var_os("LASTBYTE_LONG_TESTS").is_some();
+        let kind = if asked {
+            ""
+        } else {
+            "NOT RUN: needs root and LASTBYTE_LONG_TESTS=1"
+        };
+        Trial::test(name, move || run(test))
+            .with_kind(kind)
+            .with_ignored_flag(!asked)
     };
     let trials = vec![
         needs_root("mix_as_root_everything_is_right", mix::as_root),
@@ -32,6 +48,12 @@ fn main() {
             "doctor_finds_nothing_where_nothing_is_wrong",
             story::doctor_finds_nothing_where_nothing_is_wrong,
         ),
+        needs_root("flood_as_root_every_ending_once", flood::as_root),
+        needs_root(
+            "flood_as_an_ordinary_user_every_ending_once",
+            flood::as_user,
+        ),
+        long("flood_of_a_million_memory_stays_bounded", flood::memory),
     ];
     libtest_mimic::run(&arguments, trials).exit();
 }

@@ -2,8 +2,11 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// The ordinary user.
 const NOBODY: u32 = 65534;
@@ -100,6 +103,8 @@ pub(crate) struct Watch {
     child: Option<Child>,
     errors: BufReader<std::process::ChildStderr>,
     said: String,
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<thread::JoinHandle<std::io::Result<()>>>,
 }
 
 impl Watch {
@@ -113,10 +118,21 @@ impl Watch {
             .spawn()
             .expect("the command starts");
         let errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
+        let out = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&lines);
+        let reader = thread::spawn(move || {
+            for line in out.lines() {
+                shared.lock().expect("nobody panics with it").push(line?);
+            }
+            Ok(())
+        });
         let mut watch = Self {
             child: Some(child),
             errors,
             said: String::new(),
+            lines,
+            reader: Some(reader),
         };
         while !watch.said.ends_with("watching\n") {
             let read = watch
@@ -128,27 +144,43 @@ impl Watch {
         watch
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("only stop takes it").id()
+    }
+
+    /// Waits until it has told `number` endings, or no more for a while.
+    pub(crate) fn settle(&self, number: usize) {
+        let mut last = (0, Instant::now());
+        loop {
+            let now = self.lines.lock().expect("nobody panics with it").len();
+            if now >= number || now == last.0 && last.1.elapsed() > Duration::from_secs(3) {
+                return;
+            }
+            if now != last.0 {
+                last = (now, Instant::now());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Ends it; its JSON lines, and all it said on stderr.
     pub(crate) fn stop(mut self) -> (Vec<serde_json::Value>, String) {
         let mut child = self.child.take().expect("only stop takes it");
-        let lines = child.stdout.take().expect("stdout is piped");
-        // Reads until the end while it is told to end, so that no pipe fills up.
-        let reader = std::thread::spawn(move || {
-            let mut all = String::new();
-            BufReader::new(lines).read_to_string(&mut all).map(|_| all)
-        });
         interrupt(child.id());
         let mut said = std::mem::take(&mut self.said);
         self.errors
             .read_to_string(&mut said)
             .expect("stderr can be read");
-        let output: Output = child.wait_with_output().expect("it can be waited for");
-        assert!(output.status.success(), "watch failed: {said}");
-        let lines = reader
+        let status = child.wait().expect("it can be waited for");
+        assert!(status.success(), "watch failed: {said}");
+        let reader = self.reader.take().expect("only stop takes it");
+        reader
             .join()
             .expect("the reader does not panic")
-            .expect("stdout can be read")
-            .lines()
+            .expect("stdout can be read");
+        let lines = std::mem::take(&mut *self.lines.lock().expect("nobody panics with it"));
+        let lines = lines
+            .iter()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
             .collect();
         (lines, said)
@@ -164,7 +196,34 @@ impl Drop for Watch {
     }
 }
 
-fn interrupt(pid: u32) {
+/// User and system time of a process so far.
+pub(crate) fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it is running");
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .expect("the name is in brackets")
+        .split_whitespace()
+        .collect();
+    let ticks: f64 = [11, 12]
+        .iter()
+        .map(|at| fields[*at].parse::<f64>().expect("a number"))
+        .sum();
+    // USER_HZ is 100 on every Linux.
+    ticks / 100.0
+}
+
+/// The most memory it ever had resident, in kB.
+pub(crate) fn peak_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it is running");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number
+        .and_then(|number| number.parse().ok())
+        .expect("the kernel tells it")
+}
+
+pub(crate) fn interrupt(pid: u32) {
     let done = Command::new("kill")
         .args(["-INT", &pid.to_string()])
         .status();

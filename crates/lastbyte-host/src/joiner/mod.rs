@@ -28,7 +28,7 @@ const STORIES: usize = 1 << 17;
 /// Living sockets remembered from dumps.
 pub const SEEN: usize = 1 << 18;
 /// Endings that wait for the peer's FIN.
-const WAITING: usize = 1 << 15;
+const WAITING: usize = 1 << 16;
 /// Destroyed sockets whose obituary has not come.
 const DEAD: usize = 1 << 16;
 /// Resets and errors remembered for the other end.

@@ -37,8 +37,7 @@ impl Diag {
     }
 
     /// Every TCP socket in one of the states ([`State::bit`]), of both address
-    /// families. `between` runs after each part, so that whoever must not wait
-    /// for the whole dump need not.
+    /// families.
     ///
     /// # Errors
     ///
@@ -48,7 +47,6 @@ impl Diag {
         states: u32,
         info: bool,
         mut each: impl FnMut(&Socket),
-        mut between: impl FnMut() -> io::Result<()>,
     ) -> io::Result<()> {
         for family in [libc::AF_INET, libc::AF_INET6] {
             let request = Request::Dump {
@@ -78,7 +76,6 @@ impl Diag {
                         }
                     }
                 }
-                between()?;
                 if done {
                     break;
                 }

@@ -16,6 +16,7 @@ pub mod idle;
 pub mod names;
 pub mod netns;
 pub mod owners;
+pub mod reader;
 pub mod ring;
 pub mod tracefs;
 pub mod tracepoints;

@@ -12,13 +12,12 @@ use crate::process::{Comm, Process};
 /// Holders by inode.
 pub type Owners = HashMap<u32, (Process, u32)>;
 
-/// Reads the descriptors of every process that may be looked into. `between`
-/// runs after each. A socket that several processes hold is given to the oldest.
+/// Reads the descriptors of every process that may be looked into.  A socket that several processes hold is given to the oldest.
 ///
 /// # Errors
 ///
-/// `/proc` cannot be listed, or what `between` says.
-pub fn read(mut between: impl FnMut() -> io::Result<()>) -> io::Result<Owners> {
+/// `/proc` cannot be listed.
+pub fn read() -> io::Result<Owners> {
     let mut owners = Owners::new();
     let mut pids: Vec<u32> = fs::read_dir("/proc")?
         .flatten()
@@ -45,7 +44,6 @@ pub fn read(mut between: impl FnMut() -> io::Result<()>) -> io::Result<Owners> {
                 .entry(inode)
                 .or_insert((process, fd.unwrap_or(u32::MAX)));
         }
-        between()?;
     }
     Ok(owners)
 }
