@@ -4,6 +4,8 @@
 //! needs root is reported as ignored for others, never as passed.
 
 mod flood;
+mod live;
+mod metrics;
 mod mix;
 mod space;
 mod story;
@@ -52,6 +54,14 @@ fn main() {
         needs_root(
             "flood_as_an_ordinary_user_every_ending_once",
             flood::as_user,
+        ),
+        needs_root(
+            "live_view_is_usable_at_80x24_over_10000_endings_a_second",
+            live::view,
+        ),
+        needs_root(
+            "metrics_are_served_from_outside_a_namespace",
+            metrics::served,
         ),
         long("flood_of_a_million_memory_stays_bounded", flood::memory),
     ];

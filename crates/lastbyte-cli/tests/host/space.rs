@@ -33,6 +33,10 @@ impl Space {
         space
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Two, joined by a virtual Ethernet cable, with an address each.
     pub(crate) fn pair(address: &str, other: &str) -> (Self, Self) {
         let pair = (Self::new(), Self::new());
@@ -142,6 +146,11 @@ impl Watch {
             assert_ne!(read, 0, "watch ended before it began: {}", watch.said);
         }
         watch
+    }
+
+    /// What it said on stderr before it began.
+    pub(crate) fn said(&self) -> &str {
+        &self.said
     }
 
     pub(crate) fn pid(&self) -> u32 {

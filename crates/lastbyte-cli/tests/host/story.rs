@@ -9,17 +9,17 @@ use serde_json::Value;
 
 use crate::space::{Binary, Space, text};
 
-const SCRIPT: &str = include_str!("story.py");
-const PYTHON: &str = "/usr/bin/python3";
+pub(crate) const SCRIPT: &str = include_str!("story.py");
+pub(crate) const PYTHON: &str = "/usr/bin/python3";
 const SERVER: &str = "10.99.0.1";
 const CLIENT: &str = "10.99.0.2";
 
 /// A part of the story being played; killed at the end.
-struct Role(Child);
+pub(crate) struct Role(Child);
 
 impl Role {
     /// Starts it and waits until it is under way.
-    fn play(mut command: Command, arguments: &[&str]) -> Self {
+    pub(crate) fn play(mut command: Command, arguments: &[&str]) -> Self {
         let mut child = command
             .args(arguments)
             .stdout(Stdio::piped())

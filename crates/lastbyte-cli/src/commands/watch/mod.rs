@@ -1,18 +1,26 @@
 //! `lastbyte watch`: how every connection of this host ends.
 
+mod live;
+mod serve;
+
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use lastbyte_host::stop::Stop;
 use lastbyte_host::watcher::{Config, Losses, Watcher};
 
 use crate::status::{DONE, Status, USAGE};
+use serve::Served;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Print one JSON line per ending; the default where stdout is no terminal.
     #[arg(long)]
     json: bool,
+    /// Serve metrics under /metrics at this address; a port alone is on loopback.
+    #[arg(long, value_name = "ADDR", value_parser = serve::address)]
+    prometheus: Option<SocketAddr>,
     /// Stop after this long, such as 30s or 5m.
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     time: Option<Duration>,
@@ -64,13 +72,18 @@ fn watch(args: &Args) -> io::Result<()> {
         .after(args.time)
         .at_exit_of(args.until_exit)?
         .at_signals()?;
+    // Before another network namespace is entered: whoever scrapes is outside.
+    let served = args.prometheus.map(Served::start).transpose()?;
     let mut watcher = Watcher::open(args.scope.config())?;
-    let _ = io::stdout().is_terminal();
-    lines(&mut watcher, &stop)
+    if args.json || !io::stdout().is_terminal() {
+        lines(&mut watcher, &stop, served.as_ref())
+    } else {
+        live::show(&mut watcher, &stop, served.as_ref())
+    }
 }
 
 /// One JSON line per ending on stdout; all else on stderr.
-fn lines(watcher: &mut Watcher, stop: &Stop) -> io::Result<()> {
+fn lines(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) -> io::Result<()> {
     for note in watcher.notes() {
         eprintln!("lastbyte: {note}");
     }
@@ -81,6 +94,9 @@ fn lines(watcher: &mut Watcher, stop: &Stop) -> io::Result<()> {
         let mut written = Ok(());
         watcher.step(stop.wait(), |ending| {
             told.endings += 1;
+            if let Some(served) = served {
+                served.ending(&ending);
+            }
             if written.is_ok() {
                 written = writeln!(out, "{}", ending.to_json());
             }
@@ -88,6 +104,9 @@ fn lines(watcher: &mut Watcher, stop: &Stop) -> io::Result<()> {
         written?;
         out.flush()?;
         told.losses(watcher.losses());
+        if let Some(served) = served {
+            served.update(watcher);
+        }
     }
     let mut written = Ok(());
     watcher.finish(|ending| {
