@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::event::Ending;
 use crate::joiner::{Finished, Joiner};
 use crate::parse::inet_diag::Socket;
+use crate::source::collector::Collector;
 use crate::source::destroy::Destroyed;
 use crate::source::diag::Diag;
 use crate::source::owners::Owners;
-use crate::source::reader::Reader;
 use crate::source::tracepoints::Tracepoints;
 use crate::source::{clock, netns, owners};
 use crate::tuple::State;
@@ -43,15 +43,24 @@ pub struct Losses {
 #[derive(Debug)]
 pub struct Watcher {
     config: Config,
-    reader: Reader,
+    collector: Collector,
     diag: Diag,
-    tracepoints: Result<Tracepoints, String>,
+    /// Why steps are not told, or not all of them.
+    blind: Option<Blind>,
     joiner: Joiner,
-    overruns: u64,
     next_round: Instant,
     next_owners: Instant,
     owners: Owners,
     rounds: u64,
+}
+
+/// Why not everything can be told.
+#[derive(Debug)]
+enum Blind {
+    /// No tracepoints.
+    Everywhere(String),
+    /// No trace instance for what happens on idle CPUs.
+    WhereIdle(String),
 }
 
 /// Between two dumps at least.
@@ -60,6 +69,8 @@ const ROUND: Duration = Duration::from_millis(500);
 const SHARE: u32 = 20;
 /// How long the last batch of obituaries is waited for.
 const LAST_BATCH: Duration = Duration::from_millis(30);
+/// A step reads for this long at most.
+const STEP: Duration = Duration::from_millis(50);
 /// Look-ups carried out between two readings.
 const LOOK_UPS: usize = 4096;
 
@@ -72,19 +83,26 @@ impl Watcher {
     /// Missing privilege is no error: see [`notes`](Self::notes).
     pub fn open(config: Config) -> io::Result<Self> {
         // Host files first: they are reachable from any network namespace.
-        let tracepoints = Tracepoints::open(&config.ports).map_err(|error| error.to_string());
+        let tracepoints = Tracepoints::open(&config.ports);
         if let Some(which) = &config.netns {
             netns::enter(which)?;
         }
-        let reader = Reader::start(Destroyed::subscribe()?)?;
+        let blind = match &tracepoints {
+            Ok(tracepoints) => tracepoints
+                .blind()
+                .map(|why| Blind::WhereIdle(why.to_string())),
+            Err(why) => Some(Blind::Everywhere(why.to_string())),
+        };
+        let tracepoints = tracepoints.ok();
+        let traced = tracepoints.is_some();
+        let collector = Collector::start(Destroyed::subscribe()?, tracepoints)?;
         let now = Instant::now();
         let mut watcher = Self {
             config,
-            reader,
+            collector,
             diag: Diag::open()?,
-            joiner: Joiner::new(tracepoints.is_ok()),
-            tracepoints,
-            overruns: 0,
+            joiner: Joiner::new(traced),
+            blind,
             next_round: now,
             next_owners: now,
             owners: Owners::new(),
@@ -98,18 +116,17 @@ impl Watcher {
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if let Err(why) = &self.tracepoints {
-            notes.push(format!(
+        match &self.blind {
+            Some(Blind::Everywhere(why)) => notes.push(format!(
                 "no tracepoints ({why}): who closed, RST reasons, times in states and some \
                  verdicts stay unknown (null); run as root, or with CAP_PERFMON and readable \
                  tracefs, to see them"
-            ));
-        }
-        if let Some(why) = self.tracepoints.as_ref().ok().and_then(Tracepoints::blind) {
-            notes.push(format!(
+            )),
+            Some(Blind::WhereIdle(why)) => notes.push(format!(
                 "no trace instance ({why}): some kernels hide from perf what happens on idle \
                  CPUs; the endings that miss a step are inferred"
-            ));
+            )),
+            None => {}
         }
         // SAFETY: asks for a number and cannot fail.
         if unsafe { libc::geteuid() } != 0 {
@@ -123,7 +140,7 @@ impl Watcher {
     /// Whether the kernel tells each transition.
     #[must_use]
     pub fn observes(&self) -> bool {
-        self.tracepoints.is_ok()
+        !matches!(self.blind, Some(Blind::Everywhere(_)))
     }
 
     /// What it follows.
@@ -135,9 +152,10 @@ impl Watcher {
     /// What could not be told so far.
     #[must_use]
     pub fn losses(&self) -> Losses {
+        let (overruns, traces) = self.collector.losses();
         Losses {
-            overruns: self.overruns,
-            traces: self.tracepoints.as_ref().map_or(0, Tracepoints::lost),
+            overruns,
+            traces,
             unfollowed: self.joiner.counts().unfollowed,
         }
     }
@@ -205,9 +223,10 @@ impl Watcher {
     ///
     /// A source broke.
     pub fn finish(&mut self, mut each: impl FnMut(Ending)) -> io::Result<()> {
-        // One more batch may be on its way: its sockets are gone already.
-        self.read(LAST_BATCH)?;
-        self.read(LAST_BATCH)?;
+        // Two more batches may be on their way: their sockets are gone already.
+        for _ in 0..2 {
+            while self.read(LAST_BATCH)? {}
+        }
         self.joiner.ask_all();
         loop {
             let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
@@ -224,23 +243,22 @@ impl Watcher {
         Ok(())
     }
 
-    /// Obituaries first, tracepoints second, then judge: a tracepoint fires
-    /// before its socket's obituary is written.
-    fn read(&mut self, wait: Duration) -> io::Result<()> {
-        let taken = self.reader.take(wait)?;
-        self.overruns += taken.overruns;
-        let Self {
-            joiner,
-            tracepoints,
-            ..
-        } = self;
-        if let Ok(tracepoints) = tracepoints {
-            tracepoints.drain(|at, trace, process| joiner.trace(at, trace, process));
+    /// Takes what was collected, as much as fits a step.
+    fn read(&mut self, mut wait: Duration) -> io::Result<bool> {
+        let began = Instant::now();
+        while let Some(batch) = self.collector.take(wait)? {
+            for (at, trace, process) in &batch.traces {
+                self.joiner.trace(*at, trace, *process);
+            }
+            for (at, socket) in &batch.obituaries {
+                self.joiner.obituary(*at, socket);
+            }
+            wait = Duration::ZERO;
+            if began.elapsed() > STEP {
+                return Ok(true);
+            }
         }
-        for (at, socket) in taken.obituaries {
-            joiner.obituary(at, &socket);
-        }
-        Ok(())
+        Ok(false)
     }
 
     /// A look at every living socket, and at who owns the new ones.

@@ -111,7 +111,10 @@ pub(crate) fn view() {
             .count()
             == 3
     });
-    assert!(screen.contains("Stuck now: 3"), "{screen}");
+    assert!(
+        screen.contains("Stuck now: 6"),
+        "both ends of three: {screen}"
+    );
 
     // Over 10 000 endings a second, and still answering keys.
     let mut load = flood::load(&space, 100_000, false)

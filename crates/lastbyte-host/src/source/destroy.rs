@@ -12,8 +12,9 @@ use super::{check, doing};
 const BATCH: usize = 64;
 /// A message of Linux 6.18 has 384 bytes; newer ones may grow.
 const MESSAGE: usize = 1024;
-/// Asked for with privilege: room for some 20 000 obituaries.
-const WANTED_BUFFER: libc::c_int = 32 << 20;
+/// Asked for with privilege: room for some 50 000 obituaries. Memory is taken
+/// only as far as they come.
+const WANTED_BUFFER: libc::c_int = 64 << 20;
 
 const SKNLGRP_INET_TCP_DESTROY: u32 = 1;
 const SKNLGRP_INET6_TCP_DESTROY: u32 = 3;

@@ -9,6 +9,7 @@
 //! | [`counters`] | `/proc/net` | nothing |
 
 pub mod clock;
+pub mod collector;
 pub mod counters;
 pub mod destroy;
 pub mod diag;
@@ -16,7 +17,6 @@ pub mod idle;
 pub mod names;
 pub mod netns;
 pub mod owners;
-pub mod reader;
 pub mod ring;
 pub mod tracefs;
 pub mod tracepoints;

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::check;
 use crate::parse::perf::Record;
 
-/// Bytes of a ring: some 40 000 transitions.
-const RING: usize = 4 << 20;
+/// Bytes of a ring: some 80 000 transitions.
+const RING: usize = 8 << 20;
 
 /// `struct perf_event_attr`, version 5 (Linux 4.1, 112 bytes): the part used.
 #[repr(C)]

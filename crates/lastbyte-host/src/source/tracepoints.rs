@@ -81,10 +81,10 @@ impl Tracepoints {
         self.idle.as_ref().err()
     }
 
-    /// Records that the kernel dropped because a ring was full.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.lost
+    /// Records that the kernel dropped because a ring was full, since this was
+    /// asked last.
+    pub fn lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 
     /// Hands over what has fired, in the order of time across CPUs.
