@@ -11,8 +11,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::check;
 use crate::parse::perf::Record;
 
-/// Bytes of a ring: some 80 000 transitions.
-const RING: usize = 8 << 20;
+/// Bytes of all rings together: some 300 000 steps.
+const BUDGET: usize = 32 << 20;
+
+/// Bytes of each of this many rings: a power of two, as the kernel wants it.
+#[must_use]
+pub fn ring_size(rings: usize) -> usize {
+    let share = BUDGET / rings.max(1);
+    (share + 1)
+        .next_power_of_two()
+        .div_euclid(2)
+        .clamp(256 << 10, 16 << 20)
+}
 
 /// `struct perf_event_attr`, version 5 (Linux 4.1, 112 bytes): the part used.
 #[repr(C)]
@@ -49,13 +59,14 @@ pub struct Event(OwnedFd);
 
 impl Event {
     /// Opens tracepoint number `id` for every process on `cpu`, disabled.
-    /// `names` also asks for forks, execs and exits.
+    /// `names` also asks for forks, execs and exits; `ring` is the size of the ring
+    /// it will write to.
     ///
     /// # Errors
     ///
     /// `EACCES` without `CAP_PERFMON`, where `kernel.perf_event_paranoid` asks
     /// for it.
-    pub fn open(id: u64, cpu: u32, names: bool) -> io::Result<Self> {
+    pub fn open(id: u64, cpu: u32, names: bool, ring: usize) -> io::Result<Self> {
         const TRACEPOINT: u32 = 2;
         const SAMPLE_TID: u64 = 1 << 1;
         const SAMPLE_TIME: u64 = 1 << 2;
@@ -78,7 +89,7 @@ impl Event {
                 | SAMPLE_ID_ALL
                 | USE_CLOCKID
                 | if names { COMM | TASK } else { 0 },
-            wakeup_watermark: (RING / 4) as u32,
+            wakeup_watermark: u32::try_from(ring / 4).map_err(io::Error::other)?,
             clock: libc::CLOCK_MONOTONIC,
             ..Attributes::default()
         };
@@ -141,6 +152,7 @@ pub struct Ring {
     map: NonNull<u8>,
     length: usize,
     data: usize,
+    size: usize,
     scratch: Vec<u8>,
 }
 
@@ -149,16 +161,16 @@ pub struct Ring {
 unsafe impl Send for Ring {}
 
 impl Ring {
-    /// Maps the ring of an event.
+    /// Maps the ring of an event, of [`ring_size`] bytes.
     ///
     /// # Errors
     ///
     /// `EPERM` when `kernel.perf_event_mlock_kb` forbids a ring of this size.
-    pub fn map(event: Event) -> io::Result<Self> {
+    pub fn map(event: Event, size: usize) -> io::Result<Self> {
         // SAFETY: asks for a constant.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         let page = usize::try_from(page).map_err(io::Error::other)?;
-        let length = page + RING;
+        let length = page + size;
         // SAFETY: a new mapping where the kernel likes; the result is checked.
         let map = unsafe {
             libc::mmap(
@@ -179,6 +191,7 @@ impl Ring {
             map,
             length,
             data: page,
+            size,
             scratch: Vec::new(),
         })
     }
@@ -229,11 +242,11 @@ impl Ring {
 
     /// Copies from a position of the ring, around its end.
     fn copy(&self, at: u64, to: &mut [u8]) {
-        let from = (at % RING as u64) as usize;
-        let first = to.len().min(RING - from);
-        let rest = (to.len() - first).min(RING);
-        // SAFETY: the data area is RING bytes from `self.data` on; from + first
-        // <= RING and rest <= RING. The kernel writes nothing between tail and
+        let from = (at % self.size as u64) as usize;
+        let first = to.len().min(self.size - from);
+        let rest = (to.len() - first).min(self.size);
+        // SAFETY: the data area is `size` bytes from `self.data` on; from + first
+        // and rest are at most that. The kernel writes nothing between tail and
         // head, and callers read only there.
         unsafe {
             let data = self.map.as_ptr().add(self.data);

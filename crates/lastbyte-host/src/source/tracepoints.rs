@@ -5,7 +5,7 @@ use std::io;
 
 use super::idle::Idle;
 use super::names::Names;
-use super::ring::{Event, Ring};
+use super::ring::{Event, Ring, ring_size};
 use super::{clock, doing, tracefs};
 use crate::parse::perf::Record;
 use crate::parse::trace::{Layouts, TRACEPOINTS, Trace};
@@ -37,16 +37,17 @@ impl Tracepoints {
         let mut rings = Vec::new();
         let mut events = Vec::new();
         let cpus = online_cpus()?;
+        let size = ring_size(cpus.len());
         for &cpu in &cpus {
             for (index, (format, name)) in formats.iter().zip(TRACEPOINTS).enumerate() {
                 let told = || format!("cannot open the tracepoint {name}");
-                let event = Event::open(format.id, cpu, index == 0).map_err(doing(told()))?;
+                let event = Event::open(format.id, cpu, index == 0, size).map_err(doing(told()))?;
                 if let Some(filter) = filter(name, ports) {
                     let filter = CString::new(filter)?;
                     event.filter(&filter).map_err(doing(told()))?;
                 }
                 if index == 0 {
-                    rings.push(Ring::map(event).map_err(doing("cannot map a perf ring"))?);
+                    rings.push(Ring::map(event, size).map_err(doing("cannot map a perf ring"))?);
                 } else if let Some(ring) = rings.last() {
                     event.write_to(ring).map_err(doing(told()))?;
                     events.push(event);
@@ -209,6 +210,14 @@ fn cpu_list(text: &str) -> Option<Vec<u32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rings_are_powers_of_two_within_the_budget() {
+        assert_eq!(ring_size(2), 16 << 20);
+        assert_eq!(ring_size(3), 8 << 20);
+        assert_eq!(ring_size(64), 512 << 10);
+        assert!((1..2000).all(|n| ring_size(n).is_power_of_two()));
+    }
 
     #[test]
     fn cpu_lists_are_read() {
