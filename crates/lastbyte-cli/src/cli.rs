@@ -21,4 +21,10 @@ pub(crate) enum Command {
     Man(commands::man::Args),
     Recv(commands::recv::Args),
     Send(commands::send::Args),
+    /// Look for a while and say what is wrong with how connections end here.
+    Doctor(commands::doctor::Args),
+    /// Say what an errno, state, counter or reset reason means for a connection's end.
+    Explain(commands::explain::Args),
+    /// Tell how every TCP connection of this host ends.
+    Watch(commands::watch::Args),
 }

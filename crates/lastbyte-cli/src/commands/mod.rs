@@ -8,6 +8,9 @@ pub(crate) mod lab;
 pub(crate) mod man;
 pub(crate) mod recv;
 pub(crate) mod send;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod watch;
 
 pub(crate) fn run(command: Command) -> Status {
     match command {
@@ -16,5 +19,8 @@ pub(crate) fn run(command: Command) -> Status {
         Command::Man(args) => man::run(&args),
         Command::Recv(args) => recv::run(&args),
         Command::Send(args) => send::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Watch(args) => watch::run(&args),
     }
 }
