@@ -14,6 +14,9 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a program whose TCP closes then follow the contract.
+    #[cfg(target_os = "linux")]
+    Run(commands::run::Args),
     /// Print shell completions.
     Completions(commands::completions::Args),
     Lab(commands::lab::Args),

@@ -7,6 +7,8 @@ pub(crate) mod completions;
 pub(crate) mod lab;
 pub(crate) mod man;
 pub(crate) mod recv;
+#[cfg(target_os = "linux")]
+pub(crate) mod run;
 pub(crate) mod send;
 pub(crate) mod doctor;
 pub(crate) mod explain;
@@ -18,6 +20,8 @@ pub(crate) fn run(command: Command) -> Status {
         Command::Lab(args) => lab::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Recv(args) => recv::run(&args),
+        #[cfg(target_os = "linux")]
+        Command::Run(args) => run::run(args),
         Command::Send(args) => send::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Explain(args) => explain::run(&args),
