@@ -62,6 +62,8 @@ pub(crate) fn first_look(socket: BorrowedFd<'_>) -> Result<Observation, NoLook> 
 pub(crate) enum Look {
     /// At the send queue only: nothing has come in.
     Queue,
+    /// At the input as well if the send queue is empty.
+    Settled,
     /// At the input as well.
     Input,
     /// At everything.
@@ -73,7 +75,8 @@ pub(crate) enum Look {
 pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observation {
     let input = match how {
         Look::Queue => Input::UNSEEN,
-        Look::Input | Look::Full => discard(socket, allowance),
+        Look::Settled if queued(socket) > 0 => Input::UNSEEN,
+        Look::Settled | Look::Input | Look::Full => discard(socket, allowance),
     };
     if how == Look::Full || input.error.is_some() {
         if let Ok(info) = Info::of(socket) {
@@ -87,6 +90,15 @@ pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observa
         eof: input.eof,
         detail: None,
     }
+}
+
+/// By what the kernel's notice of its end will be known (SO_COOKIE, Linux 4.12),
+/// and the data segments that came in so far. None where input is unread, with
+/// which a close would reset the connection.
+pub(crate) fn identify(socket: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    let (cookie, _) = get::<u64>(socket, libc::SOL_SOCKET, libc::SO_COOKIE).ok()?;
+    let segments = Info::of(socket).ok()?.data_segments_in()?;
+    (count(ioctl_int(socket, SIOCINQ)) == 0).then_some((cookie, segments))
 }
 
 /// Shuts down the sending side: data, then FIN. False where the connection is
@@ -120,6 +132,51 @@ pub(crate) fn freeze(socket: BorrowedFd<'_>) {
     );
 }
 
+/// As [`freeze`], if nothing is on its way that the peer may have got without our
+/// knowing: all that was transmitted has been acknowledged. Whether that is so.
+#[cfg(feature = "tokio")]
+pub(crate) fn freeze_if_settled(socket: BorrowedFd<'_>) -> bool {
+    // An acknowledgement that comes while frozen is lost: so look before too.
+    if !is_settled(socket) {
+        return false;
+    }
+    freeze(socket);
+    let settled = is_settled(socket);
+    if !settled {
+        thaw(socket);
+    }
+    settled
+}
+
+#[cfg(feature = "tokio")]
+fn is_settled(socket: BorrowedFd<'_>) -> bool {
+    Info::of(socket).is_ok_and(|info| {
+        matches!(info.state(), State::Connected(TcpState::Closed))
+            // Counted like the queue, the FIN included.
+            || info.unsent().is_some_and(|unsent| unsent == queued(socket))
+    })
+}
+
+/// Holds back what was not transmitted yet, while acknowledgements of the rest
+/// still come in (socket(7), SO_MAX_PACING_RATE).
+///
+/// Best effort: a connection's first ten segments are never paced
+/// (`tcp_update_skb_after_send`, net/ipv4/tcp_output.c).
+#[cfg(feature = "tokio")]
+pub(crate) fn throttle(socket: BorrowedFd<'_>) {
+    let bytes_per_second: c_int = 1;
+    let _ = set(
+        socket,
+        libc::SOL_SOCKET,
+        libc::SO_MAX_PACING_RATE,
+        &bytes_per_second,
+    );
+}
+
+fn thaw(socket: BorrowedFd<'_>) {
+    let _ = set::<c_int>(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
+}
+
 /// Closes the descriptor in the ordinary way, after undoing [`freeze`]. One that
 /// is only borrowed stays open.
 ///
@@ -127,7 +184,7 @@ pub(crate) fn freeze(socket: BorrowedFd<'_>) {
 /// block here, on with 0 reset a connection whose data arrived.
 pub(crate) fn close(socket: impl AsFd, frozen: bool) {
     if frozen {
-        let _ = set::<c_int>(socket.as_fd(), libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
+        thaw(socket.as_fd());
     }
     let _ = option::set_linger(socket.as_fd(), RawLinger::default());
 }
@@ -280,6 +337,7 @@ fn with_detail(socket: BorrowedFd<'_>, mut info: Info, input: Input) -> Observat
             error: input
                 .error
                 .or_else(|| pending_error(socket).filter(|_| closed)),
+            fin_acked: info.fin_acked(),
             unanswered: info.unanswered(),
             since_ack: info.since_ack(),
         }),
