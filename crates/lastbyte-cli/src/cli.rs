@@ -14,14 +14,20 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a program whose TCP closes then follow the contract.
+    #[cfg(target_os = "linux")]
+    Run(commands::run::Args),
     /// Print shell completions.
     Completions(commands::completions::Args),
+    Lab(commands::lab::Args),
+    /// Write the man pages into a folder.
+    Man(commands::man::Args),
+    Recv(commands::recv::Args),
+    Send(commands::send::Args),
     /// Look for a while and say what is wrong with how connections end here.
     Doctor(commands::doctor::Args),
     /// Say what an errno, state, counter or reset reason means for a connection's end.
     Explain(commands::explain::Args),
-    /// Write the man pages into a folder.
-    Man(commands::man::Args),
     /// Tell how every TCP connection of this host ends.
     Watch(commands::watch::Args),
 }

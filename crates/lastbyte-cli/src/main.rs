@@ -2,13 +2,20 @@
 
 mod cli;
 mod commands;
+mod endpoint;
 mod status;
+mod terminal;
+mod transfer;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // The lab runs this program again as the process of row B4.
+    if let Some(code) = lastbyte_lab::run_if_asked() {
+        return code;
+    }
     let cli = match cli::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -1,12 +1,83 @@
 //! Closes TCP connections and tells what became of the last byte.
+//!
+//! Every manual describes `SO_LINGER` the same way: *off*, close returns at once
+//! and the data is still delivered; *on with 0*, the connection is reset and what
+//! is queued is discarded; *on with N*, close waits until data and FIN are
+//! acknowledged, or fails with `EWOULDBLOCK` and discards the rest; and a
+//! non-blocking socket is never blocked. No operating system keeps all of that
+//! ([`manual::kernels`] says which breaks what). This crate does:
+//!
+//! ```
+//! use std::time::Duration;
+//! use lastbyte::{Fate, Linger};
+//!
+//! # fn main() -> std::io::Result<()> {
+//! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! # let stream = std::net::TcpStream::connect(listener.local_addr()?)?;
+//! # let (_peer, _) = listener.accept()?;
+//! match lastbyte::close(stream, Linger::Wait(Duration::from_secs(5))) {
+//!     Ok(report) => assert_eq!(report.lost, Some(0)), // data and FIN acknowledged
+//!     Err(error) => match error.report() {
+//!         Some(report) => println!("{}: lost {:?} bytes", report.fate, report.lost),
+//!         None => println!("{error}"), // no connection, or no resources: untouched
+//!     },
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # Which form
+//!
+//! | you have | call | it |
+//! |---|---|---|
+//! | a thread that may wait | [`close`] | waits, without polling |
+//! | an event loop | [`Closing`] | gives you a descriptor to poll, and [`try_finish`](Closing::try_finish) |
+//! | thousands to close | [`Closer`] | ends them on one thread, each with its own deadline and report |
+//!
+//! All three take anything that owns a connected TCP socket (`TcpStream`, a
+//! `socket2::Socket`, an [`OwnedFd`](std::os::fd::OwnedFd)) and how to end it:
+//! a [`Linger`], a [`Policy`] with more to say, or [`Policy::from_socket`] for
+//! what the socket's own option says.
+//!
+//! # What comes back
+//!
+//! `Ok` with a [`Report`] when the connection ended as asked. An error that
+//! carries the same report when it did not, and that turns into an
+//! [`std::io::Error`] with the errno of the contract. Whatever is refused, or
+//! cannot begin for want of resources, gives its socket back untouched.
+//!
+//! Counts are exact to the byte and payload only; what cannot be known is
+//! `None`.
+//!
+//! # The manual
+//!
+//! [`manual`] has the contract row by row, what kernels do instead, how an
+//! ending works, and what exits and forks mean for it.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod blocking;
+mod closer;
+mod closing;
+mod ending;
 mod errno;
+mod error;
 mod linger;
+mod live;
+pub mod manual;
 mod policy;
 mod report;
+mod sums;
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
+pub use blocking::close;
+pub use closer::background::{Background, background};
+pub use closer::{Backend, Builder, Closer, Drained, Ended};
+pub use closing::Closing;
 pub use errno::Errno;
+pub use error::{CloseError, Refusal};
 pub use linger::{Linger, LingerForm, LingerRangeError, RawLinger};
 pub use policy::Policy;
 pub use report::{Fate, Report, Side};
+pub use sums::Sums;

@@ -29,14 +29,16 @@ pub struct Policy {
     stall: Option<Duration>,
     confirm: bool,
     drain_bytes: u64,
-    drain_time: Duration,
+    drain_time: Option<Duration>,
     time_wait: bool,
+    half_closed: bool,
+    by_receipt: bool,
 }
 
 impl Policy {
     /// Input discarded at most, where [`drain`](Self::drain) does not say: 64 MiB.
     pub const DRAIN_BYTES: u64 = 64 << 20;
-    /// Time that input is discarded after delivery, where
+    /// Time that a connection is held after delivery, where
     /// [`drain_for`](Self::drain_for) does not say: 10 s.
     pub const DRAIN_TIME: Duration = Duration::from_secs(10);
 
@@ -48,8 +50,10 @@ impl Policy {
             stall: None,
             confirm: false,
             drain_bytes: Self::DRAIN_BYTES,
-            drain_time: Self::DRAIN_TIME,
+            drain_time: None,
             time_wait: true,
+            half_closed: false,
+            by_receipt: false,
         }
     }
 
@@ -121,11 +125,20 @@ impl Policy {
         self
     }
 
-    /// Goes on discarding input for this long after delivery, until the peer
-    /// closes (RFC 9112 §9.6, "lingering close"). Zero: close at delivery.
+    /// Holds the connection for this long after delivery, until the peer closes,
+    /// and discards what it still sends (RFC 9112 §9.6, "lingering close"). Zero:
+    /// closes at delivery.
+    ///
+    /// A peer that sends after our descriptor is gone is reset, and outside Linux
+    /// that may take with it what it has received and not read. Unless set, a
+    /// close with [`Linger::Off`] holds for [`DRAIN_TIME`](Self::DRAIN_TIME), and
+    /// one with [`Linger::Wait`] only where the peer has been sending since the
+    /// close began or input was unread. Set it for a protocol in which the peer
+    /// may begin to send late: a server that answers before it has read the
+    /// request.
     #[must_use]
     pub const fn drain_for(mut self, time: Duration) -> Self {
-        self.drain_time = time;
+        self.drain_time = Some(time);
         self
     }
 
@@ -139,6 +152,36 @@ impl Policy {
     #[must_use]
     pub const fn without_time_wait(mut self) -> Self {
         self.time_wait = false;
+        self
+    }
+
+    /// Says that the program has already shut down its sending side itself.
+    ///
+    /// Needed only for exact counts of a connection that the peer resets before
+    /// the close begins: a reset connection no longer shows whether a FIN was in
+    /// its send queue, and the FIN counts there like one byte. While the
+    /// connection lives, its state tells.
+    #[must_use]
+    pub const fn half_closed(mut self) -> Self {
+        self.half_closed = true;
+        self
+    }
+
+    /// With [`Linger::Off`] in a [`Closer`](crate::Closer): closes the descriptor
+    /// at once and learns the fate from the kernel's notice of the connection's
+    /// end.
+    ///
+    /// Nearly as cheap as close(2), no descriptor is held, and the report still
+    /// comes. The price: nobody discards late input, so this is for peers that
+    /// send nothing any more (a peer that does is reset, and what was not
+    /// acknowledged is lost; the report says so). Nothing bounds the time. The
+    /// report is inferred from counters: `reset` where something was not
+    /// acknowledged and nothing speaks for a time-out; what was discarded unread
+    /// is null. Where input is unread already, or the kernel's notices cannot be
+    /// had, the connection is held as ever.
+    #[must_use]
+    pub const fn by_receipt(mut self) -> Self {
+        self.by_receipt = true;
         self
     }
 
@@ -166,10 +209,32 @@ impl Policy {
         self.drain_bytes
     }
 
-    /// Time that input may be discarded after delivery.
+    /// How long the connection is held after delivery.
     #[must_use]
     pub const fn drain_time(&self) -> Duration {
-        self.drain_time
+        match self.drain_time {
+            Some(time) => time,
+            None => Self::DRAIN_TIME,
+        }
+    }
+
+    /// Whether it is held even if the peer has sent nothing since the close
+    /// began.
+    #[must_use]
+    pub const fn holds_quiet(&self) -> bool {
+        self.drain_time.is_some() || matches!(self.linger, Linger::Off)
+    }
+
+    /// Whether the program said that it shut down its sending side itself.
+    #[must_use]
+    pub const fn is_half_closed(&self) -> bool {
+        self.half_closed
+    }
+
+    /// Whether the fate is to be learned from the kernel's notice.
+    #[must_use]
+    pub const fn is_by_receipt(&self) -> bool {
+        self.by_receipt && matches!(self.linger, Linger::Off)
     }
 
     /// Whether the connection is left to pass through TIME_WAIT.

@@ -3,12 +3,17 @@
 //! A platform provides:
 //!
 //! - `linger`, `set_linger`: the raw option of any socket;
-//! - `inspect`: is this a TCP stream, and in which state; how much was written;
+//! - `first_look`: is this a connection that can be ended, and what there is to
+//!   see of it; a [`NoLook`] if not;
 //! - `look`: one [`Observation`](crate::ending::Observation), discarding input
 //!   on the way as the ending allows;
-//! - `send_fin`, `freeze`, `abort`: the three things an ending can ask for;
+//! - `send_fin`, `freeze`, `abort`, `close`: what an ending can ask for;
+//! - `peer_address`: whose connection it is;
 //! - `is_nonblocking`: whether the program asked never to be blocked;
-//! - `Edges`: waits for the edge at which a FIN's acknowledgement shows;
+//! - `Edges`: waits for the edge at which a FIN's acknowledgement shows; `Ring`
+//!   does the same another way, both behind the trait `Readiness`;
+//! - `Destroyed`: the kernel's notice of each connection's end, and `identify`,
+//!   by what to know it;
 //! - `Timer`, `Waker`: descriptors that become readable at a time, or from
 //!   another thread.
 

@@ -17,7 +17,17 @@ pub(super) unsafe trait Plain: Copy {}
 // SAFETY: integers, and structs of integers, have no invalid bit pattern.
 unsafe impl Plain for c_int {}
 // SAFETY: as above.
+unsafe impl Plain for u64 {}
+// SAFETY: as above.
 unsafe impl Plain for libc::linger {}
+
+/// A filter program, whose pointer only the caller can vouch for.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(super) struct Program(pub(super) libc::sock_fprog);
+
+// SAFETY: an integer and a raw pointer, for which any bits are valid.
+unsafe impl Plain for Program {}
 
 /// The option's value and how many of its bytes the kernel filled; the rest is
 /// zero.

@@ -1,0 +1,109 @@
+//! `lastbyte lab`: the contract's rows, run here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use lastbyte_lab::harness::{self, Place};
+use lastbyte_lab::{Findings, Lab, Lastbyte, Plain, ROWS, Row, Subject, show};
+
+use crate::status::{DONE, NOT_SO, Status};
+use crate::terminal;
+
+/// Runs every row of the contract on this machine, once with plain close(2) and
+/// once with lastbyte, and shows who kept it.
+///
+/// The rows run in a private user and network namespace, which needs no
+/// privilege where the system allows it; else on the loopback interface of this
+/// host, and then it says so. Nothing is sent anywhere else, and nothing is left
+/// behind.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status: 0 lastbyte kept every row that ran, 1 it did not, 2 usage.
+A row that could not run says why, and counts as not run, never as kept.")]
+pub(crate) struct Args {
+    /// Only this row, such as D2, with its packets in order and their times;
+    /// several with commas.
+    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = row)]
+    row: Vec<&'static Row>,
+
+    /// Print one JSON object.
+    #[arg(long, conflicts_with = "markdown")]
+    json: bool,
+
+    /// Print a Markdown table.
+    #[arg(long)]
+    markdown: bool,
+
+    /// Stay on this host's loopback interface, without a namespace.
+    #[arg(long)]
+    loopback: bool,
+}
+
+fn row(id: &str) -> Result<&'static Row, String> {
+    lastbyte_lab::row(id).ok_or_else(|| {
+        let ids: Vec<_> = ROWS.iter().map(|row| row.id).collect();
+        format!("there is no such row; the rows are {}", ids.join(" "))
+    })
+}
+
+pub(crate) fn run(args: &Args) -> Status {
+    // First of all, while this process has no threads.
+    let place = if args.loopback {
+        Place::Loopback {
+            why: "as asked".to_owned(),
+        }
+    } else {
+        harness::enter()
+    };
+    let lab = Lab::new(place);
+    let rows: Vec<&'static Row> = if args.row.is_empty() {
+        ROWS.iter().collect()
+    } else {
+        args.row.clone()
+    };
+    let subjects: [Arc<dyn Subject>; 2] = [Arc::new(Plain), Arc::new(Lastbyte)];
+
+    let bar = progress(rows.len() * subjects.len());
+    let findings = lab.run(&rows, &subjects, &|row| {
+        bar.set_message(row.id);
+        bar.inc(1);
+    });
+    bar.finish_and_clear();
+
+    print(args, &findings);
+    let kept = findings.rows.iter().all(|finding| {
+        let lastbyte = &finding.outcomes[1];
+        lastbyte.kept() || lastbyte.not_run().is_some()
+    });
+    if kept { DONE } else { NOT_SO }
+}
+
+/// Hidden where standard error is no terminal.
+fn progress(steps: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} {msg:3} {elapsed}")
+        .expect("the template is well-formed");
+    let bar = ProgressBar::new(steps as u64).with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn print(args: &Args, findings: &Findings) {
+    if args.json {
+        terminal::say(&show::json(findings).to_string());
+    } else if args.markdown {
+        terminal::say(&show::markdown(findings));
+    } else if args.row.is_empty() {
+        terminal::say(&show::table(
+            findings,
+            terminal::width(),
+            terminal::colours(),
+        ));
+        terminal::say(&show::summary(findings));
+    } else {
+        for finding in &findings.rows {
+            terminal::say(&show::trace(finding, &["close(2)", "lastbyte"]));
+        }
+        terminal::say(&show::summary(findings));
+    }
+}

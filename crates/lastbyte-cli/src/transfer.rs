@@ -1,0 +1,157 @@
+//! From a reader into a connection, until the input ends or the connection does.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use lastbyte::Errno;
+use lastbyte_lab::harness::outstanding;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Bytes read and offered to the kernel at once.
+const BLOCK: usize = 1 << 16;
+
+/// How far a transfer came.
+#[derive(Debug)]
+pub(crate) struct Transfer {
+    /// Bytes that write() accepted.
+    pub(crate) written: u64,
+    /// Bytes that were read and never accepted.
+    pub(crate) unwritten: u64,
+    /// Bytes of the peer's that came meanwhile, and were discarded.
+    pub(crate) received: u64,
+    /// When the last byte was accepted.
+    pub(crate) last_write: Instant,
+    /// What ended it before the input did.
+    pub(crate) stopped: Option<Stopped>,
+}
+
+/// Why a transfer stopped before its input was through.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    /// The input could not be read.
+    Input(io::Error),
+    /// The connection took no more.
+    Connection(Errno),
+    /// The peer acknowledged nothing for the stall time.
+    Stalled,
+}
+
+/// Writes all of `input`. Bytes the peer sends are discarded: unread they would
+/// fill the queue, and a peer that answers as it reads would stop reading.
+///
+/// Leaves the connection non-blocking.
+pub(crate) fn transfer(
+    input: &mut dyn Read,
+    stream: &TcpStream,
+    stall: Option<Duration>,
+    progress: &dyn Fn(u64),
+) -> io::Result<Transfer> {
+    stream.set_nonblocking(true)?;
+    let mut state = Transfer {
+        written: 0,
+        unwritten: 0,
+        received: 0,
+        last_write: Instant::now(),
+        stopped: None,
+    };
+    let mut block = vec![0; BLOCK];
+    loop {
+        let read = match input.read(&mut block) {
+            Ok(0) => return Ok(state),
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => {
+                state.stopped = Some(Stopped::Input(e));
+                return Ok(state);
+            }
+        };
+        let before = state.written;
+        let stopped = write_all(&block[..read], stream, stall, &mut state);
+        progress(state.written);
+        if let Err(stopped) = stopped {
+            state.unwritten = read as u64 - (state.written - before);
+            state.stopped = Some(stopped);
+            return Ok(state);
+        }
+    }
+}
+
+fn write_all(
+    mut bytes: &[u8],
+    mut stream: &TcpStream,
+    stall: Option<Duration>,
+    state: &mut Transfer,
+) -> Result<(), Stopped> {
+    while !bytes.is_empty() {
+        match stream.write(bytes) {
+            Ok(n) => {
+                bytes = &bytes[n..];
+                state.written += n as u64;
+                state.last_write = Instant::now();
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => make_room(stream, stall, state)?,
+            Err(e) => return Err(broken(&e)),
+        }
+    }
+    Ok(())
+}
+
+/// Waits until the connection takes more.
+fn make_room(
+    stream: &TcpStream,
+    stall: Option<Duration>,
+    state: &mut Transfer,
+) -> Result<(), Stopped> {
+    let mut events = PollFlags::POLLOUT | PollFlags::POLLIN;
+    let mut queued = outstanding(stream).map_err(|e| broken(&e))?;
+    loop {
+        let timeout = stall.map_or(PollTimeout::NONE, |time| {
+            PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
+        });
+        let mut fds = [PollFd::new(stream.as_fd(), events)];
+        match poll(&mut fds, timeout) {
+            Ok(0) => {
+                // Room comes in large pieces; an ACK is progress all the same.
+                let now = outstanding(stream).map_err(|e| broken(&e))?;
+                if now == queued {
+                    return Err(Stopped::Stalled);
+                }
+                queued = now;
+                continue;
+            }
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(e) => return Err(Stopped::Connection(Errno::from_raw(e as i32))),
+        }
+        let ready = fds[0].revents().unwrap_or(PollFlags::POLLERR);
+        if ready.contains(PollFlags::POLLIN) && !discard(stream, state) {
+            events = PollFlags::POLLOUT;
+        }
+        if ready.intersects(PollFlags::POLLOUT | PollFlags::POLLERR | PollFlags::POLLHUP) {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads what is there. Whether more may come.
+fn discard(mut stream: &TcpStream, state: &mut Transfer) -> bool {
+    let mut block = vec![0; BLOCK];
+    match stream.read(&mut block) {
+        Ok(0) => false,
+        Ok(n) => {
+            state.received += n as u64;
+            true
+        }
+        // An error shows at the next write too, which is where it belongs.
+        Err(e) => matches!(
+            e.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+        ),
+    }
+}
+
+fn broken(error: &io::Error) -> Stopped {
+    Stopped::Connection(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+}

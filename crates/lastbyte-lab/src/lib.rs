@@ -1,0 +1,30 @@
+//! The contract's rows, run for real, with the packets as evidence.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use lastbyte_lab::{Lab, ROWS, Lastbyte, Plain, Subject, harness};
+//!
+//! // Before any thread exists.
+//! let place = harness::enter();
+//! let lab = Lab::new(place);
+//! let subjects: [Arc<dyn Subject>; 2] = [Arc::new(Plain), Arc::new(Lastbyte)];
+//! let rows: Vec<_> = ROWS.iter().collect();
+//! let findings = lab.run(&rows, &subjects, &|row| eprintln!("{}", row.id));
+//! println!("{}", lastbyte_lab::show::table(&findings, 100, false));
+//! ```
+
+mod bench;
+mod child;
+pub mod harness;
+mod lab;
+mod rows;
+pub mod show;
+mod subject;
+mod verdict;
+
+pub use bench::{Bench, Call, Stop, await_state};
+pub use child::run_if_asked;
+pub use lab::{Finding, Findings, Lab, Outcome};
+pub use rows::{ROWS, Row, row};
+pub use subject::{Account, Child, Handle, Lastbyte, Plain, Subject, Told};
+pub use verdict::{Trace, Verdict};

@@ -1,0 +1,167 @@
+//! One ending on the calling thread.
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use crate::closer::background;
+use crate::closing::Closing;
+use crate::error::CloseError;
+use crate::linger::Linger;
+use crate::live::Ready;
+use crate::policy::Policy;
+use crate::report::Report;
+use crate::sys::{self, Edges, Event, Look};
+
+/// Closes a TCP connection and tells what became of its bytes.
+///
+/// | policy | returns | with |
+/// |---|---|---|
+/// | [`Linger::Off`] | at once | `detached`, or `delivered` where that is known already; what is queued is delivered in the background, unread and late input notwithstanding |
+/// | [`Linger::Abort`] | at once | `aborted`, and the exact number of bytes discarded |
+/// | [`Linger::Wait`], blocking socket | when data and FIN are acknowledged, or the time is over | `delivered`, or an error with the bytes lost |
+/// | [`Linger::Wait`], O_NONBLOCK socket | at once | the same if it is known already; else an error that [would block](CloseError::would_block) and carries a [`Closing`] to be polled |
+///
+/// It ends the *connection*: duplicates of the descriptor
+/// ([`try_clone`](std::net::TcpStream::try_clone), fork) see it closed too.
+///
+/// The wait costs one epoll instance and no thread; it sleeps until the ACK
+/// arrives. Signals do not cut it short. Where input kept arriving during the
+/// wait, the descriptor is left to the [background closer](crate::background)
+/// after the report, so that a peer that is still sending is not reset.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::{TcpListener, TcpStream};
+/// use std::time::Duration;
+/// use lastbyte::{Fate, Linger};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let mut stream = TcpStream::connect(listener.local_addr()?)?;
+/// let (mut peer, _) = listener.accept()?;
+/// stream.write_all(b"the last byte")?;
+///
+/// let report = lastbyte::close(stream, Linger::Wait(Duration::from_secs(5)))?;
+/// assert_eq!(report.fate, Fate::Delivered);
+/// assert_eq!((report.acked, report.lost), (Some(13), Some(0)));
+/// # let mut all = String::new();
+/// # peer.read_to_string(&mut all)?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// - `EWOULDBLOCK`: the time ran out, or the stall time; what was not
+///   acknowledged is lost and the connection was reset. Or the socket is
+///   non-blocking and the close goes on.
+/// - `ECONNRESET`: the peer reset the connection before everything was
+///   acknowledged.
+/// - What the kernel gave up with: `ETIMEDOUT`, `EHOSTUNREACH`, `ECONNABORTED` ….
+/// - Refused, the socket given back untouched: [`Refusal`](crate::Refusal).
+/// - No resources (`EMFILE`, `ENOMEM` …), the socket given back untouched.
+///
+/// # Sources
+/// close(2), shutdown(2), socket(7) `SO_LINGER`, RFC 9293 §3.6, RFC 1122
+/// §4.2.2.13.
+pub fn close<S, P>(socket: S, policy: P) -> Result<Report, CloseError>
+where
+    S: Into<OwnedFd>,
+    P: Into<Policy>,
+{
+    close_owned(socket.into(), &policy.into())
+}
+
+fn close_owned(socket: OwnedFd, policy: &Policy) -> Result<Report, CloseError> {
+    let began = Instant::now();
+    match policy.linger() {
+        Linger::Off => off(Ready::look(socket, policy, began)?),
+        Linger::Abort => {
+            let (_, progress) = Ready::look(socket, policy, began)?.start();
+            outcome(progress.report.expect("an abort reports at once"))
+        }
+        Linger::Wait(_) | Linger::Endless { .. } => {
+            if sys::is_nonblocking(std::os::fd::AsFd::as_fd(&socket)) {
+                let mut closing = Closing::begin_at(socket, policy, began)?;
+                return match closing.try_finish() {
+                    Err(error) if error.would_block() => {
+                        Err(CloseError::still_closing(Some(closing)))
+                    }
+                    done => done,
+                };
+            }
+            wait(Ready::look(socket, policy, began)?)
+        }
+    }
+}
+
+/// Returns at once; what is not done by then goes to the background closer.
+pub(crate) fn off(ready: Ready) -> Result<Report, CloseError> {
+    if !ready.may_wait() {
+        let (_, progress) = ready.start();
+        return outcome(
+            progress
+                .report
+                .expect("an ending that does not wait reports"),
+        );
+    }
+    let background = match background::get() {
+        Ok(background) => background,
+        Err(error) => return Err(CloseError::resources(error, ready.into_socket())),
+    };
+    let (live, progress) = ready.start();
+    match progress.report {
+        Some(report) => {
+            // Delivered already; the peer may still be sending.
+            if !progress.over {
+                background.adopt(live);
+            }
+            outcome(report)
+        }
+        None => {
+            let report = live.detached();
+            background.adopt(live);
+            Ok(report)
+        }
+    }
+}
+
+fn wait(ready: Ready) -> Result<Report, CloseError> {
+    let edges = match Edges::new() {
+        Ok(edges) => edges,
+        Err(error) => return Err(CloseError::resources(error, ready.into_socket())),
+    };
+    if let Err(error) = edges.add(ready.socket(), 0) {
+        return Err(CloseError::resources(error, ready.into_socket()));
+    }
+    let (mut live, mut progress) = ready.start();
+    let report = loop {
+        if let Some(report) = progress.report {
+            break report;
+        }
+        let mut events = [Event::NONE];
+        let how = match edges.wait(&mut events, live.due_in()) {
+            // Nothing happened: a timer, which wants to see everything.
+            Ok([]) => Look::Full,
+            Ok([event, ..]) => event.look(),
+            // The kernel refuses to wait (it cannot, on a descriptor of ours):
+            // the background closer has a descriptor of its own to wait with.
+            Err(error) => {
+                background::adopt_or_release(live);
+                return Err(CloseError::lost_sight(error));
+            }
+        };
+        progress = live.step(how);
+    };
+    if !progress.over {
+        background::adopt_or_release(live);
+    }
+    outcome(report)
+}
+
+/// A report as the contract's success or failure.
+pub(crate) fn outcome(report: Report) -> Result<Report, CloseError> {
+    if report.fate.is_failure() {
+        Err(CloseError::ended(report))
+    } else {
+        Ok(report)
+    }
+}

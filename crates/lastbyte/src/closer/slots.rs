@@ -1,0 +1,87 @@
+//! Places for endings in flight, reused, each with a number that epoll carries.
+
+/// A slab whose keys are never mistaken for an earlier tenant's.
+pub(super) struct Slots<T> {
+    places: Vec<Place<T>>,
+    free: Vec<u32>,
+}
+
+struct Place<T> {
+    turn: u32,
+    tenant: Option<T>,
+}
+
+/// A place and whose turn it was.
+pub(super) type Key = u64;
+
+/// The place that a key names.
+pub(super) const fn place(key: Key) -> u32 {
+    key as u32
+}
+
+fn key_of(turn: u32, index: u32) -> Key {
+    u64::from(turn) << 32 | u64::from(index)
+}
+
+impl<T> Slots<T> {
+    pub(super) const fn new() -> Self {
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    pub(super) fn insert(&mut self, tenant: T) -> Key {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.places.push(Place {
+                turn: 0,
+                tenant: None,
+            });
+            u32::try_from(self.places.len() - 1).expect("fewer endings than descriptors")
+        });
+        let place = &mut self.places[index as usize];
+        place.tenant = Some(tenant);
+        key_of(place.turn, index)
+    }
+
+    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let slot = self.places.get_mut(place(key) as usize)?;
+        (slot.turn == (key >> 32) as u32)
+            .then_some(slot.tenant.as_mut())
+            .flatten()
+    }
+
+    /// The key of a place's present tenant.
+    pub(super) fn key(&self, index: u32) -> Option<Key> {
+        let place = self.places.get(index as usize)?;
+        place.tenant.as_ref()?;
+        Some(key_of(place.turn, index))
+    }
+
+    pub(super) fn remove(&mut self, key: Key) -> Option<T> {
+        self.get_mut(key)?;
+        let slot = &mut self.places[place(key) as usize];
+        // u64::MAX is the waker's token; its turn is never reached.
+        slot.turn = (slot.turn + 1) % u32::MAX;
+        self.free.push(place(key));
+        slot.tenant.take()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        self.places.iter().enumerate().filter_map(|(index, place)| {
+            let tenant = place.tenant.as_ref()?;
+            Some((key_of(place.turn, index as u32), tenant))
+        })
+    }
+
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = T> {
+        self.free.clear();
+        std::mem::take(&mut self.places)
+            .into_iter()
+            .filter_map(|place| place.tenant)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.free.len() == self.places.len()
+    }
+}

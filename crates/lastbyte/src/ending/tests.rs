@@ -1,0 +1,139 @@
+//! The machine step by step, in virtual time.
+
+use std::time::Duration;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn seen(queued: u64) -> Observation {
+    Observation {
+        queued,
+        drained: 0,
+        unread: 0,
+        eof: false,
+        detail: None,
+    }
+}
+
+/// A connecting side that wrote 100 bytes, of which `queued` are not
+/// acknowledged and `unsent` not transmitted; a FIN counts in both.
+fn full(state: TcpState, queued: u64, unsent: u64) -> Observation {
+    let fin = u64::from(state.fin_queued());
+    let fin_unsent = u64::from(fin == 1 && unsent > 0);
+    Observation {
+        detail: Some(Detail {
+            state,
+            unsent,
+            acked: Some(1 + 100 + fin - queued),
+            transmitted: 100 - (unsent - fin_unsent),
+            error: None,
+            fin_acked: None,
+            unanswered: false,
+            since_ack: Duration::ZERO,
+        }),
+        ..seen(queued)
+    }
+}
+
+fn begin(policy: Policy) -> Ending {
+    let (ending, step) = Ending::begin(&policy, &full(TcpState::Established, 40, 10));
+    assert_eq!(step, Step::then(Action::SendFin));
+    ending
+}
+
+#[test]
+fn a_stall_is_measured_from_the_last_progress() {
+    let mut ending = begin(Policy::wait(60 * SECOND).stall(4 * SECOND));
+    assert_eq!(
+        ending.observe(Duration::ZERO, &seen(41)).action,
+        Action::Wait
+    );
+    assert_eq!(ending.deadline(), Some(SECOND));
+    // Ten bytes are acknowledged, half a second before the look at 1 s.
+    let mut progress = full(TcpState::FinWait1, 31, 5);
+    if let Some(detail) = &mut progress.detail {
+        detail.since_ack = SECOND / 2;
+    }
+    assert_eq!(ending.observe(SECOND, &progress).action, Action::Wait);
+    for at in [2, 3, 4] {
+        assert_eq!(
+            ending
+                .observe(at * SECOND, &full(TcpState::FinWait1, 31, 5))
+                .action,
+            Action::Wait
+        );
+    }
+    assert_eq!(ending.deadline(), Some(SECOND / 2 + 4 * SECOND));
+    let step = ending.observe(SECOND / 2 + 4 * SECOND, &full(TcpState::FinWait1, 31, 5));
+    assert_eq!(step.action, Action::Freeze);
+    let step = ending.observe(5 * SECOND, &full(TcpState::FinWait1, 31, 5));
+    let report = step.report.unwrap();
+    assert_eq!(report.fate, Fate::Stalled);
+    assert_eq!(report.acked, Some(70));
+    assert_eq!((report.lost, report.unsent), (Some(30), Some(4)));
+}
+
+#[test]
+fn the_last_ack_just_before_the_freeze_is_a_delivery() {
+    let mut ending = begin(Policy::wait(SECOND));
+    assert_eq!(ending.observe(SECOND, &seen(1)).action, Action::Freeze);
+    let step = ending.observe(SECOND, &full(TcpState::FinWait2, 0, 0));
+    assert_eq!(step.action, Action::Close);
+    assert_eq!(step.report.unwrap().fate, Fate::Delivered);
+}
+
+#[test]
+fn who_closed_first_is_asked_of_the_state_when_it_is_close() {
+    for (state, first) in [
+        (TcpState::LastAck, Some(Side::Peer)),
+        (TcpState::Closing, Some(Side::Local)),
+        (TcpState::Closed, None),
+    ] {
+        let mut ending = begin(Policy::wait(SECOND));
+        let eof = Observation {
+            eof: true,
+            ..seen(41)
+        };
+        assert_eq!(ending.observe(Duration::ZERO, &eof).action, Action::Look);
+        let queued = if state == TcpState::Closed { 0 } else { 41 };
+        let look = Observation {
+            eof: true,
+            ..full(state, queued, 0)
+        };
+        let step = ending.observe(Duration::ZERO, &look);
+        let report = match step.report {
+            Some(report) => report,
+            None => ending.observe(Duration::ZERO, &seen(0)).report.unwrap(),
+        };
+        assert_eq!(report.fate, Fate::Delivered);
+        assert_eq!(report.closed_first, first, "{state:?}");
+    }
+}
+
+#[test]
+fn an_epipe_is_the_peers_reset() {
+    let mut ending = begin(Policy::wait(SECOND));
+    let mut gone = full(TcpState::Closed, 41, 11);
+    if let Some(detail) = &mut gone.detail {
+        detail.error = Some(Errno::from_raw(libc::EPIPE));
+    }
+    let report = ending.observe(Duration::ZERO, &gone).report.unwrap();
+    assert_eq!(report.fate, Fate::Reset);
+    assert_eq!(report.error, Some(Errno::ECONNRESET));
+    assert_eq!((report.lost, report.unsent), (Some(40), Some(10)));
+}
+
+#[test]
+fn without_time_wait_a_delivered_connection_is_reset() {
+    let mut ending = begin(Policy::wait(SECOND).without_time_wait());
+    assert_eq!(
+        ending.observe(Duration::ZERO, &seen(0)).action,
+        Action::Freeze
+    );
+    let step = ending.observe(Duration::ZERO, &full(TcpState::FinWait2, 0, 0));
+    assert_eq!(step.action, Action::Abort);
+    let report = step.report.unwrap();
+    assert_eq!(report.fate, Fate::Delivered);
+    assert_eq!(report.rst_sent, Some(true));
+}

@@ -1,0 +1,265 @@
+//! An ending with its socket: shows the machine what there is and does what it
+//! says. Every form of close is a way to decide when to take the next step.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use crate::ending::receipt::Left;
+use crate::ending::{Action, Ending, Step};
+use crate::error::CloseError;
+use crate::policy::Policy;
+use crate::report::Report;
+use crate::sys::{self, Look, NoLook};
+
+/// A connection on its way to the end. `S` is whatever owns its descriptor.
+#[derive(Debug)]
+pub(crate) struct Live<S = OwnedFd> {
+    /// Until the ending is over.
+    socket: Option<S>,
+    ending: Ending,
+    began: Instant,
+    frozen: bool,
+}
+
+/// How far a step came.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Progress {
+    /// Given once in an ending's life.
+    pub(crate) report: Option<Report>,
+    /// The descriptor is closed.
+    pub(crate) over: bool,
+}
+
+/// An ending that has looked at its connection and touched nothing yet, so that
+/// whatever else it needs can still fail harmlessly.
+pub(crate) struct Ready<S = OwnedFd> {
+    live: Live<S>,
+    first: Step,
+}
+
+impl Ready {
+    pub(crate) fn look(
+        socket: OwnedFd,
+        policy: &Policy,
+        began: Instant,
+    ) -> Result<Self, CloseError> {
+        Self::inspect(socket, policy, began).map_err(|(no_look, socket)| match no_look {
+            NoLook::Refused(refusal) => CloseError::refused(refusal, socket),
+            NoLook::Failed(error) => CloseError::resources(error, socket),
+        })
+    }
+}
+
+impl<S: AsFd> Ready<S> {
+    /// As [`look`](Ready::look), for any owner of a descriptor.
+    pub(crate) fn inspect(socket: S, policy: &Policy, began: Instant) -> Result<Self, (NoLook, S)> {
+        // Nothing is discarded before it is certain that the close can go on.
+        let seen = match sys::first_look(socket.as_fd()) {
+            Ok(seen) => seen,
+            Err(no_look) => return Err((no_look, socket)),
+        };
+        let (ending, first) = Ending::begin(policy, &seen);
+        let live = Live {
+            socket: Some(socket),
+            ending,
+            began,
+            frozen: false,
+        };
+        Ok(Self { live, first })
+    }
+
+    /// Whether the connection may need more than this call.
+    pub(crate) fn may_wait(&self) -> bool {
+        !matches!(self.first.action, Action::Close | Action::Freeze)
+    }
+
+    /// Closes the descriptor at once and leaves the rest to the kernel, whose last
+    /// word will come under the cookie returned. Gives itself back where that
+    /// would lose data: input is unread, or the close is under way already.
+    #[expect(clippy::result_large_err, reason = "it goes back whole")]
+    pub(crate) fn leave(mut self) -> Result<(u64, Left), Self> {
+        if self.first.action != Action::SendFin {
+            return Err(self);
+        }
+        let Some((cookie, data_segments_in)) = sys::identify(self.socket().as_fd()) else {
+            return Err(self);
+        };
+        // close() would send the FIN too, but not say whether the connection was
+        // still there; and the count of what is lost depends on it.
+        if !sys::send_fin(self.socket().as_fd()) {
+            return Err(self);
+        }
+        let left = Left {
+            closed_first: self.live.ending.first_to_close(),
+            data_segments_in,
+        };
+        self.live.release();
+        Ok((cookie, left))
+    }
+
+    /// The socket; open, because nothing was done yet.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.live.socket()
+    }
+
+    pub(crate) fn into_socket(self) -> S {
+        self.live
+            .socket
+            .expect("a close that has not started has its socket")
+    }
+
+    /// Starts the close.
+    pub(crate) fn start(self) -> (Live<S>, Progress) {
+        let Self { mut live, first } = self;
+        let progress = live.act(first, false);
+        (live, progress)
+    }
+
+    /// Starts the close, and leaves the look at what came of it to the caller.
+    pub(crate) fn start_unseen(self) -> (Live<S>, Progress) {
+        let Self { mut live, first } = self;
+        let progress = live.act(first, true);
+        (live, progress)
+    }
+}
+
+impl<S: AsFd> Live<S> {
+    /// Looks again and does what follows.
+    pub(crate) fn step(&mut self, how: Look) -> Progress {
+        let Some(socket) = &self.socket else {
+            return Progress {
+                report: None,
+                over: true,
+            };
+        };
+        let seen = sys::look(socket.as_fd(), self.ending.drain_allowance(), how);
+        let step = self.ending.observe(self.began.elapsed(), &seen);
+        self.act(step, false)
+    }
+
+    /// The time left until a step is due even if nothing happens.
+    pub(crate) fn due_in(&self) -> Option<Duration> {
+        let due = self.ending.deadline()?;
+        Some(due.saturating_sub(self.began.elapsed()))
+    }
+
+    /// The time at which a step is due even if nothing happens; none also where
+    /// that is beyond what the clock can hold.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        self.began.checked_add(self.ending.deadline()?)
+    }
+
+    /// Brings the deadline forward to now. The next step says what came of it.
+    pub(crate) fn cut_short(&mut self) {
+        self.ending.cut_short(self.began.elapsed());
+    }
+
+    /// See [`Ending::is_quiet`].
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.ending.is_quiet()
+    }
+
+    /// What can be said of a close that is left to go on by itself.
+    pub(crate) fn detached(&self) -> Report {
+        let seen = sys::look(self.socket(), 0, Look::Full);
+        self.ending.detached(self.began.elapsed(), &seen)
+    }
+
+    /// The same ending with another owner of the descriptor. `None`, and the
+    /// descriptor closed, where `own` fails.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn map<T>(self, own: impl FnOnce(S) -> Option<T>) -> Option<Live<T>> {
+        Some(Live {
+            socket: Some(own(self.socket?)?),
+            ending: self.ending,
+            began: self.began,
+            frozen: self.frozen,
+        })
+    }
+
+    /// Lets nothing that arrives change the connection any more, if all that was
+    /// transmitted has been acknowledged: then what was acknowledged is what the
+    /// peer got. Whether that was so.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn settle(&mut self) -> bool {
+        let Some(socket) = &self.socket else {
+            return true;
+        };
+        self.frozen = sys::freeze_if_settled(socket.as_fd());
+        self.frozen
+    }
+
+    /// Whatever owns the descriptor, until the ending is over.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn owner(&self) -> Option<&S> {
+        self.socket.as_ref()
+    }
+
+    /// Closes the descriptor now, in the ordinary way.
+    pub(crate) fn release(&mut self) {
+        if let Some(socket) = self.socket.take() {
+            sys::close(socket, self.frozen);
+        }
+    }
+
+    /// The socket.
+    ///
+    /// # Panics
+    /// When the ending is over; its drivers stop at that.
+    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket
+            .as_ref()
+            .expect("an ending that is not over has its socket")
+            .as_fd()
+    }
+
+    /// Does what the machine says until it waits or is over; `unseen` leaves the
+    /// look after the FIN to the caller.
+    fn act(&mut self, mut step: Step, unseen: bool) -> Progress {
+        let mut report = None;
+        loop {
+            report = report.or(step.report);
+            let how = match step.action {
+                Action::Wait => {
+                    return Progress {
+                        report,
+                        over: false,
+                    };
+                }
+                Action::Close => {
+                    self.release();
+                    return Progress { report, over: true };
+                }
+                Action::Abort => {
+                    if let Some(socket) = self.socket.take() {
+                        sys::abort(socket);
+                    }
+                    return Progress { report, over: true };
+                }
+                Action::SendFin => {
+                    let sent = sys::send_fin(self.socket());
+                    if !sent {
+                        self.ending.fin_refused();
+                    }
+                    if sent && unseen {
+                        return Progress {
+                            report,
+                            over: false,
+                        };
+                    }
+                    if sent { Look::Input } else { Look::Full }
+                }
+                Action::Look => Look::Full,
+                Action::Freeze => {
+                    sys::freeze(self.socket());
+                    self.frozen = true;
+                    Look::Full
+                }
+            };
+            let seen = sys::look(self.socket(), self.ending.drain_allowance(), how);
+            step = self.ending.observe(self.began.elapsed(), &seen);
+        }
+    }
+}

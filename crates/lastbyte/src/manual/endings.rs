@@ -1,0 +1,47 @@
+//! # How an ending works
+//!
+//! ## Learning the fate
+//!
+//! 1. `shutdown(SHUT_WR)` queues the FIN behind the data and keeps the
+//!    descriptor. A connection with a descriptor is no orphan: the kernel cannot
+//!    drop it for want of memory, and its counters stay readable.
+//! 2. Input is discarded as it comes (`recv` with `MSG_TRUNC`, which does not
+//!    copy), so that no unread byte turns the close into an RST, up to
+//!    [`Policy::drain`].
+//! 3. The FIN's ACK wakes the socket. After a shutdown the socket is writable for
+//!    good, so level-triggered polling is blind to it; edge-triggered epoll
+//!    reports the wake-up as one more `EPOLLOUT`. Nothing polls, nothing sleeps.
+//! 4. `SIOCOUTQ` is the distance from the last byte written to the last one
+//!    acknowledged. Zero means that data and FIN have arrived at the peer's TCP.
+//! 5. At the deadline a socket filter first drops everything that still comes in,
+//!    so that the counters stand still; then they are read; then the connection
+//!    is reset. What is reported lost is what the reset discarded, and an ACK that
+//!    comes at the last moment is either counted or not there.
+//!
+//! ## Counting payload
+//!
+//! The kernel counts sequence numbers, of which SYN and FIN take one each. The
+//! FIN is in `SIOCOUTQ` until it is acknowledged; the state says whether it was
+//! sent. The SYN is in `tcpi_bytes_acked` on the connecting side only, and
+//! nothing says which side that is; but `tcpi_bytes_sent − tcpi_bytes_retrans +
+//! tcpi_notsent_bytes` is payload alone, and the difference must be what SYN and
+//! FIN account for. Where it is not (a transmission that failed half-way is
+//! counted twice), [`Report::acked`] is `None`. [`Report::lost`] does not depend
+//! on it.
+//!
+//! A connection that is reset *before* the close begins no longer shows whether
+//! the program had shut down its sending side; see [`Policy::half_closed`].
+//!
+//! ## After the report
+//!
+//! A peer that is still sending when our descriptor goes away is reset, and
+//! outside Linux a reset may take with it what the peer has received and not
+//! read (RFC 9112 §9.6). So a connection on which input kept arriving is held
+//! after delivery, discarding, until the peer closes or
+//! [`Policy::drain_for`] is over. The report does not wait for that.
+//!
+//! [`Policy::drain`]: crate::Policy::drain
+//! [`Policy::drain_for`]: crate::Policy::drain_for
+//! [`Policy::half_closed`]: crate::Policy::half_closed
+//! [`Report::acked`]: crate::Report::acked
+//! [`Report::lost`]: crate::Report::lost

@@ -1,0 +1,138 @@
+//! `TCP_INFO`, field by field, whatever the kernel's age.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use super::option::{self, Plain};
+use crate::ending::TcpState;
+
+/// Room for `struct tcp_info` (linux/tcp.h) up to `tcpi_bytes_retrans`.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Bytes([u8; LENGTH]);
+
+/// What is read of it.
+pub(super) const LENGTH: usize = 216;
+
+// SAFETY: an array of bytes has no invalid bit pattern.
+unsafe impl Plain for Bytes {}
+
+/// What an ending needs of `struct tcp_info`. All of one call are consistent:
+/// the kernel fills them under the socket's lock.
+pub(super) struct Info {
+    bytes: Bytes,
+    len: usize,
+}
+
+/// A state of the kernel's, which has some that no ending starts from.
+pub(super) enum State {
+    Connected(TcpState),
+    Connecting,
+    Listening,
+}
+
+impl Info {
+    pub(super) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
+        let (bytes, len) = option::get::<Bytes>(socket, libc::IPPROTO_TCP, libc::TCP_INFO)?;
+        Ok(Self { bytes, len })
+    }
+
+    /// One that came by netlink; what is missing reads as an older kernel's.
+    pub(super) fn from_bytes(from: &[u8]) -> Self {
+        let mut bytes = Bytes([0; LENGTH]);
+        let len = from.len().min(LENGTH);
+        bytes.0[..len].copy_from_slice(&from[..len]);
+        Self { bytes, len }
+    }
+
+    pub(super) fn state(&self) -> State {
+        State::Connected(match self.bytes.0[0] {
+            // SYN_RECV is a Fast Open connection: accepted, and writable.
+            1 | 3 => TcpState::Established,
+            4 => TcpState::FinWait1,
+            5 => TcpState::FinWait2,
+            6 => TcpState::TimeWait,
+            8 => TcpState::CloseWait,
+            9 => TcpState::LastAck,
+            11 => TcpState::Closing,
+            2 | 12 => return State::Connecting,
+            10 => return State::Listening,
+            _ => TcpState::Closed,
+        })
+    }
+
+    /// Whether the handshake ever completed: it leaves a round trip time, or
+    /// bytes in one of the directions.
+    pub(super) fn was_connected(&self) -> bool {
+        self.u32(68) != Some(0) || self.u64(120) > Some(0) || self.u64(128) > Some(0)
+    }
+
+    /// tcpi_bytes_acked (Linux 4.1).
+    pub(super) fn acked(&self) -> Option<u64> {
+        self.u64(120)
+    }
+
+    /// tcpi_data_segs_in (Linux 4.6).
+    pub(super) fn data_segments_in(&self) -> Option<u64> {
+        self.u32(152).map(u64::from)
+    }
+
+    /// tcpi_notsent_bytes (Linux 4.6).
+    pub(super) fn unsent(&self) -> Option<u64> {
+        self.u32(144).map(u64::from)
+    }
+
+    /// tcpi_bytes_sent − tcpi_bytes_retrans (Linux 4.19).
+    pub(super) fn transmitted(&self) -> Option<u64> {
+        self.u64(200)?.checked_sub(self.u64(208)?)
+    }
+
+    /// Whether the counters and the length of the send queue are of one moment:
+    /// together they hold the payload, and at most a SYN and a FIN beside it. An
+    /// acknowledgement in between shows as less.
+    pub(super) fn agrees_with(&self, queued: u64) -> bool {
+        let (Some(acked), Some(transmitted), Some(unsent)) =
+            (self.acked(), self.transmitted(), self.unsent())
+        else {
+            // An older kernel; reading again does not help.
+            return true;
+        };
+        matches!(
+            (acked + queued).checked_sub(transmitted + unsent),
+            Some(0..=2)
+        )
+    }
+
+    /// tcpi_delivered counts segments, each once: the handshake's, those with data,
+    /// and the FIN's (Linux 4.18). None where the numbers do not add up, which
+    /// retransmissions of anything but whole data segments make so.
+    pub(super) fn fin_acked(&self) -> Option<bool> {
+        let data = self.u32(156)?.checked_sub(self.u32(100)?)?;
+        match self.u32(192)?.checked_sub(data)?.checked_sub(1)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    /// tcpi_retransmits, tcpi_probes: unanswered ones in a row.
+    pub(super) fn unanswered(&self) -> bool {
+        self.bytes.0[2] > 0 || self.bytes.0[3] > 0
+    }
+
+    /// tcpi_last_ack_recv.
+    pub(super) fn since_ack(&self) -> Duration {
+        Duration::from_millis(self.u32(56).map_or(0, u64::from))
+    }
+
+    fn u32(&self, at: usize) -> Option<u32> {
+        let bytes = self.bytes.0[..self.len].get(at..at + 4)?;
+        Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+    }
+
+    fn u64(&self, at: usize) -> Option<u64> {
+        let bytes = self.bytes.0[..self.len].get(at..at + 8)?;
+        Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+    }
+}

@@ -1,0 +1,92 @@
+//! Connections over loopback, and peers that misbehave.
+#![allow(dead_code, reason = "each test file uses some")]
+#![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+/// A connected pair: the side that connected, the side that accepted.
+pub(crate) fn pair() -> (TcpStream, TcpStream) {
+    pair_on("127.0.0.1:0")
+}
+
+pub(crate) fn pair_on(address: &str) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind(address).unwrap();
+    let connecting = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    (connecting, accepted)
+}
+
+/// Writes until the peer's window and our send queue are full; how much that was.
+pub(crate) fn fill(stream: &TcpStream) -> u64 {
+    stream.set_nonblocking(true).unwrap();
+    let chunk = [0x5a; 65536];
+    let mut written = 0;
+    loop {
+        match (&mut &*stream).write(&chunk) {
+            Ok(n) => written += n as u64,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+            Err(e) => panic!("{e}"),
+        }
+    }
+    stream.set_nonblocking(false).unwrap();
+    written
+}
+
+/// Everything up to EOF or an error.
+pub(crate) fn read_all(mut stream: &TcpStream) -> (u64, io::Result<()>) {
+    let mut buffer = vec![0; 1 << 16];
+    let mut total = 0;
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return (total, Ok(())),
+            Ok(n) => total += n as u64,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return (total, Err(e)),
+        }
+    }
+}
+
+/// Closes with an RST.
+pub(crate) fn reset(stream: TcpStream) {
+    lastbyte::Linger::Abort.set(&stream).unwrap();
+    drop(stream);
+}
+
+/// Whether the descriptor becomes readable within `time`.
+pub(crate) fn readable(fd: &impl AsFd, time: Duration) -> bool {
+    let mut poll = libc::pollfd {
+        fd: fd.as_fd().as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one pollfd, alive during the call.
+    unsafe { libc::poll(&mut poll, 1, time.as_millis() as i32) == 1 }
+}
+
+/// Drops whatever arrives for `stream`, ACKs included: a network that is gone.
+pub(crate) fn blackhole(stream: &TcpStream) {
+    let mut drop_all = libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    };
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: &mut drop_all,
+    };
+    // SAFETY: `program` and the one instruction it points to are alive.
+    let rc = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const program).cast(),
+            size_of_val(&program) as libc::socklen_t,
+        )
+    };
+    assert_eq!(rc, 0, "{}", io::Error::last_os_error());
+}

@@ -1,0 +1,173 @@
+//! Linger::Wait on a blocking socket.
+
+mod common;
+
+use std::io::Write;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{blackhole, fill, pair, pair_on, read_all, reset};
+use lastbyte::{Fate, Linger, Policy, Side};
+
+const LONG: Duration = Duration::from_secs(10);
+
+#[test]
+fn a_slow_reader_gets_everything_and_then_eof() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        for ours_connects in [true, false] {
+            let (connecting, accepted) = pair_on(address);
+            let (ours, peer) = if ours_connects {
+                (connecting, accepted)
+            } else {
+                (accepted, connecting)
+            };
+            let written = fill(&ours);
+            let reader = thread::spawn(move || read_all(&peer));
+            let report = lastbyte::close(ours, Linger::Wait(LONG)).unwrap();
+            assert_eq!(report.fate, Fate::Delivered);
+            assert_eq!(report.acked, Some(written));
+            assert_eq!(report.lost, Some(0));
+            assert_eq!(report.unsent, Some(0));
+            assert_eq!(report.unread, Some(0));
+            assert_eq!(report.rst_sent, Some(false));
+            assert_eq!(report.closed_first, Some(Side::Local));
+            assert_eq!(report.error, None);
+            let (got, end) = reader.join().unwrap();
+            assert_eq!(got, written);
+            end.unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_timeout_discards_resets_and_counts() {
+    for ours_connects in [true, false] {
+        let (connecting, accepted) = pair();
+        let (ours, peer) = if ours_connects {
+            (connecting, accepted)
+        } else {
+            (accepted, connecting)
+        };
+        let written = fill(&ours);
+        let began = Instant::now();
+        let error = lastbyte::close(ours, Linger::Wait(Duration::from_millis(300))).unwrap_err();
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(300), "{took:?}");
+        let report = error.report().unwrap();
+        assert_eq!(report.fate, Fate::TimedOut);
+        assert_eq!(report.acked.unwrap() + report.lost.unwrap(), written);
+        assert!(report.unsent.unwrap() <= report.lost.unwrap());
+        assert!(report.unsent.unwrap() > 0);
+        assert_eq!(report.rst_sent, Some(true));
+        let (got, end) = read_all(&peer);
+        assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+        // The peer's TCP has at least what it acknowledged.
+        assert!(got >= report.acked.unwrap());
+        assert_eq!(
+            std::io::Error::from(error).raw_os_error(),
+            Some(libc::EWOULDBLOCK)
+        );
+    }
+}
+
+#[test]
+fn a_reset_ends_the_wait() {
+    let (ours, peer) = pair();
+    let written = fill(&ours);
+    let closer = thread::spawn(move || lastbyte::close(ours, Linger::Wait(LONG)));
+    // Before or during the wait: our FIN cannot be acknowledged first, because
+    // the peer does not read.
+    reset(peer);
+    let error = closer.join().unwrap().unwrap_err();
+    let report = error.report().unwrap();
+    assert_eq!(report.fate, Fate::Reset);
+    assert_eq!(report.acked.unwrap() + report.lost.unwrap(), written);
+    assert!(report.elapsed < LONG / 2);
+    assert_eq!(report.error.unwrap().to_string(), "ECONNRESET");
+}
+
+#[test]
+fn a_reset_before_the_call_is_told() {
+    let (ours, peer) = pair();
+    let written = fill(&ours);
+    reset(peer);
+    let error = lastbyte::close(ours, Linger::Wait(LONG)).unwrap_err();
+    let report = error.report().unwrap();
+    assert_eq!(report.fate, Fate::Reset);
+    assert_eq!(report.acked.unwrap() + report.lost.unwrap(), written);
+}
+
+#[test]
+fn unread_input_is_discarded_and_counted() {
+    let (ours, mut peer) = pair();
+    peer.write_all(&[1; 5000]).unwrap();
+    let written = fill(&ours);
+    let reader = thread::spawn(move || {
+        peer.write_all(&[2; 7000]).unwrap();
+        read_all(&peer)
+    });
+    let report = lastbyte::close(ours, Linger::Wait(LONG)).unwrap();
+    assert_eq!(report.fate, Fate::Delivered);
+    assert!((5000..=12000).contains(&report.unread.unwrap()));
+    let (got, end) = reader.join().unwrap();
+    end.unwrap();
+    assert_eq!(got, written);
+}
+
+#[test]
+fn a_dead_network_times_out() {
+    let (mut ours, peer) = pair();
+    blackhole(&peer);
+    ours.write_all(&[7; 1000]).unwrap();
+    let error = lastbyte::close(ours, Linger::Wait(Duration::from_millis(200))).unwrap_err();
+    let report = error.report().unwrap();
+    assert_eq!(report.fate, Fate::TimedOut);
+    assert_eq!((report.acked, report.lost), (Some(0), Some(1000)));
+    assert_eq!(report.unsent, Some(0));
+}
+
+#[test]
+fn a_stall_ends_the_wait_before_the_deadline() {
+    let (ours, _peer) = pair();
+    let written = fill(&ours);
+    let policy = Policy::wait(LONG).stall(Duration::from_millis(200));
+    let error = lastbyte::close(ours, policy).unwrap_err();
+    let report = error.report().unwrap();
+    assert_eq!(report.fate, Fate::Stalled);
+    assert!(report.elapsed >= Duration::from_millis(200));
+    assert!(report.elapsed < Duration::from_secs(5));
+    assert_eq!(report.acked.unwrap() + report.lost.unwrap(), written);
+}
+
+#[test]
+fn confirm_waits_for_the_peers_own_close() {
+    let (mut ours, peer) = pair();
+    ours.write_all(b"hello").unwrap();
+    let closer = thread::spawn(move || lastbyte::close(ours, Policy::wait(LONG).confirm()));
+    let (got, end) = read_all(&peer);
+    end.unwrap();
+    assert_eq!(got, 5);
+    assert!(!closer.is_finished(), "the peer has not closed yet");
+    drop(peer);
+    let report = closer.join().unwrap().unwrap();
+    assert_eq!(report.fate, Fate::Confirmed);
+    // Unknown where the closing thread slept through the whole end.
+    assert_ne!(report.closed_first, Some(Side::Peer));
+}
+
+#[test]
+fn a_peer_that_closed_first_is_said_to_have() {
+    let (mut ours, peer) = pair();
+    ours.write_all(b"hello").unwrap();
+    peer.shutdown(std::net::Shutdown::Write).unwrap();
+    let report = lastbyte::close(ours, Linger::Wait(LONG)).unwrap();
+    assert_eq!(report.closed_first, Some(Side::Peer));
+    assert_eq!(read_all(&peer).0, 5);
+}
+
+#[test]
+fn nothing_was_ever_written() {
+    let (ours, _peer) = pair();
+    let report = lastbyte::close(ours, Linger::Wait(LONG)).unwrap();
+    assert_eq!((report.acked, report.lost), (Some(0), Some(0)));
+}
