@@ -25,9 +25,12 @@ pub(crate) enum Command {
     Recv(commands::recv::Args),
     Send(commands::send::Args),
     /// Look for a while and say what is wrong with how connections end here.
+    #[cfg(target_os = "linux")]
     Doctor(commands::doctor::Args),
     /// Say what an errno, state, counter or reset reason means for a connection's end.
+    #[cfg(target_os = "linux")]
     Explain(commands::explain::Args),
     /// Tell how every TCP connection of this host ends.
+    #[cfg(target_os = "linux")]
     Watch(commands::watch::Args),
 }
