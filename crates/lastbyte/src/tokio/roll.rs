@@ -39,9 +39,12 @@ pub(super) enum Stage {
     Over,
 }
 
-/// How long a connection may take to settle: longer than a delayed
-/// acknowledgement, which on Linux takes 40 ms.
-pub(super) const PATIENCE: Duration = Duration::from_millis(50);
+/// Longer than a delayed acknowledgement, which on Linux takes 40 ms.
+pub(super) const ONE_ACK: Duration = Duration::from_millis(50);
+
+/// How long a connection may take to settle: one of the first ten segments may
+/// follow another.
+pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Since when somebody waits for a connection to settle.
 #[derive(Clone, Copy, Default)]
