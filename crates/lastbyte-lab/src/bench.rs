@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lastbyte::Policy;
 use procfs::net::TcpState;
 
-use crate::harness::{Capture, Conn, Metronome, Wire, row_of, state_name};
+use crate::harness::{Capture, Conn, Metronome, Wire, row_of, starved, state_name};
 use crate::subject::{Subject, Told};
 use crate::verdict::Verdict;
 
@@ -83,8 +83,11 @@ impl Bench {
         let subject = Arc::clone(&self.subject);
         let (send, told) = channel();
         let thread = std::thread::spawn(move || {
+            let before = starved();
+            let mut told = subject.close(socket, policy);
+            told.starved = starved() - before;
             // The row may have given up on us.
-            let _ = send.send(subject.close(socket, policy));
+            let _ = send.send(told);
         });
         Call { told, thread }
     }

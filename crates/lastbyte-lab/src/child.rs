@@ -97,6 +97,7 @@ impl Closing {
             error: None,
             account: None,
             handle: None,
+            starved: 0.0,
         })
     }
 

@@ -60,8 +60,7 @@ impl Outcome {
     pub fn saw(&self) -> String {
         match self {
             Outcome::Ran(verdict) => verdict.seen(),
-            Outcome::NotRun(why) => format!("not run: {why}"),
-            Outcome::Broken(why) => why.clone(),
+            Outcome::NotRun(why) | Outcome::Broken(why) => why.clone(),
         }
     }
 

@@ -68,7 +68,7 @@ impl Verdict {
         let mut seen = self.saw.join("; ");
         if self.excused > 0.0 {
             seen.push_str(&format!(
-                " (this machine, busy, woke any thread up to {} late)",
+                " (this machine was busy: up to {} late by its own account)",
                 ms(self.excused)
             ));
         }
@@ -94,8 +94,13 @@ impl Verdict {
 
     /// Demands that `met` holds; `fault` says what was the case instead.
     pub fn demand(&mut self, met: bool, fault: impl FnOnce() -> String) {
-        if !met {
-            self.faults.push(fault());
+        if met {
+            return;
+        }
+        let fault = fault();
+        // The same of a second connection says nothing new.
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
         }
     }
 
@@ -135,24 +140,31 @@ impl Verdict {
         });
     }
 
-    /// How many of the milliseconds between `due` and `at` the machine itself was
-    /// late; the verdict will say so.
-    pub fn excuse(&mut self, due: Stamp, at: Stamp) -> f64 {
-        let late = self
-            .metronome
+    /// How many of the milliseconds between `due` and `at` are the machine's own:
+    /// it woke threads late, or had no CPU for this one.
+    #[must_use]
+    pub fn machine_late(&self, told: &Told, due: Stamp, at: Stamp) -> f64 {
+        self.metronome
             .as_ref()
             .map_or(0.0, |metronome| metronome.late_between(due, at))
-            .min((at - due).max(0.0));
+            .max(told.starved)
+            .min((at - due).max(0.0))
+    }
+
+    /// Notes that without this many milliseconds of the machine's own a demand
+    /// would not have been met. The verdict will say so.
+    pub fn excuse(&mut self, late: f64) {
         self.excused = self.excused.max(late);
-        late
     }
 
     /// Demands that `at` is `wait` after the call, within the tolerance.
     pub fn on_time(&mut self, what: &str, told: &Told, at: Stamp, wait: Duration) {
         let due = told.called.after(wait);
         let mut late = at - due;
-        if late > TOLERANCE_MS {
-            late -= self.excuse(due, at);
+        let machine = self.machine_late(told, due, at);
+        if late > TOLERANCE_MS && late - machine <= TOLERANCE_MS {
+            late -= machine;
+            self.excuse(machine);
         }
         self.demand(late.abs() <= TOLERANCE_MS, || {
             if late < 0.0 {

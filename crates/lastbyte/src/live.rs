@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use crate::ending::receipt::Left;
 use crate::ending::{Action, Ending, Step};
 use crate::error::CloseError;
 use crate::policy::Policy;
@@ -73,6 +74,30 @@ impl<S: AsFd> Ready<S> {
         !matches!(self.first.action, Action::Close | Action::Freeze)
     }
 
+    /// Closes the descriptor at once and leaves the rest to the kernel, whose last
+    /// word will come under the cookie returned. Gives itself back where that
+    /// would lose data: input is unread, or the close is under way already.
+    #[expect(clippy::result_large_err, reason = "it goes back whole")]
+    pub(crate) fn leave(mut self) -> Result<(u64, Left), Self> {
+        if self.first.action != Action::SendFin {
+            return Err(self);
+        }
+        let Some((cookie, data_segments_in)) = sys::identify(self.socket().as_fd()) else {
+            return Err(self);
+        };
+        // close() would send the FIN too, but not say whether the connection was
+        // still there; and the count of what is lost depends on it.
+        if !sys::send_fin(self.socket().as_fd()) {
+            return Err(self);
+        }
+        let left = Left {
+            closed_first: self.live.ending.first_to_close(),
+            data_segments_in,
+        };
+        self.live.release();
+        Ok((cookie, left))
+    }
+
     /// The socket; open, because nothing was done yet.
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         self.live.socket()
@@ -91,10 +116,8 @@ impl<S: AsFd> Ready<S> {
         (live, progress)
     }
 
-    /// Starts the close of a connection whose edges are watched already: the
-    /// first of them comes at once and has it looked at then, so that the FIN's
-    /// ACK may be seen by the same look.
-    pub(crate) fn start_watched(self) -> (Live<S>, Progress) {
+    /// Starts the close, and leaves the look at what came of it to the caller.
+    pub(crate) fn start_unseen(self) -> (Live<S>, Progress) {
         let Self { mut live, first } = self;
         let progress = live.act(first, true);
         (live, progress)
@@ -192,9 +215,9 @@ impl<S: AsFd> Live<S> {
             .as_fd()
     }
 
-    /// Does what the machine says until it waits or is over; `watched` leaves the
-    /// look after the FIN to the event that is coming.
-    fn act(&mut self, mut step: Step, watched: bool) -> Progress {
+    /// Does what the machine says until it waits or is over; `unseen` leaves the
+    /// look after the FIN to the caller.
+    fn act(&mut self, mut step: Step, unseen: bool) -> Progress {
         let mut report = None;
         loop {
             report = report.or(step.report);
@@ -220,7 +243,7 @@ impl<S: AsFd> Live<S> {
                     if !sent {
                         self.ending.fin_refused();
                     }
-                    if sent && watched {
+                    if sent && unseen {
                         return Progress {
                             report,
                             over: false,

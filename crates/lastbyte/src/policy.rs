@@ -32,6 +32,7 @@ pub struct Policy {
     drain_time: Option<Duration>,
     time_wait: bool,
     half_closed: bool,
+    by_receipt: bool,
 }
 
 impl Policy {
@@ -52,6 +53,7 @@ impl Policy {
             drain_time: None,
             time_wait: true,
             half_closed: false,
+            by_receipt: false,
         }
     }
 
@@ -140,6 +142,16 @@ impl Policy {
         self
     }
 
+    /// Holds a quiet peer too, for the default time unless another was set: for
+    /// servers, whose clients may begin to send late.
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn held(self) -> Self {
+        match self.drain_time {
+            Some(_) => self,
+            None => self.drain_for(Self::DRAIN_TIME),
+        }
+    }
+
     /// Once everything is acknowledged, ends with an RST instead of TIME_WAIT,
     /// where the peer has not closed yet.
     ///
@@ -162,6 +174,24 @@ impl Policy {
     #[must_use]
     pub const fn half_closed(mut self) -> Self {
         self.half_closed = true;
+        self
+    }
+
+    /// With [`Linger::Off`] in a [`Closer`](crate::Closer): closes the descriptor
+    /// at once and learns the fate from the kernel's notice of the connection's
+    /// end.
+    ///
+    /// Nearly as cheap as close(2), no descriptor is held, and the report still
+    /// comes. The price: nobody discards late input, so this is for peers that
+    /// send nothing any more (a peer that does is reset, and what was not
+    /// acknowledged is lost; the report says so). Nothing bounds the time. The
+    /// report is inferred from counters: `reset` where something was not
+    /// acknowledged and nothing speaks for a time-out; what was discarded unread
+    /// is null. Where input is unread already, or the kernel's notices cannot be
+    /// had, the connection is held as ever.
+    #[must_use]
+    pub const fn by_receipt(mut self) -> Self {
+        self.by_receipt = true;
         self
     }
 
@@ -209,6 +239,12 @@ impl Policy {
     #[must_use]
     pub const fn is_half_closed(&self) -> bool {
         self.half_closed
+    }
+
+    /// Whether the fate is to be learned from the kernel's notice.
+    #[must_use]
+    pub const fn is_by_receipt(&self) -> bool {
+        self.by_receipt && matches!(self.linger, Linger::Off)
     }
 
     /// Whether the connection is left to pass through TIME_WAIT.

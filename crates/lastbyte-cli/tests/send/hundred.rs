@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lastbyte_lab::harness::{Conn, End, Peer, TcpState};
+use lastbyte_lab::harness::{Conn, End, Peer, TcpState, has_ipv6};
 use lastbyte_lab::{Bench, await_state};
 use libtest_mimic::Failed;
 use socket2::{Domain, Socket, Type};
@@ -106,7 +106,7 @@ fn hundred(once: impl Fn(usize) -> Result<(), Failed> + Sync) -> Result<(), Fail
 
 /// A listener on loopback, IPv4 and IPv6 in turn.
 pub(crate) fn listen(index: usize, buffer: Option<usize>) -> Result<(Socket, SocketAddr), Failed> {
-    let at: SocketAddr = if index % 4 == 3 {
+    let at: SocketAddr = if index % 4 == 3 && has_ipv6() {
         (Ipv6Addr::LOCALHOST, 0).into()
     } else {
         (Ipv4Addr::LOCALHOST, 0).into()

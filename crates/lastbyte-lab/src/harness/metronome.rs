@@ -1,4 +1,5 @@
-//! How late this machine itself is: a thread on each CPU that asks to be woken every
+//! How late this machine itself is, seen twice: what the kernel says of one thread,
+//! and a thread on each CPU that asks to be woken every
 //! two milliseconds and notes when it was not.
 //!
 //! A deadline can be missed by the code under test, or by a machine too busy to run
@@ -80,6 +81,17 @@ impl Metronome {
             .map(|&(due, woken)| woken - due)
             .fold(0.0, f64::max)
     }
+}
+
+/// How many milliseconds the calling thread has been ready to run and got no CPU, in
+/// all its life: the kernel's own account (`/proc/thread-self/schedstat`, second
+/// figure). Zero on a kernel without it.
+#[must_use]
+pub fn starved() -> f64 {
+    std::fs::read_to_string("/proc/thread-self/schedstat")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .map_or(0.0, |nanos| nanos as f64 / 1e6)
 }
 
 impl Drop for Metronome {

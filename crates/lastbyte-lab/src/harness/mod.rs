@@ -14,8 +14,8 @@ mod wire;
 
 pub use capture::{Capture, Conn};
 pub use info::{TcpInfo, state_name};
-pub use metronome::Metronome;
-pub use pair::{Crowd, Pair, Setup, fill, fill_from, pattern};
+pub use metronome::{Metronome, starved};
+pub use pair::{Crowd, Pair, Setup, fill, fill_from, has_ipv6, pattern};
 pub use peer::{End, Got, Peer, outstanding};
 pub use place::{Place, enter};
 pub use procfs::net::TcpState;

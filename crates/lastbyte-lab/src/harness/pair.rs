@@ -123,6 +123,12 @@ fn address(address: &SockAddr) -> io::Result<SocketAddr> {
         .ok_or_else(|| io::Error::other("a TCP socket without an IP address"))
 }
 
+/// Whether the loopback interface speaks IPv6; a kernel may be without it.
+#[must_use]
+pub fn has_ipv6() -> bool {
+    std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
 /// The byte that is sent at this place of the stream. 251 is prime to every
 /// segment size, so a piece lost or doubled shows.
 #[must_use]

@@ -8,7 +8,7 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
 use super::Row;
 use crate::bench::{Bench, Stop};
-use crate::harness::{From, Pair, Setup, fill, ms};
+use crate::harness::{From, Pair, Setup, fill, has_ipv6, ms};
 use crate::verdict::Verdict;
 
 /// What the kernel itself holds for the socket.
@@ -28,6 +28,9 @@ pub(super) const A1: Row = Row {
 fn a1(bench: &Bench) -> Result<Verdict, Stop> {
     let mut v = bench.verdict();
     for v6 in [false, true] {
+        if v6 && !has_ipv6() {
+            continue;
+        }
         let pair = Pair::new(Setup {
             v6,
             ..Setup::default()

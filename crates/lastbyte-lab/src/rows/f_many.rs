@@ -170,11 +170,13 @@ fn judge(bench: &Bench, v: &mut Verdict, ones: &[One], told: &[Option<Told>]) ->
                 let slot = &mut worst[one.lot as usize];
                 *slot = slot.max(by);
                 let allowed = TOLERANCE_MS + one.wait.as_secs_f64() * 10.0;
-                if one.lot == Lot::Stops
-                    && by > allowed
-                    && by - v.excuse(due, told.returned) > allowed
-                {
-                    late += 1;
+                if one.lot == Lot::Stops && by > allowed {
+                    let machine = v.machine_late(told, due, told.returned);
+                    if by - machine <= allowed {
+                        v.excuse(machine);
+                    } else {
+                        late += 1;
+                    }
                 }
             }
             None => each.demand(false, || {

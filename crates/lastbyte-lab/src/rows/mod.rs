@@ -8,11 +8,11 @@ mod a_option;
 mod b_off;
 mod c_abort;
 mod c_states;
+mod d_ack;
 mod d_signal;
 mod d_wait;
 mod e_nonblocking;
 mod f_many;
-mod timing;
 
 /// A row of the contract that can be run.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +52,7 @@ pub const ROWS: &[Row] = &[
     c_abort::C1,
     c_abort::C2,
     c_states::C3,
-    timing::D1,
+    d_ack::D1,
     d_wait::D2,
     d_wait::D3,
     d_wait::D4,

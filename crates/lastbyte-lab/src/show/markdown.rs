@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::table::{mark, summary};
+use super::table::{summary, words};
 use crate::lab::Findings;
 
 /// One line a row: id, what the manual says, what each did.
@@ -18,7 +18,7 @@ pub fn markdown(findings: &Findings) -> String {
             escape(finding.row.manual)
         );
         for outcome in &finding.outcomes {
-            let _ = write!(text, " {} {} |", mark(outcome), escape(&outcome.saw()));
+            let _ = write!(text, " {} |", escape(&words(outcome)));
         }
         text.push('\n');
     }

@@ -34,7 +34,7 @@ pub fn table(findings: &Findings, width: u16, colour: bool) -> String {
 }
 
 fn outcome_cell(outcome: &Outcome, colour: bool) -> Cell {
-    let cell = Cell::new(format!("{} {}", mark(outcome), outcome.saw()));
+    let cell = Cell::new(words(outcome));
     if !colour {
         return cell;
     }
@@ -45,9 +45,16 @@ fn outcome_cell(outcome: &Outcome, colour: bool) -> Cell {
     }
 }
 
-pub(super) fn mark(outcome: &Outcome) -> &'static str {
+/// A mark and what was seen.
+pub(super) fn words(outcome: &Outcome) -> String {
+    match outcome.not_run() {
+        Some(why) => format!("– not run: {why}"),
+        None => format!("{} {}", mark(outcome), outcome.saw()),
+    }
+}
+
+fn mark(outcome: &Outcome) -> &'static str {
     match outcome {
-        Outcome::NotRun(_) => "–",
         o if o.kept() => "✓",
         _ => "✗",
     }

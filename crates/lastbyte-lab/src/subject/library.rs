@@ -48,6 +48,7 @@ impl Subject for Lastbyte {
                 error: None,
                 account: None,
                 handle: Some(Box::new(Open { called, closing })),
+                starved: 0.0,
             },
             Err(error) => told(called, Err(error)),
         }
@@ -111,6 +112,7 @@ fn told(called: Stamp, result: Result<Report, CloseError>) -> Told {
         error: None,
         account: None,
         handle: None,
+        starved: 0.0,
     };
     match result {
         Ok(report) => told.account = Some(Account::from(&report)),

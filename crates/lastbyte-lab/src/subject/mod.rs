@@ -73,6 +73,9 @@ pub struct Told {
     pub account: Option<Account>,
     /// A close that goes on, from those who give a handle.
     pub handle: Option<Box<dyn Handle>>,
+    /// How many milliseconds the calling thread was ready to run and got no CPU;
+    /// zero where nobody measured it.
+    pub starved: f64,
 }
 
 impl Told {

@@ -67,6 +67,7 @@ impl Subject for Plain {
             error: error.map(|e| Errno::from_raw(e.raw_os_error().unwrap_or(libc::EIO))),
             account: None,
             handle: None,
+            starved: 0.0,
         }
     }
 

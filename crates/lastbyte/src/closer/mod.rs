@@ -4,24 +4,27 @@ pub(crate) mod background;
 mod drain;
 mod engine;
 mod inbox;
+mod jobs;
+mod receipts;
 mod slots;
+mod sync;
 mod wheel;
 
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::Edges;
+use crate::sys::{Edges, Waker};
 pub use drain::{Drained, Ended};
 use engine::Engine;
 use inbox::{Inbox, Job};
+use sync::Ordering;
 
 /// What becomes of a result.
 pub(crate) type Sink = Box<dyn FnOnce(Result<Report, CloseError>) + Send>;
@@ -108,7 +111,7 @@ impl Builder {
     /// # Errors
     /// No descriptors, no memory, or no thread to be had.
     pub fn build(self) -> io::Result<Closer> {
-        let inbox = Arc::new(Inbox::new(self.limit)?);
+        let inbox = Arc::new(Inbox::new(self.limit, Waker::new()?));
         // A ring belongs to the thread that makes it, so the thread says what it
         // came to.
         let (tell, told) = mpsc::channel();

@@ -62,6 +62,8 @@ pub(crate) fn first_look(socket: BorrowedFd<'_>) -> Result<Observation, NoLook> 
 pub(crate) enum Look {
     /// At the send queue only: nothing has come in.
     Queue,
+    /// At the input as well if the send queue is empty.
+    Settled,
     /// At the input as well.
     Input,
     /// At everything.
@@ -73,7 +75,8 @@ pub(crate) enum Look {
 pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observation {
     let input = match how {
         Look::Queue => Input::UNSEEN,
-        Look::Input | Look::Full => discard(socket, allowance),
+        Look::Settled if queued(socket) > 0 => Input::UNSEEN,
+        Look::Settled | Look::Input | Look::Full => discard(socket, allowance),
     };
     if how == Look::Full || input.error.is_some() {
         if let Ok(info) = Info::of(socket) {
@@ -87,6 +90,15 @@ pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observa
         eof: input.eof,
         detail: None,
     }
+}
+
+/// By what the kernel's notice of its end will be known (SO_COOKIE, Linux 4.12),
+/// and the data segments that came in so far. None where input is unread, with
+/// which a close would reset the connection.
+pub(crate) fn identify(socket: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    let (cookie, _) = get::<u64>(socket, libc::SOL_SOCKET, libc::SO_COOKIE).ok()?;
+    let segments = Info::of(socket).ok()?.data_segments_in()?;
+    (count(ioctl_int(socket, SIOCINQ)) == 0).then_some((cookie, segments))
 }
 
 /// Shuts down the sending side: data, then FIN. False where the connection is
@@ -325,6 +337,7 @@ fn with_detail(socket: BorrowedFd<'_>, mut info: Info, input: Input) -> Observat
             error: input
                 .error
                 .or_else(|| pending_error(socket).filter(|_| closed)),
+            fin_acked: info.fin_acked(),
             unanswered: info.unanswered(),
             since_ack: info.since_ack(),
         }),

@@ -7,7 +7,7 @@ use procfs::net::TcpState;
 
 use super::Row;
 use crate::bench::{Bench, Stop, await_state};
-use crate::harness::{Pair, Setup, fill, ms};
+use crate::harness::{Pair, Setup, fill, has_ipv6, ms};
 use crate::verdict::Verdict;
 
 /// Odd, so that the median is one of them.
@@ -27,13 +27,14 @@ fn d1(bench: &Bench) -> Result<Verdict, Stop> {
     bench.needs_packets()?;
     let mut v = bench.verdict();
     let mut after = Vec::new();
+    let v6 = has_ipv6();
     for index in 0..TRIES {
         let Pair {
             ours,
             mut peer,
             conn,
         } = Pair::new(Setup {
-            v6: index % 2 == 1,
+            v6: index % 2 == 1 && v6,
             we_accept: index % 4 >= 2,
             peer_buffer: Some(4096),
             our_buffer: Some(1 << 16),
@@ -63,12 +64,8 @@ fn d1(bench: &Bench) -> Result<Verdict, Stop> {
                 v.demand(late >= 0.0, || {
                     format!("returned {} before the FIN was acknowledged", ms(-late))
                 });
-                let excused = if late > SOON_MS {
-                    v.excuse(acked, told.returned)
-                } else {
-                    0.0
-                };
-                after.push((late, late - excused));
+                let machine = v.machine_late(&told, acked, told.returned);
+                after.push((late, late - machine));
             }
             None => v.demand(false, || "the FIN was never acknowledged".to_owned()),
         }
@@ -82,6 +79,9 @@ fn d1(bench: &Bench) -> Result<Verdict, Stop> {
         seen.sort_by(f64::total_cmp);
         own.sort_by(f64::total_cmp);
         let (median, worst) = (seen[middle], seen[TRIES - 1]);
+        if median > SOON_MS && own[middle] <= SOON_MS {
+            v.excuse(median - own[middle]);
+        }
         v.demand(own[middle] <= SOON_MS, || {
             format!("the median return is {} after the ACK", ms(own[middle]))
         });
