@@ -356,11 +356,12 @@ fn installed(command: &str, library: Option<&str>) -> Output {
     ));
     let place = folder.join(command);
     fs::create_dir_all(place.parent().expect("a folder")).expect("made");
-    fs::copy(env!("CARGO_BIN_EXE_lastbyte"), &place).expect("copied");
+    // Linked: a copy's writing end may be in a child that another test is just forking.
+    fs::hard_link(env!("CARGO_BIN_EXE_lastbyte"), &place).expect("linked");
     if let Some(library) = library {
         let library = folder.join(library);
         fs::create_dir_all(library.parent().expect("a folder")).expect("made");
-        fs::copy(shim(), library).expect("cargo puts the shim into deps");
+        fs::hard_link(shim(), library).expect("cargo puts the shim into deps");
     }
     let output = Command::new(place)
         .args(["run", "--", "sh", "-c", "echo $LD_PRELOAD"])
