@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod event;
 pub mod explain;
 pub mod joiner;
+#[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod parse;
 pub mod process;
@@ -18,5 +19,6 @@ pub mod source;
 pub mod stop;
 pub mod tuple;
 pub mod verdict;
+#[cfg(feature = "view")]
 pub mod view;
 pub mod watcher;

@@ -40,6 +40,7 @@ impl Finding {
         why: impl Into<String>,
         cure: impl Into<String>,
     ) -> Self {
+        debug_assert!(IDS.contains(&id), "{id} has no explanation");
         Self {
             id,
             what,
@@ -58,6 +59,21 @@ impl Finding {
         self
     }
 }
+
+/// The names of all findings, each an anchor of `docs/doctor.md`.
+pub const IDS: [&str; 11] = [
+    "close-wait-leak",
+    "lost-after-close",
+    "reset-by-unread-input",
+    "time-wait-exhaustion",
+    "time-wait-closes-first",
+    "fin-wait2-held",
+    "orphans-waiting",
+    "orphans-dropped",
+    "backlog-reset",
+    "backlog-overflow",
+    "time-wait-overflow",
+];
 
 /// Everything wrong that the observations show, the gravest first.
 #[must_use]

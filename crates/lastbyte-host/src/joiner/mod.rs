@@ -7,6 +7,7 @@
 
 mod recent;
 pub mod seen;
+mod steps;
 pub mod story;
 
 use std::cmp::Reverse;
@@ -14,21 +15,20 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 
 use crate::event::{Ending, Evidence};
 use crate::parse::inet_diag::Socket;
-use crate::parse::trace::{Event, Trace};
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::tuple::{State, Tuple};
 use crate::verdict::{After, Case, Verdict, judge};
 use recent::Recent;
 use seen::Seen;
-use story::{Nanos, SentReset, Story};
+use story::{Nanos, Story};
 
 /// Living sockets followed through tracepoints.
 const STORIES: usize = 1 << 17;
 /// Living sockets remembered from dumps.
 pub const SEEN: usize = 1 << 18;
 /// Endings that wait for the peer's FIN.
-const WAITING: usize = 1 << 16;
+const WAITING: usize = 1 << 15;
 /// Destroyed sockets whose obituary has not come.
 const DEAD: usize = 1 << 16;
 /// Resets and errors remembered for the other end.
@@ -52,17 +52,18 @@ const FIN_WAIT2_AT_MOST: Nanos = 90 * SECOND;
 #[derive(Debug)]
 pub struct Joiner {
     tracing: bool,
-    stories: HashMap<u64, Story>,
-    dead: HashMap<u64, (u64, Story)>,
+    // Boxed, as tables keep room to grow in.
+    stories: HashMap<u64, Box<Story>>,
+    dead: HashMap<u64, (u64, Box<Story>)>,
     dead_sk: HashMap<u64, u64>,
     dead_order: VecDeque<(Nanos, u64)>,
-    seen: HashMap<u64, Seen>,
+    seen: HashMap<u64, Box<Seen>>,
     round: u32,
     listening: Box<[u64; 1024]>,
     listener_closing: HashMap<u32, (u64, u16)>,
     resets: Recent<Tuple, (Option<Reason>, bool)>,
     errors: Recent<Tuple, i32>,
-    waiting: HashMap<Tuple, Waiting>,
+    waiting: HashMap<Tuple, Box<Waiting>>,
     due: BinaryHeap<Reverse<(Nanos, Tuple)>>,
     queries: VecDeque<Tuple>,
     finished: Vec<Finished>,
@@ -95,8 +96,8 @@ pub struct Finished {
 #[derive(Debug)]
 struct Waiting {
     socket: Socket,
-    story: Option<Story>,
-    seen: Option<Seen>,
+    story: Option<Box<Story>>,
+    seen: Option<Box<Seen>>,
     at: Nanos,
     step: Nanos,
     last: After,
@@ -134,7 +135,7 @@ impl Joiner {
 
     /// The living sockets of the last dump.
     pub fn living(&self) -> impl Iterator<Item = (u64, &Seen)> {
-        self.seen.iter().map(|(cookie, seen)| (*cookie, seen))
+        self.seen.iter().map(|(cookie, seen)| (*cookie, &**seen))
     }
 
     /// How many endings wait for their last word.
@@ -153,134 +154,7 @@ impl Joiner {
         self.listening[usize::from(port) / 64] |= 1 << (port % 64);
     }
 
-    /// A tracepoint fired while `process` ran.
-    pub fn trace(&mut self, at: Nanos, trace: &Trace, process: Process) {
-        let actor = trace.in_process.then_some(process);
-        match trace.event {
-            Event::SetState {
-                sk,
-                tuple,
-                old,
-                new,
-            } => self.state(at, sk, tuple, old, new, actor),
-            Event::SendReset {
-                sk,
-                tuple,
-                reason,
-                answers,
-            } => {
-                self.send_reset(at, sk, tuple, SentReset { reason, answers });
-            }
-            Event::ReceiveReset { sk, .. } => {
-                if let Some(story) = self.stories.get_mut(&sk) {
-                    story.got_reset = true;
-                }
-            }
-            Event::Destroy { sk, cookie } => self.destroy(at, sk, cookie, actor),
-            Event::Error { tuple, errno } => {
-                if tuple.is_whole() {
-                    self.errors.insert(at, tuple, errno);
-                }
-            }
-        }
-    }
-
-    fn state(
-        &mut self,
-        at: Nanos,
-        sk: u64,
-        tuple: Tuple,
-        old: State,
-        new: State,
-        actor: Option<Process>,
-    ) {
-        match (old, new) {
-            (_, State::Listen) => self.set_listening(tuple.local.port),
-            (State::Listen, State::Close) => {
-                if let Some(process) = actor {
-                    self.listener_closing
-                        .insert(process.pid, (sk, tuple.local.port));
-                }
-                return;
-            }
-            // A new life; whatever was known of the address is over.
-            (State::Close, State::SynSent) | (State::Listen, State::SynRecv) => {
-                self.stories.remove(&sk);
-            }
-            _ => {}
-        }
-        if new == State::Listen {
-            return;
-        }
-        if self.stories.len() >= STORIES && !self.stories.contains_key(&sk) {
-            self.counts.unfollowed += 1;
-            return;
-        }
-        let story = self.stories.entry(sk).or_insert_with(|| Story::new(tuple));
-        if tuple.is_whole() {
-            story.tuple = tuple;
-        }
-        story.transition(at, old, new, actor);
-        if new == State::Close
-            && let Some(process) = actor
-            && let Some((_, port)) = self.listener_closing.get(&process.pid)
-        {
-            story.listener_closed = *port == story.tuple.local.port;
-        }
-    }
-
-    fn send_reset(&mut self, at: Nanos, sk: u64, tuple: Tuple, reset: SentReset) {
-        let mut listener = false;
-        let story = match self.dead_sk.get(&sk) {
-            Some(cookie) if !self.stories.contains_key(&sk) => {
-                self.dead.get_mut(cookie).map(|(_, story)| story)
-            }
-            _ => self.stories.get_mut(&sk),
-        };
-        if let Some(story) = story {
-            story.sent_reset = Some(reset);
-            listener = story.listener_closed;
-        } else if let Some(reason) = reset.reason
-            && let Some(waiting) = self.waiting.get_mut(&tuple)
-        {
-            waiting.last = After::Reset(reason);
-            if let Some(story) = &mut waiting.story {
-                story.times.fin_wait2 = story
-                    .end
-                    .map(|end| std::time::Duration::from_nanos(at.saturating_sub(end.at)));
-            }
-            self.conclude(tuple);
-        }
-        if tuple.is_whole() {
-            self.resets.insert(at, tuple, (reset.reason, listener));
-        }
-    }
-
-    fn destroy(&mut self, at: Nanos, sk: u64, cookie: u64, actor: Option<Process>) {
-        if let Some(Process { pid, .. }) = actor
-            && self
-                .listener_closing
-                .get(&pid)
-                .is_some_and(|(listener, _)| *listener == sk)
-        {
-            self.listener_closing.remove(&pid);
-        }
-        let Some(mut story) = self.stories.remove(&sk) else {
-            return;
-        };
-        story.releaser = actor;
-        story.destroyed = Some((at, actor.is_some()));
-        if self.dead.len() >= DEAD
-            && let Some((_, oldest)) = self.dead_order.pop_front()
-        {
-            self.forget_dead(oldest);
-        }
-        self.dead.insert(cookie, (sk, story));
-        self.dead_sk.insert(sk, cookie);
-        self.dead_order.push_back((at, cookie));
-    }
-
-    fn forget_dead(&mut self, cookie: u64) -> Option<Story> {
+    fn forget_dead(&mut self, cookie: u64) -> Option<Box<Story>> {
         let (sk, story) = self.dead.remove(&cookie)?;
         if self.dead_sk.get(&sk) == Some(&cookie) {
             self.dead_sk.remove(&sk);
@@ -298,13 +172,13 @@ impl Joiner {
         if socket.state == State::Listen {
             self.set_listening(socket.tuple.local.port);
         }
-        let before = self.seen.get(&socket.cookie);
+        let before = self.seen.get(&socket.cookie).map(|seen| &**seen);
         if before.is_none() && self.seen.len() >= SEEN {
             self.counts.unfollowed += 1;
             return;
         }
         let seen = Seen::new(at, self.round, socket, before);
-        self.seen.insert(socket.cookie, seen);
+        self.seen.insert(socket.cookie, Box::new(seen));
     }
 
     /// The dump is over. `owner` tells who holds an inode, and by which
@@ -337,7 +211,8 @@ impl Joiner {
     pub fn obituary(&mut self, at: Nanos, socket: &Socket) {
         let story = self.forget_dead(socket.cookie);
         let seen = self.seen.remove(&socket.cookie);
-        let was_connection = story.is_some_and(|story| story.opened.is_some())
+        let known = story.as_deref();
+        let was_connection = known.is_some_and(|story| story.opened.is_some())
             || match socket.info.and_then(|info| info.counts) {
                 Some(counts) => counts.was_established(),
                 None => socket.tuple.remote.port != 0,
@@ -350,11 +225,12 @@ impl Joiner {
             self.counts.not_connections += 1;
             return;
         }
+        let ended = known.and_then(|story| story.end);
         let waiting = Waiting {
             socket: *socket,
             story,
             seen,
-            at: story.and_then(|s| s.end).map_or(at, |end| end.at),
+            at: ended.map_or(at, |end| end.at),
             step: LOOK_AGAIN,
             last: After::Unasked,
         };
@@ -377,7 +253,7 @@ impl Joiner {
             if self.waiting.contains_key(&socket.tuple) {
                 self.conclude(socket.tuple);
             }
-            self.waiting.insert(socket.tuple, waiting);
+            self.waiting.insert(socket.tuple, Box::new(waiting));
             self.queries.push_back(socket.tuple);
             return;
         }
@@ -481,8 +357,8 @@ impl Joiner {
         let peer_reason = self.resets.find(&tuple.reversed());
         judge(&Case {
             socket: &waiting.socket,
-            story: waiting.story.as_ref(),
-            seen: waiting.seen.as_ref(),
+            story: waiting.story.as_deref(),
+            seen: waiting.seen.as_deref(),
             at: waiting.at,
             port_listens: self.listens(waiting.socket.tuple.local.port),
             errno: errno.map(|(_, errno)| errno),
@@ -506,6 +382,7 @@ impl Joiner {
         }
         let owner = waiting
             .seen
+            .as_ref()
             .and_then(|seen| seen.owner.map(|(process, _)| process));
         let from_story = story.and_then(|story| {
             if story.listener_closed {
@@ -545,8 +422,8 @@ fn whole(waiting: &Waiting) -> Tuple {
     if tuple.is_whole() {
         return tuple;
     }
-    let story = waiting.story.map(|story| story.tuple);
-    let seen = waiting.seen.map(|seen| seen.tuple);
+    let story = waiting.story.as_ref().map(|story| story.tuple);
+    let seen = waiting.seen.as_ref().map(|seen| seen.tuple);
     story
         .filter(Tuple::is_whole)
         .or(seen.filter(Tuple::is_whole))

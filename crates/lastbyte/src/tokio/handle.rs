@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::roll::{PATIENCE, Roll, Stage};
+use super::roll::{ONE_ACK, PATIENCE, Roll, Stage};
 use crate::closer::Drained;
 use crate::sums::Sums;
 
@@ -76,10 +76,10 @@ impl Handle {
         // Time for what is on its way to be acknowledged, and to end the rest one
         // by one.
         let each = Duration::from_micros(20) * u32::try_from(self.open()).unwrap_or(u32::MAX);
-        let last = (2 * PATIENCE).saturating_add(each).min(time / 4);
+        let last = (ONE_ACK + PATIENCE).saturating_add(each).min(time / 4);
         if !self.emptied_within(time - last).await {
             self.roll.hold_back().await;
-            if !self.emptied_within(last.min(PATIENCE)).await {
+            if !self.emptied_within(last.min(ONE_ACK)).await {
                 self.roll.cut().await;
             }
         }
