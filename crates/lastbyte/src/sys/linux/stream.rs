@@ -75,8 +75,21 @@ pub(crate) enum Look {
 pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observation {
     let input = match how {
         Look::Queue => Input::UNSEEN,
-        Look::Settled if queued(socket) > 0 => Input::UNSEEN,
-        Look::Settled | Look::Input | Look::Full => discard(socket, allowance),
+        Look::Settled => match queued(socket) {
+            0 => discard(socket, allowance),
+            // Not asked again: empty by now, it would say that all is over while
+            // the input was never looked at.
+            queued => {
+                return Observation {
+                    queued,
+                    drained: 0,
+                    unread: 0,
+                    eof: false,
+                    detail: None,
+                };
+            }
+        },
+        Look::Input | Look::Full => discard(socket, allowance),
     };
     if how == Look::Full || input.error.is_some() {
         if let Ok(info) = Info::of(socket) {
