@@ -283,6 +283,13 @@ impl Ending {
         self.deadline = self.deadline.min(nanos(at));
     }
 
+    /// Whether the peer sent nothing since the close began, and left nothing
+    /// unread before: then nothing suggests that late input will come.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.drained == 0
+    }
+
     /// The kernel would not take a FIN: the connection ended just before.
     pub(crate) fn fin_refused(&mut self) {
         self.fin_sent = false;

@@ -68,6 +68,8 @@ mod policy;
 mod report;
 mod sums;
 mod sys;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 
 pub use blocking::close;
 pub use closer::background::{Background, background};

@@ -132,6 +132,12 @@ impl<S: AsFd> Live<S> {
         self.ending.cut_short(self.began.elapsed());
     }
 
+    /// See [`Ending::is_quiet`].
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.ending.is_quiet()
+    }
+
     /// What can be said of a close that is left to go on by itself.
     pub(crate) fn detached(&self) -> Report {
         let seen = sys::look(self.socket(), 0, Look::Full);
@@ -148,6 +154,18 @@ impl<S: AsFd> Live<S> {
             began: self.began,
             frozen: self.frozen,
         })
+    }
+
+    /// Lets nothing that arrives change the connection any more, if all that was
+    /// transmitted has been acknowledged: then what was acknowledged is what the
+    /// peer got. Whether that was so.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn settle(&mut self) -> bool {
+        let Some(socket) = &self.socket else {
+            return true;
+        };
+        self.frozen = sys::freeze_if_settled(socket.as_fd());
+        self.frozen
     }
 
     /// Whatever owns the descriptor, until the ending is over.

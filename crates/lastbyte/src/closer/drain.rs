@@ -19,6 +19,17 @@ pub struct Drained {
     pub sums: Sums,
 }
 
+#[cfg(feature = "tokio")]
+impl Drained {
+    pub(crate) fn add(&mut self, peer: SocketAddr, report: &Report) {
+        self.sums.add(report);
+        self.endings.push(Ended {
+            peer: Some(peer),
+            report: *report,
+        });
+    }
+}
+
 /// One connection of a drain.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]

@@ -212,5 +212,12 @@ impl AsFd for Edges {
     }
 }
 
+#[cfg(feature = "tokio")]
+impl AsRawFd for Edges {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
 /// Whether only millisecond waits are to be had.
 static COARSE: AtomicBool = AtomicBool::new(false);

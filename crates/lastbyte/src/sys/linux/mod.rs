@@ -16,6 +16,8 @@ pub(crate) use option::{linger, set_linger};
 pub(crate) use stream::{
     Look, NoLook, abort, close, first_look, freeze, is_nonblocking, look, send_fin,
 };
+#[cfg(feature = "tokio")]
+pub(crate) use stream::{freeze_if_settled, throttle};
 pub(crate) use timer::Timer;
 #[cfg(feature = "io-uring")]
 pub(crate) use uring::Ring;

@@ -120,6 +120,42 @@ pub(crate) fn freeze(socket: BorrowedFd<'_>) {
     );
 }
 
+/// As [`freeze`], if nothing is on its way that the peer may have got without our
+/// knowing: all that was transmitted has been acknowledged. Whether that is so.
+#[cfg(feature = "tokio")]
+pub(crate) fn freeze_if_settled(socket: BorrowedFd<'_>) -> bool {
+    freeze(socket);
+    let settled = Info::of(socket).is_ok_and(|info| {
+        matches!(info.state(), State::Connected(TcpState::Closed))
+            // Counted like the queue, the FIN included.
+            || info.unsent().is_some_and(|unsent| unsent == queued(socket))
+    });
+    if !settled {
+        thaw(socket);
+    }
+    settled
+}
+
+/// Holds back what was not transmitted yet, while acknowledgements of the rest
+/// still come in (socket(7), SO_MAX_PACING_RATE).
+///
+/// Best effort: a connection's first ten segments are never paced
+/// (`tcp_update_skb_after_send`, net/ipv4/tcp_output.c).
+#[cfg(feature = "tokio")]
+pub(crate) fn throttle(socket: BorrowedFd<'_>) {
+    let bytes_per_second: c_int = 1;
+    let _ = set(
+        socket,
+        libc::SOL_SOCKET,
+        libc::SO_MAX_PACING_RATE,
+        &bytes_per_second,
+    );
+}
+
+fn thaw(socket: BorrowedFd<'_>) {
+    let _ = set::<c_int>(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
+}
+
 /// Closes the descriptor in the ordinary way, after undoing [`freeze`]. One that
 /// is only borrowed stays open.
 ///
@@ -127,7 +163,7 @@ pub(crate) fn freeze(socket: BorrowedFd<'_>) {
 /// block here, on with 0 reset a connection whose data arrived.
 pub(crate) fn close(socket: impl AsFd, frozen: bool) {
     if frozen {
-        let _ = set::<c_int>(socket.as_fd(), libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
+        thaw(socket.as_fd());
     }
     let _ = option::set_linger(socket.as_fd(), RawLinger::default());
 }

@@ -1,0 +1,211 @@
+//! Closing one connection, awaited.
+
+use std::fmt;
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use ::tokio::net::TcpStream;
+
+use super::drive::Socket;
+use super::end::{Ending, Outcome};
+use super::stream::Stream;
+use crate::blocking;
+use crate::error::CloseError;
+use crate::linger::Linger;
+use crate::live::Ready;
+use crate::policy::Policy;
+use crate::report::Report;
+
+/// Closes a TCP connection; awaited, tells what became of its bytes.
+///
+/// It is [`lastbyte::close`](crate::close()) without a thread that waits. The
+/// close begins with the call; the future gives the same reports and errors,
+/// deadline included, as soon as the acknowledgement, the RST or the deadline is
+/// there. Nothing polls.
+///
+/// Takes a [`TcpStream`](::tokio::net::TcpStream), a [`Stream`], one of std's or
+/// any [`OwnedFd`]; tokio's own is the cheapest, because the reactor knows it
+/// already.
+///
+/// # Cancellation
+/// Cancel safe: dropped at any time, the close goes on to its deadline in the
+/// [background](crate::background); nothing is reset or leaked, only the report
+/// is lost.
+///
+/// ```
+/// # use std::time::Duration;
+/// use lastbyte::{Fate, Policy};
+/// use tokio::io::AsyncWriteExt;
+/// use tokio::net::{TcpListener, TcpStream};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let mut stream = TcpStream::connect(listener.local_addr()?).await?;
+/// # let (_peer, _) = listener.accept().await?;
+/// stream.write_all(b"the last byte").await?;
+///
+/// let policy = Policy::wait(Duration::from_secs(5));
+/// let report = lastbyte::tokio::close(stream, policy).await?;
+/// assert_eq!(report.fate, Fate::Delivered);
+/// assert_eq!(report.acked, Some(13));
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// Those of [`lastbyte::close`](crate::close()), but for the one of a non-blocking
+/// socket: every socket of tokio's is non-blocking, and waiting is what the
+/// future is for.
+///
+/// # Panics
+/// The future, when it has to wait outside a runtime with IO and time enabled.
+pub fn close<S, P>(socket: S, policy: P) -> Close
+where
+    S: Closable,
+    P: Into<Policy>,
+{
+    socket.close_with(policy.into())
+}
+
+/// What [`close`] takes. Sealed: convert whatever else owns a connection into
+/// an [`OwnedFd`].
+pub trait Closable: sealed::Sealed {}
+
+mod sealed {
+    use super::{Close, Policy};
+
+    pub trait Sealed {
+        fn close_with(self, policy: Policy) -> Close;
+    }
+}
+
+/// A close under way. See [`close`].
+#[must_use = "dropped, the close goes on in the background and its report is lost"]
+pub struct Close(Progress);
+
+enum Progress {
+    Known(Outcome),
+    Waiting(Ending),
+    /// It is for others to finish.
+    Given,
+}
+
+impl Close {
+    pub(super) fn begin(socket: Socket, policy: &Policy, began: Instant) -> Self {
+        match Ending::begin(socket, policy, None, began) {
+            Ok((ending, result)) => Self::follow(ending, result),
+            Err(error) => Self::known(Err(error)),
+        }
+    }
+
+    pub(super) fn known(result: Outcome) -> Self {
+        Self(Progress::Known(result))
+    }
+
+    pub(super) fn follow(ending: Ending, result: Option<Outcome>) -> Self {
+        match result {
+            Some(result) => {
+                finish(ending);
+                Self::known(result)
+            }
+            None => Self(Progress::Waiting(ending)),
+        }
+    }
+}
+
+/// Sees to what remains once the result is known: late input.
+fn finish(ending: Ending) {
+    if !ending.is_over() {
+        ending.spawn(None);
+    }
+}
+
+impl Future for Close {
+    type Output = Result<Report, CloseError>;
+
+    /// # Panics
+    /// When polled again after it was ready.
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Progress::Waiting(ending) = &mut self.0 {
+            let result = ready!(ending.poll_result(cx));
+            if let Progress::Waiting(ending) = std::mem::replace(&mut self.0, Progress::Given) {
+                finish(ending);
+            }
+            return Poll::Ready(result);
+        }
+        match std::mem::replace(&mut self.0, Progress::Given) {
+            Progress::Known(result) => Poll::Ready(result),
+            Progress::Waiting(_) | Progress::Given => panic!("a close was awaited twice"),
+        }
+    }
+}
+
+impl Drop for Close {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.0, Progress::Given) {
+            // Its listener still wants to know.
+            Progress::Waiting(ending) if ending.is_on_a_roll() => ending.spawn(None),
+            // The rest finds its way by being dropped.
+            Progress::Waiting(_) | Progress::Known(_) | Progress::Given => {}
+        }
+    }
+}
+
+impl fmt::Debug for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let result = match &self.0 {
+            Progress::Known(result) => Some(result),
+            Progress::Waiting(_) | Progress::Given => None,
+        };
+        f.debug_struct("Close")
+            .field("result", &result)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Closable for TcpStream {}
+impl sealed::Sealed for TcpStream {
+    fn close_with(self, policy: Policy) -> Close {
+        let began = Instant::now();
+        if policy.linger() == Linger::Off {
+            return match self.into_std() {
+                Ok(stream) => off(stream.into(), &policy, began),
+                Err(error) => Close::known(Err(CloseError::lost_sight(error))),
+            };
+        }
+        Close::begin(Socket::Tcp(self), &policy, began)
+    }
+}
+
+impl Closable for OwnedFd {}
+impl sealed::Sealed for OwnedFd {
+    fn close_with(self, policy: Policy) -> Close {
+        let began = Instant::now();
+        if policy.linger() == Linger::Off {
+            return off(self, &policy, began);
+        }
+        Close::begin(Socket::Fd(self), &policy, began)
+    }
+}
+
+impl Closable for std::net::TcpStream {}
+impl sealed::Sealed for std::net::TcpStream {
+    fn close_with(self, policy: Policy) -> Close {
+        OwnedFd::from(self).close_with(policy)
+    }
+}
+
+impl Closable for Stream {}
+impl sealed::Sealed for Stream {
+    fn close_with(mut self, policy: Policy) -> Close {
+        self.set_policy(policy);
+        self.close()
+    }
+}
+
+/// Returns at once, as the contract has it; the background delivers.
+fn off(fd: OwnedFd, policy: &Policy, began: Instant) -> Close {
+    Close::known(Ready::look(fd, policy, began).and_then(blocking::off))
+}

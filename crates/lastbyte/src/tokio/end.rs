@@ -1,0 +1,136 @@
+//! An ending that is told of: to the listener it came from, and to whoever
+//! awaits it.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use ::tokio::runtime::Handle;
+
+use super::drive::{Drive, Socket};
+use super::roll::{Entry, Stage};
+use crate::blocking::outcome;
+use crate::error::CloseError;
+use crate::policy::Policy;
+use crate::report::Report;
+
+/// What a close comes to.
+pub(super) type Outcome = Result<Report, CloseError>;
+
+/// As a future: everything to the end, the hold for late input included.
+pub(super) struct Ending {
+    drive: Drive,
+    entry: Option<Entry>,
+    told: bool,
+    held_back: bool,
+}
+
+impl Ending {
+    /// Begins to close, and gives the result if it is known by then.
+    pub(super) fn begin(
+        socket: Socket,
+        policy: &Policy,
+        entry: Option<Entry>,
+        began: Instant,
+    ) -> Result<(Self, Option<Outcome>), CloseError> {
+        let (drive, report) = Drive::begin(socket, policy, began).map_err(|error| {
+            let result = Err(error);
+            if let Some(entry) = &entry {
+                entry.tell(&result);
+            }
+            result.expect_err("an error it is")
+        })?;
+        let mut ending = Self {
+            drive,
+            entry,
+            told: false,
+            held_back: false,
+        };
+        let result = report.map(|report| ending.tell(Ok(report)));
+        Ok((ending, result))
+    }
+
+    /// Waits for the result. Given once.
+    pub(super) fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let mut report = self.drive.poll_report(cx);
+        if report.is_pending() {
+            let stage = self.stage(cx);
+            if stage == Stage::HeldBack && !std::mem::replace(&mut self.held_back, true) {
+                self.drive.throttle();
+            }
+            if stage == Stage::Now || (stage == Stage::Over && self.drive.settle()) {
+                report = self.drive.cut_short().map(Ok).map_or(report, Poll::Ready);
+            }
+        }
+        Poll::Ready(self.tell(ready!(report)))
+    }
+
+    /// Whether nothing remains to be done, not even for a peer that may still be
+    /// sending.
+    pub(super) fn is_over(&self) -> bool {
+        self.drive.is_over()
+    }
+
+    pub(super) fn is_on_a_roll(&self) -> bool {
+        self.entry.is_some()
+    }
+
+    /// Goes on as a task, or where no runtime takes it in the background.
+    pub(super) fn spawn(self, runtime: Option<&Handle>) {
+        match Handle::try_current() {
+            Ok(here) => drop(here.spawn(self)),
+            // A runtime that is gone drops the task at once, which is as good.
+            Err(_) => match runtime {
+                Some(runtime) => drop(runtime.spawn(self)),
+                None => drop(self),
+            },
+        }
+    }
+
+    fn tell(&mut self, result: Outcome) -> Outcome {
+        let result = result.and_then(outcome);
+        self.told = true;
+        if let Some(entry) = &self.entry {
+            entry.tell(&result);
+        }
+        result
+    }
+
+    fn stage(&self, cx: &mut Context<'_>) -> Stage {
+        self.entry
+            .as_ref()
+            .map_or(Stage::Serving, |entry| entry.stage(cx))
+    }
+}
+
+impl Future for Ending {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.told {
+            // Told is all that is to be done with it.
+            let _ = ready!(self.poll_result(cx));
+        }
+        if self.drive.poll_over(cx).is_pending() {
+            match self.stage(cx) {
+                Stage::Serving => return Poll::Pending,
+                // A shutdown waits for peers that are still sending, no others.
+                _ if self.drive.is_quiet() => self.drive.release(),
+                Stage::LastCall | Stage::Closed | Stage::HeldBack => return Poll::Pending,
+                Stage::Over | Stage::Now => self.drive.leave(),
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if !self.told && self.entry.is_some() {
+            let gone = io::Error::other("its runtime ended first");
+            let _ = self.tell(Err(CloseError::lost_sight(gone)));
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Shutting a listener down.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::roll::{Roll, Stage};
+use crate::closer::Drained;
+use crate::sums::Sums;
+
+/// Shuts a [`Listener`](super::Listener) down, and tells how many of its
+/// connections are open and what became of the others.
+#[derive(Clone)]
+pub struct Handle {
+    roll: Arc<Roll>,
+}
+
+impl Handle {
+    pub(super) fn new(roll: Arc<Roll>) -> Self {
+        Self { roll }
+    }
+
+    /// Ends everything within `time`, and tells what became of it: the drain of a
+    /// deploy.
+    ///
+    /// 1. The listener gives out the connections that are complete already,
+    ///    closes, and from then on says `None`. [`draining`](Self::draining) is
+    ///    ready: the server is to finish what it has in hand.
+    /// 2. Connections end as the server drops them, each as its policy says.
+    /// 3. When all have ended, or `time` is over, it is done. What has not ended
+    ///    by then ends now:
+    ///
+    /// | at the deadline | ends | fate |
+    /// |---|---|---|
+    /// | still in the server's hands | by RST; the server's reads and writes fail from then on | `aborted` |
+    /// | closed by the server, not acknowledged | by RST | `timed_out` |
+    /// | delivered, the peer still sending | in the [background](crate::background) | told before |
+    ///
+    /// What comes back is about all connections that ended since the shutdown
+    /// began. Its sums are exact: just before the deadline transmission is held
+    /// back, so that what is on its way can be acknowledged, and what was
+    /// acknowledged is what the peers got. (A path with a round trip of more than
+    /// a tenth of a second, or one that loses packets just then, can leave some
+    /// that a peer has and we do not know of; they count as lost.)
+    ///
+    /// Somebody must go on calling [`accept`](super::Listener::accept) until that
+    /// says `None`, or drop the listener, as `axum::serve` does: an open listener
+    /// is waited for like an open connection.
+    ///
+    /// # Cancellation
+    /// Dropped, the listener stays closed and the connections end in their own
+    /// time. Called again, it tells of those since the first call.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use lastbyte::Policy;
+    /// use lastbyte::tokio::Listener;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+    /// let listener = Listener::bind("127.0.0.1:0", Policy::wait(Duration::from_secs(5))).await?;
+    /// let handle = listener.handle();
+    /// # drop(listener);
+    /// // … serve, until it is time to go
+    /// let drained = handle.shutdown(Duration::from_secs(10)).await;
+    /// if !drained.sums.all_delivered() {
+    ///     eprintln!("{}", drained.sums);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Panics
+    /// Outside a runtime with time enabled.
+    pub async fn shutdown(&self, time: Duration) -> Drained {
+        // Longer than a delayed acknowledgement, which on Linux takes 40 ms.
+        let last = Duration::from_millis(100).min(time / 4);
+        self.roll.last_call();
+        if !self.emptied_within(time - last).await {
+            self.roll.hold_back().await;
+            if !self.emptied_within(last).await {
+                // What a deadline may be missed by (contract, F1).
+                let grace = Duration::from_millis(10) + time / 100;
+                self.roll.cut(grace.min(last)).await;
+            }
+        }
+        self.roll.drained()
+    }
+
+    async fn emptied_within(&self, time: Duration) -> bool {
+        ::tokio::time::timeout(time, self.roll.emptied())
+            .await
+            .is_ok()
+    }
+
+    /// Ready once a shutdown has begun and the listener is closed: the server is
+    /// to stop. For axum's `with_graceful_shutdown`, or hyper's.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut stages = self.roll.stages();
+        async move {
+            // An error means that the listener and all handles are gone.
+            let _ = stages.wait_for(|&stage| stage >= Stage::Closed).await;
+        }
+    }
+
+    /// Connections that have not ended yet: in the server's hands, or their
+    /// ending under way.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.roll.open()
+    }
+
+    /// The sums of all connections that have ended since the listener was made.
+    #[must_use]
+    pub fn sums(&self) -> Sums {
+        self.roll.sums()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("stage", &self.roll.stage())
+            .field("open", &self.open())
+            .finish_non_exhaustive()
+    }
+}

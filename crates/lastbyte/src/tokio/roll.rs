@@ -1,0 +1,432 @@
+//! The roll of a listener's connections: who is still here, and what became of
+//! the others.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use ::tokio::sync::{Notify, watch};
+
+use crate::blocking::outcome;
+use crate::closer::Drained;
+use crate::error::CloseError;
+use crate::live::Ready;
+use crate::policy::Policy;
+use crate::report::Report;
+use crate::sums::Sums;
+use crate::sys::{self, NoLook};
+
+/// What is done with each result.
+pub(super) type Hook = Arc<dyn Fn(SocketAddr, &Result<Report, CloseError>) + Send + Sync>;
+
+/// How far a shutdown has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    Serving,
+    /// Accepts what has connected already, and then no more.
+    LastCall,
+    /// The listening socket is closed.
+    Closed,
+    /// The deadline is near: nothing new is transmitted, so that what was can be
+    /// acknowledged.
+    HeldBack,
+    /// The deadline has passed; whatever is settled ends.
+    Over,
+    /// Everything ends.
+    Now,
+}
+
+pub(super) struct Roll {
+    stage: watch::Sender<Stage>,
+    book: Mutex<Book>,
+    empty: Notify,
+}
+
+struct Book {
+    next: u64,
+    open: HashMap<u64, Arc<Seat>>,
+    /// Nobody new will come.
+    listener_closed: bool,
+    hook: Option<Hook>,
+    /// Of all that ended since the beginning.
+    all: Sums,
+    /// Of those that ended since the shutdown began.
+    drained: Drained,
+}
+
+/// A connection's place on the roll.
+struct Seat {
+    peer: SocketAddr,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// In the program's hands. Whoever owns the descriptor leaves this state,
+    /// under the lock, before closing it.
+    Open { fd: RawFd, half_closed: bool },
+    /// Reset at the deadline, still in the program's hands.
+    Cut,
+    /// Its ending is under way, and this wakes it.
+    Ending(Option<Waker>),
+}
+
+/// A connection on the roll. Dropped, it is struck off.
+pub(super) struct Entry {
+    id: u64,
+    seat: Arc<Seat>,
+    roll: Arc<Roll>,
+}
+
+/// The program's right to use the descriptor of a connection; the shutdown waits
+/// for it.
+pub(super) struct Turn<'a>(MutexGuard<'a, State>);
+
+impl Roll {
+    pub(super) fn new() -> Self {
+        Self {
+            stage: watch::Sender::new(Stage::Serving),
+            book: Mutex::new(Book {
+                next: 0,
+                open: HashMap::new(),
+                listener_closed: false,
+                hook: None,
+                all: Sums::default(),
+                drained: Drained::default(),
+            }),
+            empty: Notify::new(),
+        }
+    }
+
+    pub(super) fn set_hook(&self, hook: Hook) {
+        self.book().hook = Some(hook);
+    }
+
+    pub(super) fn enter(self: &Arc<Self>, fd: RawFd, peer: SocketAddr) -> Entry {
+        let seat = Arc::new(Seat {
+            peer,
+            state: Mutex::new(State::Open {
+                fd,
+                half_closed: false,
+            }),
+        });
+        let mut book = self.book();
+        let id = book.next;
+        book.next += 1;
+        book.open.insert(id, Arc::clone(&seat));
+        drop(book);
+        Entry {
+            id,
+            seat,
+            roll: Arc::clone(self),
+        }
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    /// The stages to come.
+    pub(super) fn stages(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
+    }
+
+    /// A shutdown begins: the listener gives out who has connected already and
+    /// closes.
+    pub(super) fn last_call(&self) {
+        self.advance(Stage::LastCall);
+        if self.book().listener_closed {
+            self.advance(Stage::Closed);
+        }
+    }
+
+    pub(super) fn listener_closed(&self) {
+        self.book().listener_closed = true;
+        if self.stage() == Stage::LastCall {
+            self.advance(Stage::Closed);
+        }
+    }
+
+    /// Goes on to `stage`, never back.
+    fn advance(&self, stage: Stage) {
+        let advanced = self.stage.send_if_modified(|now| {
+            let advance = *now < stage;
+            *now = stage.max(*now);
+            advance
+        });
+        if advanced {
+            self.empty.notify_waiters();
+            self.wake_endings();
+        }
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.book().open.len()
+    }
+
+    pub(super) fn sums(&self) -> Sums {
+        self.book().all
+    }
+
+    /// Of those that ended since the shutdown began.
+    pub(super) fn drained(&self) -> Drained {
+        self.book().drained.clone()
+    }
+
+    /// Waits until nobody is on the roll and nobody new can come.
+    pub(super) async fn emptied(&self) {
+        loop {
+            let mut emptied = std::pin::pin!(self.empty.notified());
+            // Listening before looking.
+            emptied.as_mut().enable();
+            if self.stage() >= Stage::Closed && self.open() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// The deadline is near: what is transmitted now might not be acknowledged by
+    /// then, and the peer have it all the same.
+    pub(super) async fn hold_back(&self) {
+        self.advance(Stage::HeldBack);
+        self.each(|seat, _| {
+            if let State::Open { fd, .. } = *seat.lock() {
+                // SAFETY: see `State::Open`; the lock is held.
+                sys::throttle(unsafe { BorrowedFd::borrow_raw(fd) });
+            }
+        })
+        .await;
+    }
+
+    /// The deadline has come: resets what the program still has open, and has
+    /// the endings under way finish. For `grace` it waits for acknowledgements of
+    /// what is on its way.
+    pub(super) async fn cut(&self, grace: Duration) {
+        const PAUSE: Duration = Duration::from_millis(2);
+        let last = Instant::now() + grace;
+        self.advance(Stage::Over);
+        loop {
+            self.each(|seat, id| self.cut_one(seat, id)).await;
+            if ::tokio::time::timeout(PAUSE, self.emptied()).await.is_ok() {
+                return;
+            }
+            if Instant::now() >= last {
+                break;
+            }
+            self.wake_endings();
+        }
+        self.advance(Stage::Now);
+        self.each(|seat, id| self.cut_one(seat, id)).await;
+        // It waits for nobody any more.
+        self.emptied().await;
+    }
+
+    /// Everybody on the roll, without keeping this thread's other tasks from
+    /// their deadlines.
+    async fn each(&self, mut see_to: impl FnMut(&Seat, u64)) {
+        let seats: Vec<_> = self
+            .book()
+            .open
+            .iter()
+            .map(|(&id, seat)| (id, Arc::clone(seat)))
+            .collect();
+        for some in seats.chunks(64) {
+            for (id, seat) in some {
+                see_to(seat, *id);
+            }
+            ::tokio::task::yield_now().await;
+        }
+    }
+
+    fn cut_one(&self, seat: &Seat, id: u64) {
+        let mut state = seat.lock();
+        let State::Open { fd, half_closed } = *state else {
+            return;
+        };
+        // SAFETY: see `State::Open`; the lock is held.
+        let socket = unsafe { BorrowedFd::borrow_raw(fd) };
+        if self.stage() < Stage::Now && !sys::freeze_if_settled(socket) {
+            return;
+        }
+        let policy = if half_closed {
+            Policy::abort().half_closed()
+        } else {
+            Policy::abort()
+        };
+        let result = match Ready::inspect(socket, &policy, Instant::now()) {
+            Ok(ready) => outcome(ready.start().1.report.expect("an abort reports at once")),
+            // A connection that was accepted is never refused.
+            Err((NoLook::Refused(refusal), _)) => {
+                Err(CloseError::lost_sight(refusal.errno().into()))
+            }
+            Err((NoLook::Failed(error), _)) => Err(CloseError::lost_sight(error)),
+        };
+        *state = State::Cut;
+        drop(state);
+        self.tell(seat.peer, &result);
+        self.strike_off(id);
+    }
+
+    /// What became of a connection.
+    fn tell(&self, peer: SocketAddr, result: &Result<Report, CloseError>) {
+        let hook = self.book().hook.clone();
+        if let Some(hook) = hook {
+            // The panic hook has printed it already; the other connections'
+            // ends, and whatever drops this one, must not suffer.
+            let _ = catch_unwind(AssertUnwindSafe(|| hook(peer, result)));
+        }
+        trace(peer, result);
+        let report = match result {
+            Ok(report) => Some(report),
+            Err(error) => error.report(),
+        };
+        let draining = self.stage() > Stage::Serving;
+        let mut book = self.book();
+        match report {
+            Some(report) => book.all.add(report),
+            None => book.all.add_unseen(),
+        }
+        if draining {
+            match report {
+                Some(report) => book.drained.add(peer, report),
+                None => book.drained.sums.add_unseen(),
+            }
+        }
+    }
+
+    fn strike_off(&self, id: u64) {
+        let mut book = self.book();
+        book.open.remove(&id);
+        if book.open.is_empty() {
+            drop(book);
+            self.empty.notify_waiters();
+        }
+    }
+
+    fn wake_endings(&self) {
+        let seats: Vec<Arc<Seat>> = self.book().open.values().map(Arc::clone).collect();
+        for seat in seats {
+            let waker = match &mut *seat.lock() {
+                State::Ending(waker) => waker.take(),
+                State::Open { .. } | State::Cut => None,
+            };
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Nothing that runs under this lock can leave the book half written.
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// The right to use the descriptor, unless the deadline has passed.
+    pub(super) fn turn(&self) -> io::Result<Turn<'_>> {
+        let state = self.seat.lock();
+        if matches!(*state, State::Cut) {
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "reset at the deadline of the listener's shutdown",
+            ));
+        }
+        Ok(Turn(state))
+    }
+
+    /// The ending begins. False when it is behind us already.
+    pub(super) fn begin_ending(&self) -> bool {
+        let mut state = self.seat.lock();
+        let begins = !matches!(*state, State::Cut);
+        if begins {
+            *state = State::Ending(None);
+        }
+        begins
+    }
+
+    /// How far the listener's shutdown has come; wakes the task when it comes
+    /// further.
+    pub(super) fn stage(&self, cx: &mut Context<'_>) -> Stage {
+        if let State::Ending(waker) = &mut *self.seat.lock() {
+            match waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => *waker = Some(cx.waker().clone()),
+            }
+        }
+        self.roll.stage()
+    }
+
+    pub(super) fn tell(&self, result: &Result<Report, CloseError>) {
+        self.roll.tell(self.seat.peer, result);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.roll.strike_off(self.id);
+    }
+}
+
+impl Turn<'_> {
+    /// Remembers that the program has shut down its sending side.
+    pub(super) fn note_half_closed(&mut self) {
+        if let State::Open { half_closed, .. } = &mut *self.0 {
+            *half_closed = true;
+        }
+    }
+}
+
+/// One event for each connection that ended.
+#[cfg(feature = "tracing")]
+pub(super) fn trace(peer: SocketAddr, result: &Result<Report, CloseError>) {
+    let report = match result {
+        Ok(report) => report,
+        Err(error) => match error.report() {
+            Some(report) => report,
+            None => {
+                tracing::info!(target: "lastbyte", %peer, %error, "connection ended unseen");
+                return;
+            }
+        },
+    };
+    // A macro call for each level: tracing wants it constant.
+    macro_rules! event {
+        ($level:expr) => {
+            tracing::event!(
+                target: "lastbyte",
+                $level,
+                %peer,
+                fate = report.fate.as_str(),
+                acked = report.acked,
+                lost = report.lost,
+                unsent = report.unsent,
+                unread = report.unread,
+                rst_sent = report.rst_sent,
+                closed_first = report.closed_first.map(crate::Side::as_str),
+                elapsed_us = u64::try_from(report.elapsed.as_micros()).unwrap_or(u64::MAX),
+                error = report.error.map(tracing::field::display),
+                "connection ended"
+            )
+        };
+    }
+    if report.fate.is_failure() {
+        event!(tracing::Level::INFO);
+    } else {
+        event!(tracing::Level::DEBUG);
+    }
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(super) fn trace(_: SocketAddr, _: &Result<Report, CloseError>) {}

@@ -1,0 +1,287 @@
+//! A connection that ends as its policy says when it is dropped.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use ::tokio::net::TcpStream;
+use ::tokio::runtime::Handle;
+
+use super::close::Close;
+use super::drive::Socket;
+use super::end::{Ending, Outcome};
+use super::roll::{Entry, Turn};
+use crate::error::CloseError;
+use crate::policy::Policy;
+
+/// A [`TcpStream`](::tokio::net::TcpStream) that ends as its policy says,
+/// whoever drops it and whenever.
+///
+/// Reads and writes pass straight through, vectored writes included.
+///
+/// | | does |
+/// |---|---|
+/// | [`poll_shutdown`](AsyncWrite::poll_shutdown) | half-closes: sends FIN after what was written. Reading goes on |
+/// | drop | begins the ending: FIN if there was none yet, then whatever the policy says; returns at once. A task of the runtime sees to the rest: discards input that nobody will read, so that it cannot provoke an RST that destroys the response on its way; keeps the deadline; closes the descriptor when the peer has closed, or [the drain bound](Policy::drain_for) is reached |
+/// | [`close`](Self::close) | the same, and tells what became of the bytes |
+///
+/// So a server written for `TcpStream` (hyper, for one, shuts down and then drops
+/// a connection as soon as the response is written, whether or not the request's
+/// body was read) keeps its clients' last bytes without knowing.
+///
+/// With [`Linger::Off`](crate::Linger::Off) the ending has no deadline of its own,
+/// as ever; it is left to the kernel after two minutes without progress.
+///
+/// Where no runtime is there to run the task, or it shuts down before the ending
+/// is over, the [background closer](crate::background) takes over.
+///
+/// ```
+/// use lastbyte::{Fate, Policy};
+/// use lastbyte::tokio::Stream;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use tokio::net::{TcpListener, TcpStream};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// # let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let address = listener.local_addr()?;
+/// # let client = tokio::spawn(async move {
+/// #     let mut client = TcpStream::connect(address).await?;
+/// #     client.write_all(&[7; 100_000]).await?;
+/// #     let mut answer = String::new();
+/// #     client.read_to_string(&mut answer).await?;
+/// #     std::io::Result::Ok(answer)
+/// # });
+/// let (tcp, _) = listener.accept().await?;
+/// let mut stream = Stream::new(tcp, Policy::off());
+/// stream.write_all(b"no, thanks").await?;
+/// drop(stream); // unread input notwithstanding, the client gets the answer
+/// # assert_eq!(client.await??, "no, thanks");
+/// # Ok(()) }
+/// ```
+pub struct Stream {
+    /// Until it is dropped or closed.
+    tcp: Option<TcpStream>,
+    policy: Policy,
+    entry: Option<Entry>,
+    /// Where the stream was made: it may be dropped where no runtime is.
+    runtime: Option<Handle>,
+}
+
+/// Only a drop or a close takes the stream.
+const HELD: &str = "a stream holds its connection until it is dropped";
+
+impl Stream {
+    /// Has `tcp` end as `policy` says.
+    #[must_use]
+    pub fn new(tcp: TcpStream, policy: impl Into<Policy>) -> Self {
+        Self {
+            tcp: Some(tcp),
+            policy: policy.into(),
+            entry: None,
+            runtime: Handle::try_current().ok(),
+        }
+    }
+
+    pub(super) fn listed(
+        tcp: TcpStream,
+        policy: Policy,
+        entry: Entry,
+        runtime: Option<Handle>,
+    ) -> Self {
+        Self {
+            tcp: Some(tcp),
+            policy,
+            entry: Some(entry),
+            runtime,
+        }
+    }
+
+    /// Ends the connection now; awaited, tells what became of its bytes.
+    ///
+    /// As [`close`](super::close()) with the stream's policy, except that
+    /// [`Linger::Off`](crate::Linger::Off) is awaited too: the report comes when
+    /// data and FIN are acknowledged. The close begins with the call; dropped,
+    /// the future leaves it to the background.
+    pub fn close(mut self) -> Close {
+        match self.begin_ending() {
+            Some(Ok((ending, result))) => Close::follow(ending, result),
+            Some(Err(error)) => Close::known(Err(error)),
+            None => Close::known(Err(CloseError::lost_sight(
+                io::ErrorKind::ConnectionAborted.into(),
+            ))),
+        }
+    }
+
+    /// How the connection is to end.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Has it end in another way.
+    pub fn set_policy(&mut self, policy: impl Into<Policy>) {
+        self.policy = policy.into();
+    }
+
+    /// The address of the other end.
+    ///
+    /// # Errors
+    /// Those of getpeername(2): `ENOTCONN` once the peer has reset the
+    /// connection.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp().peer_addr()
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    /// Those of getsockname(2).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp().local_addr()
+    }
+
+    /// Whether small writes are sent at once (`TCP_NODELAY`, tcp(7)).
+    ///
+    /// # Errors
+    /// Those of getsockopt(2).
+    pub fn nodelay(&self) -> io::Result<bool> {
+        self.tcp().nodelay()
+    }
+
+    /// Sends small writes at once, or collects them (`TCP_NODELAY`, tcp(7)).
+    ///
+    /// # Errors
+    /// Those of setsockopt(2).
+    pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+        self.tcp().set_nodelay(nodelay)
+    }
+
+    /// The connection itself, for reading, waiting and options.
+    ///
+    /// Bytes written through it once the deadline of a
+    /// [`Handle::shutdown`](super::Handle::shutdown) has come may be missing in
+    /// its sums.
+    #[must_use]
+    pub fn get_ref(&self) -> &TcpStream {
+        self.tcp()
+    }
+
+    /// Gives the connection back. How it ends is the caller's affair again, and
+    /// no listener's report or sum will tell.
+    #[must_use]
+    pub fn into_inner(mut self) -> TcpStream {
+        if let Some(entry) = &self.entry {
+            // The listener's shutdown must not touch it any more.
+            entry.begin_ending();
+        }
+        self.tcp.take().expect(HELD)
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        self.tcp.as_ref().expect(HELD)
+    }
+
+    /// `None` when it was ended by the listener's shutdown.
+    fn begin_ending(&mut self) -> Option<Result<(Ending, Option<Outcome>), CloseError>> {
+        let began = Instant::now();
+        let tcp = self.tcp.take()?;
+        let entry = self.entry.take();
+        if entry.as_ref().is_some_and(|entry| !entry.begin_ending()) {
+            return None;
+        }
+        Some(Ending::begin(Socket::Tcp(tcp), &self.policy, entry, began))
+    }
+
+    /// The connection, and the right to write to it.
+    fn writable(&mut self) -> io::Result<(Pin<&mut TcpStream>, Option<Turn<'_>>)> {
+        let turn = self.entry.as_ref().map(Entry::turn).transpose()?;
+        Ok((Pin::new(self.tcp.as_mut().expect(HELD)), turn))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(Ok((ending, _))) = self.begin_ending() {
+            if !ending.is_over() {
+                ending.spawn(self.runtime.as_ref());
+            }
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(self.tcp.as_mut().expect(HELD)).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let (tcp, _turn) = self.writable()?;
+        tcp.poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let (tcp, _turn) = self.writable()?;
+        tcp.poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp().is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.tcp.as_mut().expect(HELD)).poll_flush(cx)
+    }
+
+    /// Half-closes: FIN goes out after what was written, and reading goes on.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        {
+            let (tcp, turn) = self.writable()?;
+            ready!(tcp.poll_shutdown(cx))?;
+            if let Some(mut turn) = turn {
+                turn.note_half_closed();
+            }
+        }
+        self.policy = self.policy.half_closed();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.tcp().as_fd()
+    }
+}
+
+impl AsRawFd for Stream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.tcp().as_raw_fd()
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("tcp", &self.tcp)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
