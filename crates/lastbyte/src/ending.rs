@@ -28,6 +28,7 @@ use crate::report::{Fate, Report, Side};
 
 #[cfg(test)]
 mod explore;
+pub(crate) mod receipt;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -61,6 +62,9 @@ pub(crate) struct Detail {
     pub(crate) transmitted: u64,
     /// The error the kernel held for the next call.
     pub(crate) error: Option<Errno>,
+    /// Whether a FIN of ours was acknowledged, by the count of segments
+    /// delivered. `None` where retransmissions blur it.
+    pub(crate) fin_acked: Option<bool>,
     /// Retransmissions or probes were under way and unanswered.
     pub(crate) unanswered: bool,
     /// Time since any acknowledgement arrived.
@@ -296,6 +300,11 @@ impl Ending {
         self.fin_fresh = false;
     }
 
+    /// Who sends the first FIN if one is sent now.
+    pub(crate) fn first_to_close(&self) -> Side {
+        self.closed_first.unwrap_or(Side::Local)
+    }
+
     /// The report of an ending that its caller does not await any longer.
     pub(crate) fn detached(&self, at: Duration, seen: &Observation) -> Report {
         self.detached_at(nanos(at), seen)
@@ -456,8 +465,7 @@ impl Ending {
             Some((error, libc::ECONNRESET | libc::EPIPE)) => (Fate::Reset, Some(as_reset(error))),
             Some((error, _)) => (Fate::Failed, Some(error)),
             // An earlier read or write of the program's has taken the error, and
-            // with it the reason. All acknowledged: it ended well enough.
-            None if seen.queued == 0 => (Fate::Delivered, None),
+            // with it the reason.
             None if detail.unanswered => (Fate::Failed, None),
             None => (Fate::Reset, Some(Errno::ECONNRESET)),
         };

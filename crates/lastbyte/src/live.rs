@@ -4,6 +4,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use crate::ending::receipt::Left;
 use crate::ending::{Action, Ending, Step};
 use crate::error::CloseError;
 use crate::policy::Policy;
@@ -71,6 +72,30 @@ impl<S: AsFd> Ready<S> {
     /// Whether the connection may need more than this call.
     pub(crate) fn may_wait(&self) -> bool {
         !matches!(self.first.action, Action::Close | Action::Freeze)
+    }
+
+    /// Closes the descriptor at once and leaves the rest to the kernel, whose last
+    /// word will come under the cookie returned. Gives itself back where that
+    /// would lose data: input is unread, or the close is under way already.
+    #[expect(clippy::result_large_err, reason = "it goes back whole")]
+    pub(crate) fn leave(mut self) -> Result<(u64, Left), Self> {
+        if self.first.action != Action::SendFin {
+            return Err(self);
+        }
+        let Some((cookie, data_segments_in)) = sys::identify(self.socket().as_fd()) else {
+            return Err(self);
+        };
+        // close() would send the FIN too, but not say whether the connection was
+        // still there; and the count of what is lost depends on it.
+        if !sys::send_fin(self.socket().as_fd()) {
+            return Err(self);
+        }
+        let left = Left {
+            closed_first: self.live.ending.first_to_close(),
+            data_segments_in,
+        };
+        self.live.release();
+        Ok((cookie, left))
     }
 
     /// The socket; open, because nothing was done yet.

@@ -32,6 +32,7 @@ pub struct Policy {
     drain_time: Option<Duration>,
     time_wait: bool,
     half_closed: bool,
+    by_receipt: bool,
 }
 
 impl Policy {
@@ -52,6 +53,7 @@ impl Policy {
             drain_time: None,
             time_wait: true,
             half_closed: false,
+            by_receipt: false,
         }
     }
 
@@ -165,6 +167,24 @@ impl Policy {
         self
     }
 
+    /// With [`Linger::Off`] in a [`Closer`](crate::Closer): closes the descriptor
+    /// at once and learns the fate from the kernel's notice of the connection's
+    /// end.
+    ///
+    /// Nearly as cheap as close(2), no descriptor is held, and the report still
+    /// comes. The price: nobody discards late input, so this is for peers that
+    /// send nothing any more (a peer that does is reset, and what was not
+    /// acknowledged is lost; the report says so). Nothing bounds the time. The
+    /// report is inferred from counters: `reset` where something was not
+    /// acknowledged and nothing speaks for a time-out; what was discarded unread
+    /// is null. Where input is unread already, or the kernel's notices cannot be
+    /// had, the connection is held as ever.
+    #[must_use]
+    pub const fn by_receipt(mut self) -> Self {
+        self.by_receipt = true;
+        self
+    }
+
     /// The linger option this policy refines.
     #[must_use]
     pub const fn linger(&self) -> Linger {
@@ -209,6 +229,12 @@ impl Policy {
     #[must_use]
     pub const fn is_half_closed(&self) -> bool {
         self.half_closed
+    }
+
+    /// Whether the fate is to be learned from the kernel's notice.
+    #[must_use]
+    pub const fn is_by_receipt(&self) -> bool {
+        self.by_receipt && matches!(self.linger, Linger::Off)
     }
 
     /// Whether the connection is left to pass through TIME_WAIT.

@@ -112,7 +112,8 @@ pub struct Report {
     /// Bytes of the connection's whole life that the peer's TCP acknowledged.
     pub acked: Option<u64>,
     /// Bytes that send() accepted and the peer never acknowledged. Zero when
-    /// delivered; `None` when detached with bytes still under way.
+    /// delivered; `None` when detached with bytes still under way. The peer may
+    /// have received some of them, and not have come to acknowledge it.
     pub lost: Option<u64>,
     /// Of [`lost`](Self::lost) (or, when detached, of what is under way), bytes
     /// that were never transmitted.

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -127,12 +128,39 @@ fn refused_in_every_form() {
 
 #[test]
 fn a_connection_that_both_sides_have_shut_down_is_delivered() {
-    let (ours, peer) = pair();
-    ours.shutdown(std::net::Shutdown::Write).unwrap();
-    assert_eq!(read_all(&peer).0, 0);
-    drop(peer);
-    assert_eq!(read_all(&ours).0, 0);
-    let report = lastbyte::close(ours, Linger::Wait(Duration::from_secs(5))).unwrap();
-    assert_eq!(report.fate, Fate::Delivered);
-    assert_eq!((report.acked, report.lost), (Some(0), Some(0)));
+    for ours_connects in [true, false] {
+        let (connecting, accepted) = pair();
+        let (mut ours, peer) = if ours_connects {
+            (connecting, accepted)
+        } else {
+            (accepted, connecting)
+        };
+        ours.write_all(b"all of it").unwrap();
+        ours.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(read_all(&peer).0, 9);
+        drop(peer);
+        assert_eq!(read_all(&ours).0, 0);
+        let report = lastbyte::close(ours, Linger::Wait(Duration::from_secs(5))).unwrap();
+        assert_eq!(report.fate, Fate::Delivered);
+        assert_eq!((report.acked, report.lost), (Some(9), Some(0)));
+    }
+}
+
+/// The program's own write takes the error off the socket; a close after that
+/// still knows that nothing ended well.
+#[test]
+fn a_connection_whose_reset_a_write_has_told_is_reset() {
+    for ours_connects in [true, false] {
+        let (connecting, accepted) = pair();
+        let (mut ours, peer) = if ours_connects {
+            (connecting, accepted)
+        } else {
+            (accepted, connecting)
+        };
+        common::reset(peer);
+        while ours.write_all(b"too late").is_ok() {}
+        let error = lastbyte::close(ours, Linger::Wait(Duration::from_secs(5))).unwrap_err();
+        assert_eq!(error.fate(), Some(Fate::Reset));
+        assert_eq!(error.report().unwrap().lost, Some(0));
+    }
 }

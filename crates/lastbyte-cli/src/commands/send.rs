@@ -8,7 +8,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lastbyte::{CloseError, Closer, Errno, Fate, Linger, Policy, Report};
+use lastbyte::{CloseError, Closer, Fate, Linger, Policy, Report};
 use serde::Serialize;
 
 use crate::endpoint::Endpoint;
@@ -93,7 +93,6 @@ pub(crate) fn run(args: &Args) -> Status {
     let called = Instant::now();
     match close(stream, policy(args)) {
         Ok(report) => {
-            let report = with_error_of(&sent, report);
             let fin = called.duration_since(sent.last_write) + report.elapsed;
             let outcome = Outcome { sent, report, fin };
             terminal::say(&if args.json {
@@ -160,20 +159,6 @@ fn close(stream: TcpStream, policy: Policy) -> Result<Report, CloseError> {
         lastbyte::close(stream, policy)
     };
     result.or_else(|error| error.report().copied().ok_or(error))
-}
-
-/// A write of ours that failed has taken the connection's error off the socket. With
-/// nothing left in the send queue the close then cannot tell a reset connection
-/// from one that ended well; we can.
-fn with_error_of(sent: &Transfer, mut report: Report) -> Report {
-    if let (Some(Stopped::Connection(error)), true) = (&sent.stopped, report.fate.is_delivered()) {
-        // In CLOSE_WAIT Linux calls the peer's RST EPIPE.
-        (report.fate, report.error) = match error.raw() {
-            libc::ECONNRESET | libc::EPIPE => (Fate::Reset, Some(Errno::ECONNRESET)),
-            _ => (Fate::Failed, Some(*error)),
-        };
-    }
-    report
 }
 
 /// A closer awaits what `close` would leave to the background.

@@ -34,7 +34,8 @@ impl Drained {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Ended {
-    /// Whose it was; `None` where it was gone when the drain began.
+    /// Whose it was; `None` where it was gone, or left to the kernel,
+    /// when the drain began.
     pub peer: Option<SocketAddr>,
     /// What became of its bytes.
     pub report: Report,
@@ -44,6 +45,8 @@ pub struct Ended {
 pub(super) struct Draining {
     pub(super) until: Instant,
     waiting: HashMap<Key, Option<SocketAddr>>,
+    /// Connections left to the kernel whose last word is awaited.
+    left: usize,
     drained: Drained,
     reply: mpsc::Sender<Drained>,
 }
@@ -52,11 +55,13 @@ impl Draining {
     pub(super) fn new(
         until: Instant,
         waiting: HashMap<Key, Option<SocketAddr>>,
+        left: usize,
         reply: mpsc::Sender<Drained>,
     ) -> Self {
         Self {
             until,
             waiting,
+            left,
             drained: Drained::default(),
             reply,
         }
@@ -72,12 +77,22 @@ impl Draining {
         }
     }
 
+    /// The last word on one that was left to the kernel.
+    pub(super) fn note_left(&mut self, report: &Report) {
+        self.left = self.left.saturating_sub(1);
+        self.drained.sums.add(report);
+        self.drained.endings.push(Ended {
+            peer: None,
+            report: *report,
+        });
+    }
+
     pub(super) fn waiting(&self) -> Vec<Key> {
         self.waiting.keys().copied().collect()
     }
 
     pub(super) fn is_over(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.left == 0
     }
 
     pub(super) fn finish(mut self) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::Sink;
 use super::drain::Draining;
 use super::inbox::{Inbox, Job};
+use super::receipts::{Receipts, Told};
 use super::slots::{Key, Slots, place};
 use super::wheel::Wheel;
 use crate::blocking::outcome;
@@ -18,6 +19,7 @@ use crate::report::Report;
 use crate::sys::{Look, Readiness, peer_address};
 
 const WAKER: u64 = u64::MAX;
+const RECEIPTS: u64 = u64::MAX - 2;
 const JOBS_KEPT: usize = 256;
 
 pub(super) struct Engine<R> {
@@ -28,6 +30,8 @@ pub(super) struct Engine<R> {
     /// The wheel's zero.
     epoch: Instant,
     draining: Option<Draining>,
+    /// Subscribed with the first close that asks for it.
+    receipts: Option<Receipts>,
 }
 
 struct Entry {
@@ -47,6 +51,7 @@ impl<R: Readiness> Engine<R> {
             wheel: Wheel::new(),
             epoch: Instant::now(),
             draining: None,
+            receipts: None,
         })
     }
 
@@ -55,7 +60,7 @@ impl<R: Readiness> Engine<R> {
         let mut events = Vec::new();
         let mut jobs = Vec::new();
         let mut open = true;
-        while open || !self.slots.is_empty() {
+        while open || !self.is_idle() {
             let time = self.time_left();
             if let Err(error) = self.readiness.wait(&mut events, time) {
                 // It does not fail on descriptors of ours; if ever, every ending
@@ -66,6 +71,7 @@ impl<R: Readiness> Engine<R> {
             for event in &events {
                 match event.token() {
                     WAKER => woken = true,
+                    RECEIPTS => self.read_receipts(),
                     key => self.step(key, event.look()),
                 }
                 if event.spent() && self.watch_anew(event.token()).is_err() {
@@ -93,6 +99,7 @@ impl<R: Readiness> Engine<R> {
                 began,
                 sink,
             } => match Ready::look(socket, &policy, began) {
+                Ok(ready) if policy.is_by_receipt() => self.leave(ready, began, sink),
                 Ok(ready) => self.begin(ready, sink),
                 Err(error) => self.done(sink, Err(error)),
             },
@@ -104,7 +111,8 @@ impl<R: Readiness> Engine<R> {
                     .filter(|(_, entry)| !entry.reported)
                     .map(|(key, entry)| (key, peer_address(entry.live.socket())))
                     .collect();
-                self.draining = Some(Draining::new(until, waiting, reply));
+                let left = self.receipts.as_ref().map_or(0, Receipts::len);
+                self.draining = Some(Draining::new(until, waiting, left, reply));
             }
         }
     }
@@ -130,6 +138,38 @@ impl<R: Readiness> Engine<R> {
         } else {
             self.seat(entry);
         }
+    }
+
+    /// Leaves a connection to the kernel where its last word will be heard, and
+    /// holds it where not.
+    fn leave(&mut self, ready: Ready, began: Instant, sink: Sink) {
+        if self.receipts.is_none() {
+            self.receipts = self.subscribe().ok();
+        }
+        let Some(receipts) = &mut self.receipts else {
+            return self.begin(ready, sink);
+        };
+        match ready.leave() {
+            Ok((cookie, left)) => receipts.await_word(cookie, left, began, sink),
+            Err(ready) => self.begin(ready, sink),
+        }
+    }
+
+    fn subscribe(&mut self) -> io::Result<Receipts> {
+        let receipts = Receipts::subscribe()?;
+        self.readiness.add_readable(receipts.as_fd(), RECEIPTS)?;
+        Ok(receipts)
+    }
+
+    fn read_receipts(&mut self) {
+        if let Some(receipts) = &mut self.receipts {
+            let (inbox, draining) = (&self.inbox, &mut self.draining);
+            receipts.read(|told| tell_receipt(told, inbox, draining));
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.slots.is_empty() && self.receipts.as_ref().is_none_or(Receipts::is_empty)
     }
 
     /// Takes over an ending that was begun elsewhere.
@@ -185,6 +225,9 @@ impl<R: Readiness> Engine<R> {
             let waker = self.inbox.waker.as_fd();
             return self.readiness.add_readable(waker, WAKER);
         }
+        if let (RECEIPTS, Some(receipts)) = (token, &self.receipts) {
+            return self.readiness.add_readable(receipts.as_fd(), RECEIPTS);
+        }
         match self.slots.get_mut(token) {
             Some(entry) => self.readiness.add(entry.live.socket(), token),
             None => Ok(()),
@@ -217,6 +260,10 @@ impl<R: Readiness> Engine<R> {
                     entry.live.cut_short();
                 }
                 self.step(key, Look::Full);
+            }
+            if let Some(receipts) = &mut self.receipts {
+                let (inbox, draining) = (&self.inbox, &mut self.draining);
+                receipts.give_up(|told| tell_receipt(told, inbox, draining));
             }
         }
         if let Some(draining) = self
@@ -252,7 +299,18 @@ impl<R: Readiness> Engine<R> {
             }
             self.inbox.done();
         }
+        if let Some(mut receipts) = self.receipts.take() {
+            receipts.give_up(|told| tell_receipt(told, &self.inbox, &mut self.draining));
+        }
     }
+}
+
+fn tell_receipt((sink, report): Told, inbox: &Inbox, draining: &mut Option<Draining>) {
+    if let Some(draining) = draining {
+        draining.note_left(&report);
+    }
+    call(sink, outcome(report));
+    inbox.done();
 }
 
 /// A panic in somebody's callback must not end the others' connections.

@@ -17,12 +17,17 @@ pub(super) fn written(queued: u64, detail: &Detail, fin: bool) -> Option<u64> {
 
 /// Whether a FIN is in the counts of a connection that is gone.
 ///
-/// The state no longer tells. The counters do when they hold two sequence
-/// numbers too many (SYN and FIN); else the caller's word counts.
+/// The state no longer tells. The counters do when they hold no sequence number
+/// beyond the payload, or two (SYN and FIN); where all is acknowledged the number
+/// of segments delivered does; else the caller's word counts.
 pub(super) fn fin_of_closed(queued: u64, detail: &Detail, half_closed: bool) -> bool {
-    half_closed
-        || (detail.unsent == 0
-            && sent_and_unsent(detail, false).and_then(|p| extra(queued, detail, p)) == Some(2))
+    let extra = sent_and_unsent(detail, false).and_then(|p| extra(queued, detail, p));
+    match extra {
+        Some(0) if detail.unsent == 0 => false,
+        Some(2) if detail.unsent == 0 => true,
+        _ if queued == 0 => detail.fin_acked.unwrap_or(half_closed),
+        _ => half_closed,
+    }
 }
 
 fn sent_and_unsent(detail: &Detail, fin: bool) -> Option<u64> {
@@ -52,6 +57,7 @@ mod tests {
             acked: Some(acked),
             transmitted,
             error: None,
+            fin_acked: None,
             unanswered: false,
             since_ack: Duration::ZERO,
         }
@@ -86,6 +92,20 @@ mod tests {
             prop_assert_eq!(written(0, &detail(0, acked + off, acked), false), None);
             prop_assert_eq!(written(0, &detail(0, acked - 1, acked), false), None);
         }
+    }
+
+    #[test]
+    fn a_gone_connections_fin_shows_in_the_segments_delivered() {
+        // One sequence number too many: the SYN, or the FIN of an accepted one.
+        for fin in [true, false] {
+            let seen = Detail {
+                fin_acked: Some(fin),
+                ..detail(0, 1001, 1000)
+            };
+            assert_eq!(fin_of_closed(0, &seen, !fin), fin);
+        }
+        // Neither is in: the caller is mistaken.
+        assert!(!fin_of_closed(0, &detail(0, 1000, 1000), true));
     }
 
     #[test]

@@ -28,6 +28,7 @@ fn full(state: TcpState, queued: u64, unsent: u64) -> Observation {
             acked: Some(1 + 100 + fin - queued),
             transmitted: 100 - (unsent - fin_unsent),
             error: None,
+            fin_acked: None,
             unanswered: false,
             since_ack: Duration::ZERO,
         }),

@@ -12,6 +12,8 @@
 //! - `is_nonblocking`: whether the program asked never to be blocked;
 //! - `Edges`: waits for the edge at which a FIN's acknowledgement shows; `Ring`
 //!   does the same another way, both behind the trait `Readiness`;
+//! - `Destroyed`: the kernel's notice of each connection's end, and `identify`,
+//!   by what to know it;
 //! - `Timer`, `Waker`: descriptors that become readable at a time, or from
 //!   another thread.
 

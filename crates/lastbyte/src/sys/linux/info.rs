@@ -10,7 +10,10 @@ use crate::ending::TcpState;
 /// Room for `struct tcp_info` (linux/tcp.h) up to `tcpi_bytes_retrans`.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Bytes([u8; 216]);
+struct Bytes([u8; LENGTH]);
+
+/// What is read of it.
+pub(super) const LENGTH: usize = 216;
 
 // SAFETY: an array of bytes has no invalid bit pattern.
 unsafe impl Plain for Bytes {}
@@ -33,6 +36,14 @@ impl Info {
     pub(super) fn of(socket: BorrowedFd<'_>) -> io::Result<Self> {
         let (bytes, len) = option::get::<Bytes>(socket, libc::IPPROTO_TCP, libc::TCP_INFO)?;
         Ok(Self { bytes, len })
+    }
+
+    /// One that came by netlink; what is missing reads as an older kernel's.
+    pub(super) fn from_bytes(from: &[u8]) -> Self {
+        let mut bytes = Bytes([0; LENGTH]);
+        let len = from.len().min(LENGTH);
+        bytes.0[..len].copy_from_slice(&from[..len]);
+        Self { bytes, len }
     }
 
     pub(super) fn state(&self) -> State {
@@ -62,6 +73,11 @@ impl Info {
         self.u64(120)
     }
 
+    /// tcpi_data_segs_in (Linux 4.6).
+    pub(super) fn data_segments_in(&self) -> Option<u64> {
+        self.u32(152).map(u64::from)
+    }
+
     /// tcpi_notsent_bytes (Linux 4.6).
     pub(super) fn unsent(&self) -> Option<u64> {
         self.u32(144).map(u64::from)
@@ -86,6 +102,18 @@ impl Info {
             (acked + queued).checked_sub(transmitted + unsent),
             Some(0..=2)
         )
+    }
+
+    /// tcpi_delivered counts segments, each once: the handshake's, those with data,
+    /// and the FIN's (Linux 4.18). None where the numbers do not add up, which
+    /// retransmissions of anything but whole data segments make so.
+    pub(super) fn fin_acked(&self) -> Option<bool> {
+        let data = self.u32(156)?.checked_sub(self.u32(100)?)?;
+        match self.u32(192)?.checked_sub(data)?.checked_sub(1)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
     }
 
     /// tcpi_retransmits, tcpi_probes: unanswered ones in a row.

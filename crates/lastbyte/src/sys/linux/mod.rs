@@ -1,6 +1,7 @@
 //! Linux.
 
 mod address;
+mod destroyed;
 mod edges;
 mod info;
 mod option;
@@ -11,10 +12,11 @@ mod uring;
 mod waker;
 
 pub(crate) use address::peer_address;
+pub(crate) use destroyed::{Destroyed, Notice, Overrun};
 pub(crate) use edges::{Edges, Event, Readiness};
 pub(crate) use option::{linger, set_linger};
 pub(crate) use stream::{
-    Look, NoLook, abort, close, first_look, freeze, is_nonblocking, look, send_fin,
+    Look, NoLook, abort, close, first_look, freeze, identify, is_nonblocking, look, send_fin,
 };
 #[cfg(feature = "tokio")]
 pub(crate) use stream::{freeze_if_settled, throttle};

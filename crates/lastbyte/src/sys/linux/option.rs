@@ -17,6 +17,8 @@ pub(super) unsafe trait Plain: Copy {}
 // SAFETY: integers, and structs of integers, have no invalid bit pattern.
 unsafe impl Plain for c_int {}
 // SAFETY: as above.
+unsafe impl Plain for u64 {}
+// SAFETY: as above.
 unsafe impl Plain for libc::linger {}
 
 /// A filter program, whose pointer only the caller can vouch for.

@@ -89,6 +89,15 @@ pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observa
     }
 }
 
+/// By what the kernel's notice of its end will be known (SO_COOKIE, Linux 4.12),
+/// and the data segments that came in so far. None where input is unread, with
+/// which a close would reset the connection.
+pub(crate) fn identify(socket: BorrowedFd<'_>) -> Option<(u64, u64)> {
+    let (cookie, _) = get::<u64>(socket, libc::SOL_SOCKET, libc::SO_COOKIE).ok()?;
+    let segments = Info::of(socket).ok()?.data_segments_in()?;
+    (count(ioctl_int(socket, SIOCINQ)) == 0).then_some((cookie, segments))
+}
+
 /// Shuts down the sending side: data, then FIN. False where the connection is
 /// already gone.
 pub(crate) fn send_fin(socket: BorrowedFd<'_>) -> bool {
@@ -316,6 +325,7 @@ fn with_detail(socket: BorrowedFd<'_>, mut info: Info, input: Input) -> Observat
             error: input
                 .error
                 .or_else(|| pending_error(socket).filter(|_| closed)),
+            fin_acked: info.fin_acked(),
             unanswered: info.unanswered(),
             since_ack: info.since_ack(),
         }),
