@@ -12,6 +12,18 @@ pub(crate) const NOT_SO: Status = Status(1);
 /// The command line, or what it names, cannot be used.
 pub(crate) const USAGE: Status = Status(2);
 
+/// `run`: the program is there and cannot be executed (as env(1) has it).
+pub(crate) const NOT_EXECUTABLE: Status = Status(126);
+/// `run`: there is no such program (as env(1) has it).
+pub(crate) const NOT_FOUND: Status = Status(127);
+
+impl Status {
+    /// The status of a program that was run.
+    pub(crate) const fn of_program(status: u8) -> Self {
+        Self(status)
+    }
+}
+
 impl From<Status> for std::process::ExitCode {
     fn from(status: Status) -> Self {
         Self::from(status.0)

@@ -9,7 +9,7 @@
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::get;
 use lastbyte::Policy;
 use lastbyte::tokio::Listener;
 use tokio::net::TcpListener;
@@ -31,7 +31,8 @@ async fn main() -> std::io::Result<()> {
     let tcp = TcpListener::bind(address.as_deref().unwrap_or("127.0.0.1:0")).await?;
     println!("listening on {}", tcp.local_addr()?);
 
-    let app = Router::new().route("/", post(|| async { StatusCode::PAYLOAD_TOO_LARGE }));
+    let too_large = || async { StatusCode::PAYLOAD_TOO_LARGE };
+    let app = Router::new().route("/", get(|| async { "POST here\n" }).post(too_large));
     if bare {
         axum::serve(tcp, app).await
     } else {

@@ -116,10 +116,8 @@ impl<S: AsFd> Ready<S> {
         (live, progress)
     }
 
-    /// Starts the close of a connection whose edges are watched already: the
-    /// first of them comes at once and has it looked at then, so that the FIN's
-    /// ACK may be seen by the same look.
-    pub(crate) fn start_watched(self) -> (Live<S>, Progress) {
+    /// Starts the close, and leaves the look at what came of it to the caller.
+    pub(crate) fn start_unseen(self) -> (Live<S>, Progress) {
         let Self { mut live, first } = self;
         let progress = live.act(first, true);
         (live, progress)
@@ -217,9 +215,9 @@ impl<S: AsFd> Live<S> {
             .as_fd()
     }
 
-    /// Does what the machine says until it waits or is over; `watched` leaves the
-    /// look after the FIN to the event that is coming.
-    fn act(&mut self, mut step: Step, watched: bool) -> Progress {
+    /// Does what the machine says until it waits or is over; `unseen` leaves the
+    /// look after the FIN to the caller.
+    fn act(&mut self, mut step: Step, unseen: bool) -> Progress {
         let mut report = None;
         loop {
             report = report.or(step.report);
@@ -245,7 +243,7 @@ impl<S: AsFd> Live<S> {
                     if !sent {
                         self.ending.fin_refused();
                     }
-                    if sent && watched {
+                    if sent && unseen {
                         return Progress {
                             report,
                             over: false,

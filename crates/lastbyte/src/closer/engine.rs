@@ -1,5 +1,6 @@
 //! The thread's loop: submissions in, edges and deadlines to endings, reports out.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::Sink;
 use super::drain::Draining;
 use super::inbox::{Inbox, Job};
+use super::jobs::Jobs;
 use super::receipts::{Receipts, Told};
 use super::slots::{Key, Slots, place};
 use super::wheel::Wheel;
@@ -20,7 +22,14 @@ use crate::sys::{Look, Readiness, peer_address};
 
 const WAKER: u64 = u64::MAX;
 const RECEIPTS: u64 = u64::MAX - 2;
-const JOBS_KEPT: usize = 256;
+/// Jobs taken up between two looks at what has happened.
+const BATCH: usize = 512;
+/// How long a connection's ACK is given, while there are jobs waiting, before
+/// its edges are watched: longer than peers delay ACKs (RFC 9293 §3.8.6.3; Linux
+/// 40 ms).
+const SETTLE: Duration = Duration::from_millis(50);
+/// When watching is tried again that could not be had.
+const AGAIN: Duration = Duration::from_millis(5);
 
 pub(super) struct Engine<R> {
     inbox: Arc<Inbox>,
@@ -29,16 +38,24 @@ pub(super) struct Engine<R> {
     wheel: Wheel,
     /// The wheel's zero.
     epoch: Instant,
+    jobs: Jobs<Job>,
+    /// Begun and not watched yet, oldest first. Most are acknowledged by the time
+    /// a burst of closes is through, and then one look is cheaper than a watch.
+    fresh: VecDeque<(Key, Nanos)>,
     draining: Option<Draining>,
     /// Subscribed with the first close that asks for it.
     receipts: Option<Receipts>,
 }
+
+/// Since the engine's epoch.
+type Nanos = u64;
 
 struct Entry {
     live: Live,
     /// Until the report.
     sink: Option<Sink>,
     reported: bool,
+    watched: bool,
 }
 
 impl<R: Readiness> Engine<R> {
@@ -50,6 +67,8 @@ impl<R: Readiness> Engine<R> {
             slots: Slots::new(),
             wheel: Wheel::new(),
             epoch: Instant::now(),
+            jobs: Jobs::new(),
+            fresh: VecDeque::new(),
             draining: None,
             receipts: None,
         })
@@ -58,9 +77,8 @@ impl<R: Readiness> Engine<R> {
     /// Runs until no further jobs can come and none is in flight.
     pub(super) fn run(mut self) {
         let mut events = Vec::new();
-        let mut jobs = Vec::new();
         let mut open = true;
-        while open || !self.is_idle() {
+        while open || !self.jobs.is_empty() || !self.is_idle() {
             let time = self.time_left();
             if let Err(error) = self.readiness.wait(&mut events, time) {
                 // It does not fail on descriptors of ours; if ever, every ending
@@ -79,13 +97,13 @@ impl<R: Readiness> Engine<R> {
                 }
             }
             if woken {
-                open = self.inbox.take(&mut jobs);
-                for job in jobs.drain(..) {
-                    self.admit(job);
-                }
-                // What a burst needed is given back.
-                jobs.shrink_to(JOBS_KEPT);
+                open = self.inbox.take(&mut self.jobs);
             }
+            for _ in 0..BATCH {
+                let Some(job) = self.jobs.pop() else { break };
+                self.admit(job);
+            }
+            self.settle();
             self.expire();
             self.go_on_draining();
         }
@@ -103,7 +121,8 @@ impl<R: Readiness> Engine<R> {
                 Ok(ready) => self.begin(ready, sink),
                 Err(error) => self.done(sink, Err(error)),
             },
-            Job::Adopt(live) => self.adopt(live),
+            // Begun elsewhere; nobody awaits its report any more.
+            Job::Adopt(live) => self.seat(Entry::new(live, None)),
             Job::Drain { until, reply } => {
                 let waiting = self
                     .slots
@@ -118,22 +137,10 @@ impl<R: Readiness> Engine<R> {
     }
 
     fn begin(&mut self, ready: Ready, sink: Sink) {
-        let key = self.slots.next_key();
-        if ready.may_wait() {
-            if let Err(error) = self.readiness.add(ready.socket(), key) {
-                let socket = ready.into_socket();
-                return self.done(sink, Err(CloseError::resources(error, socket)));
-            }
-        }
-        let (live, Progress { report, over }) = ready.start_watched();
-        let mut entry = Entry {
-            live,
-            sink: Some(sink),
-            reported: false,
-        };
+        let (live, Progress { report, over }) = ready.start_unseen();
+        let mut entry = Entry::new(live, Some(sink));
         entry.tell(report);
         if over {
-            self.readiness.forget(key);
             self.inbox.done();
         } else {
             self.seat(entry);
@@ -172,27 +179,43 @@ impl<R: Readiness> Engine<R> {
         self.slots.is_empty() && self.receipts.as_ref().is_none_or(Receipts::is_empty)
     }
 
-    /// Takes over an ending that was begun elsewhere.
-    fn adopt(&mut self, mut live: Live) {
-        let key = self.slots.next_key();
-        match self.readiness.add(live.socket(), key) {
-            // epoll reports at once what is there already.
-            Ok(()) => self.seat(Entry {
-                live,
-                sink: None,
-                reported: false,
-            }),
-            // Unwatched, its edges would never be seen.
-            Err(_) => {
-                live.release();
-                self.inbox.done();
-            }
-        }
-    }
-
     fn seat(&mut self, entry: Entry) {
         let key = self.slots.insert(entry);
         self.schedule(key);
+        let now = self.since_epoch(Instant::now());
+        self.fresh.push_back((key, now));
+    }
+
+    /// Looks at what was begun, and watches what is not over yet. While jobs wait
+    /// that takes its time; once none does, nothing stays unwatched.
+    fn settle(&mut self) {
+        let now = self.since_epoch(Instant::now());
+        let settle = SETTLE.as_nanos() as Nanos;
+        let busy = !self.jobs.is_empty();
+        for _ in 0..self.fresh.len() {
+            let Some(&(key, since)) = self.fresh.front() else {
+                break;
+            };
+            if busy && now - since < settle {
+                break;
+            }
+            self.fresh.pop_front();
+            self.step(key, Look::Settled);
+            self.watch(key, now);
+        }
+    }
+
+    fn watch(&mut self, key: Key, now: Nanos) {
+        let Some(entry) = self.slots.get_mut(key).filter(|e| !e.watched) else {
+            return;
+        };
+        // What holds already comes as the first event.
+        match self.readiness.add(entry.live.socket(), key) {
+            Ok(()) => entry.watched = true,
+            // No memory, or too many watches. It must not be lost: another look,
+            // and another try, a little later.
+            Err(_) => self.fresh.push_back((key, now)),
+        }
     }
 
     fn done(&self, sink: Sink, result: Result<Report, CloseError>) {
@@ -212,8 +235,9 @@ impl<R: Readiness> Engine<R> {
         entry.tell(report);
         if over {
             self.wheel.set(place(key), None);
-            self.slots.remove(key);
-            self.readiness.forget(key);
+            if self.slots.remove(key).is_some_and(|entry| entry.watched) {
+                self.readiness.forget(key);
+            }
             self.inbox.done();
         } else {
             self.schedule(key);
@@ -279,12 +303,17 @@ impl<R: Readiness> Engine<R> {
             .wheel
             .next_turn()
             .map(|turn| self.epoch + Duration::from_nanos(turn));
+        if !self.jobs.is_empty() {
+            return Some(Duration::ZERO);
+        }
         let drain = self.draining.as_ref().map(|draining| draining.until);
-        let next = turn.into_iter().chain(drain).min()?;
-        Some(next.saturating_duration_since(Instant::now()))
+        let now = Instant::now();
+        let again = (!self.fresh.is_empty()).then(|| now + AGAIN);
+        let next = turn.into_iter().chain(drain).chain(again).min()?;
+        Some(next.saturating_duration_since(now))
     }
 
-    fn since_epoch(&self, time: Instant) -> u64 {
+    fn since_epoch(&self, time: Instant) -> Nanos {
         let since = time.saturating_duration_since(self.epoch);
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
@@ -327,6 +356,15 @@ fn again(error: &io::Error) -> io::Error {
 }
 
 impl Entry {
+    const fn new(live: Live, sink: Option<Sink>) -> Self {
+        Self {
+            live,
+            sink,
+            reported: false,
+            watched: false,
+        }
+    }
+
     /// Gives the report to whoever waits for it, once.
     fn tell(&mut self, report: Option<Report>) {
         let Some(report) = report else { return };

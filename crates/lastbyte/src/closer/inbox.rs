@@ -1,6 +1,5 @@
 //! What the threads that submit share with the one that closes.
 
-use std::collections::TryReserveError;
 use std::os::fd::OwnedFd;
 use std::sync::PoisonError;
 use std::sync::mpsc;
@@ -8,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Sink;
 use super::drain::Drained;
+use super::jobs::Jobs;
 use super::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
 use crate::live::Live;
 use crate::policy::Policy;
@@ -39,7 +39,7 @@ pub(super) struct Inbox<W = Waker, J = Job> {
 }
 
 struct Queue<J> {
-    jobs: Vec<J>,
+    jobs: Jobs<J>,
     /// No further jobs will come.
     closed: bool,
 }
@@ -76,7 +76,7 @@ impl<W: Wake, J> Inbox<W, J> {
     pub(super) fn new(limit: usize, waker: W) -> Self {
         Self {
             queue: Mutex::new(Queue {
-                jobs: Vec::new(),
+                jobs: Jobs::new(),
                 closed: false,
             }),
             idle: Condvar::new(),
@@ -107,12 +107,11 @@ impl<W: Wake, J> Inbox<W, J> {
 
     fn push(&self, job: J) -> Result<(), J> {
         let mut queue = self.lock();
-        let room: Result<(), TryReserveError> = queue.jobs.try_reserve(1);
-        if queue.closed || room.is_err() {
+        if queue.closed {
             return Err(job);
         }
         let first = queue.jobs.is_empty();
-        queue.jobs.push(job);
+        queue.jobs.push(job)?;
         drop(queue);
         if first {
             self.waker.wake();
@@ -120,11 +119,11 @@ impl<W: Wake, J> Inbox<W, J> {
         Ok(())
     }
 
-    /// Swaps the waiting jobs for an empty list. False when none will follow.
-    pub(super) fn take(&self, into: &mut Vec<J>) -> bool {
+    /// Adds the waiting jobs to those at hand. False when none will follow.
+    pub(super) fn take(&self, into: &mut Jobs<J>) -> bool {
         self.waker.reset();
         let mut queue = self.lock();
-        std::mem::swap(&mut queue.jobs, into);
+        into.append(&mut queue.jobs);
         !queue.closed
     }
 
@@ -219,12 +218,12 @@ mod tests {
             let engine = {
                 let inbox = Arc::clone(&inbox);
                 thread::spawn(move || {
-                    let (mut jobs, mut taken) = (Vec::new(), 0);
+                    let (mut jobs, mut taken) = (Jobs::new(), 0);
                     let mut open = true;
                     while open {
                         inbox.waker.sleep();
                         open = inbox.take(&mut jobs);
-                        for _ in jobs.drain(..) {
+                        while jobs.pop().is_some() {
                             taken += 1;
                             inbox.done();
                         }

@@ -4,6 +4,7 @@ pub(crate) mod background;
 mod drain;
 mod engine;
 mod inbox;
+mod jobs;
 mod receipts;
 mod slots;
 mod sync;

@@ -31,14 +31,6 @@ impl<T> Slots<T> {
         }
     }
 
-    /// The key that the next [`insert`](Self::insert) will give.
-    pub(super) fn next_key(&self) -> Key {
-        match self.free.last() {
-            Some(&index) => key_of(self.places[index as usize].turn, index),
-            None => key_of(0, self.places.len() as u32),
-        }
-    }
-
     pub(super) fn insert(&mut self, tenant: T) -> Key {
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use ::tokio::runtime::Handle;
 
 use super::drive::{Drive, Socket};
-use super::roll::{Entry, Stage};
+use super::roll::{Entry, Patience, Stage};
 use crate::blocking::outcome;
 use crate::error::CloseError;
 use crate::policy::Policy;
@@ -25,6 +25,7 @@ pub(super) struct Ending {
     entry: Option<Entry>,
     told: bool,
     held_back: bool,
+    patience: Patience,
 }
 
 impl Ending {
@@ -47,6 +48,7 @@ impl Ending {
             entry,
             told: false,
             held_back: false,
+            patience: Patience::default(),
         };
         let result = report.map(|report| ending.tell(Ok(report)));
         Ok((ending, result))
@@ -60,7 +62,7 @@ impl Ending {
             if stage == Stage::HeldBack && !std::mem::replace(&mut self.held_back, true) {
                 self.drive.throttle();
             }
-            if stage == Stage::Now || (stage == Stage::Over && self.drive.settle()) {
+            if stage == Stage::Over && (self.drive.settle() || self.patience.is_over()) {
                 report = self.drive.cut_short().map(Ok).map_or(report, Poll::Ready);
             }
         }
@@ -119,7 +121,7 @@ impl Future for Ending {
                 // A shutdown waits for peers that are still sending, no others.
                 _ if self.drive.is_quiet() => self.drive.release(),
                 Stage::LastCall | Stage::Closed | Stage::HeldBack => return Poll::Pending,
-                Stage::Over | Stage::Now => self.drive.leave(),
+                Stage::Over => self.drive.leave(),
             }
         }
         Poll::Ready(())

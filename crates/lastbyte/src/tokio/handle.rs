@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::roll::{Roll, Stage};
+use super::roll::{ONE_ACK, PATIENCE, Roll, Stage};
 use crate::closer::Drained;
 use crate::sums::Sums;
 
@@ -72,15 +72,15 @@ impl Handle {
     /// # Panics
     /// Outside a runtime with time enabled.
     pub async fn shutdown(&self, time: Duration) -> Drained {
-        // Longer than a delayed acknowledgement, which on Linux takes 40 ms.
-        let last = Duration::from_millis(100).min(time / 4);
         self.roll.last_call();
+        // Time for what is on its way to be acknowledged, and to end the rest one
+        // by one.
+        let each = Duration::from_micros(20) * u32::try_from(self.open()).unwrap_or(u32::MAX);
+        let last = (ONE_ACK + PATIENCE).saturating_add(each).min(time / 4);
         if !self.emptied_within(time - last).await {
             self.roll.hold_back().await;
-            if !self.emptied_within(last).await {
-                // What a deadline may be missed by (contract, F1).
-                let grace = Duration::from_millis(10) + time / 100;
-                self.roll.cut(grace.min(last)).await;
+            if !self.emptied_within(last.min(ONE_ACK)).await {
+                self.roll.cut().await;
             }
         }
         self.roll.drained()

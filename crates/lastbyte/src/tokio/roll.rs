@@ -35,10 +35,26 @@ pub(super) enum Stage {
     /// The deadline is near: nothing new is transmitted, so that what was can be
     /// acknowledged.
     HeldBack,
-    /// The deadline has passed; whatever is settled ends.
+    /// The deadline is here: everything ends, as soon as it is settled.
     Over,
-    /// Everything ends.
-    Now,
+}
+
+/// Longer than a delayed acknowledgement, which on Linux takes 40 ms.
+pub(super) const ONE_ACK: Duration = Duration::from_millis(50);
+
+/// How long a connection may take to settle: one of the first ten segments may
+/// follow another.
+pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Since when somebody waits for a connection to settle.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Patience(Option<Instant>);
+
+impl Patience {
+    pub(super) fn is_over(&mut self) -> bool {
+        let now = Instant::now();
+        now - *self.0.get_or_insert(now) >= PATIENCE
+    }
 }
 
 pub(super) struct Roll {
@@ -68,7 +84,11 @@ struct Seat {
 enum State {
     /// In the program's hands. Whoever owns the descriptor leaves this state,
     /// under the lock, before closing it.
-    Open { fd: RawFd, half_closed: bool },
+    Open {
+        fd: RawFd,
+        half_closed: bool,
+        patience: Patience,
+    },
     /// Reset at the deadline, still in the program's hands.
     Cut,
     /// Its ending is under way, and this wakes it.
@@ -112,6 +132,7 @@ impl Roll {
             state: Mutex::new(State::Open {
                 fd,
                 half_closed: false,
+                patience: Patience::default(),
             }),
         });
         let mut book = self.book();
@@ -203,27 +224,20 @@ impl Roll {
         .await;
     }
 
-    /// The deadline has come: resets what the program still has open, and has
-    /// the endings under way finish. For `grace` it waits for acknowledgements of
-    /// what is on its way.
-    pub(super) async fn cut(&self, grace: Duration) {
+    /// The deadline is here: resets what the program still has open, and has the
+    /// endings under way finish. Waits for nobody, except a moment for
+    /// acknowledgements of what is on its way.
+    pub(super) async fn cut(&self) {
         const PAUSE: Duration = Duration::from_millis(2);
-        let last = Instant::now() + grace;
         self.advance(Stage::Over);
         loop {
             self.each(|seat, id| self.cut_one(seat, id)).await;
             if ::tokio::time::timeout(PAUSE, self.emptied()).await.is_ok() {
                 return;
             }
-            if Instant::now() >= last {
-                break;
-            }
+            // To try again.
             self.wake_endings();
         }
-        self.advance(Stage::Now);
-        self.each(|seat, id| self.cut_one(seat, id)).await;
-        // It waits for nobody any more.
-        self.emptied().await;
     }
 
     /// Everybody on the roll, without keeping this thread's other tasks from
@@ -245,15 +259,20 @@ impl Roll {
 
     fn cut_one(&self, seat: &Seat, id: u64) {
         let mut state = seat.lock();
-        let State::Open { fd, half_closed } = *state else {
+        let State::Open {
+            fd,
+            half_closed,
+            patience,
+        } = &mut *state
+        else {
             return;
         };
         // SAFETY: see `State::Open`; the lock is held.
-        let socket = unsafe { BorrowedFd::borrow_raw(fd) };
-        if self.stage() < Stage::Now && !sys::freeze_if_settled(socket) {
+        let socket = unsafe { BorrowedFd::borrow_raw(*fd) };
+        if !sys::freeze_if_settled(socket) && !patience.is_over() {
             return;
         }
-        let policy = if half_closed {
+        let policy = if *half_closed {
             Policy::abort().half_closed()
         } else {
             Policy::abort()

@@ -62,6 +62,8 @@ pub(crate) fn first_look(socket: BorrowedFd<'_>) -> Result<Observation, NoLook> 
 pub(crate) enum Look {
     /// At the send queue only: nothing has come in.
     Queue,
+    /// At the input as well if the send queue is empty.
+    Settled,
     /// At the input as well.
     Input,
     /// At everything.
@@ -73,7 +75,8 @@ pub(crate) enum Look {
 pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observation {
     let input = match how {
         Look::Queue => Input::UNSEEN,
-        Look::Input | Look::Full => discard(socket, allowance),
+        Look::Settled if queued(socket) > 0 => Input::UNSEEN,
+        Look::Settled | Look::Input | Look::Full => discard(socket, allowance),
     };
     if how == Look::Full || input.error.is_some() {
         if let Ok(info) = Info::of(socket) {
@@ -133,16 +136,25 @@ pub(crate) fn freeze(socket: BorrowedFd<'_>) {
 /// knowing: all that was transmitted has been acknowledged. Whether that is so.
 #[cfg(feature = "tokio")]
 pub(crate) fn freeze_if_settled(socket: BorrowedFd<'_>) -> bool {
+    // An acknowledgement that comes while frozen is lost: so look before too.
+    if !is_settled(socket) {
+        return false;
+    }
     freeze(socket);
-    let settled = Info::of(socket).is_ok_and(|info| {
-        matches!(info.state(), State::Connected(TcpState::Closed))
-            // Counted like the queue, the FIN included.
-            || info.unsent().is_some_and(|unsent| unsent == queued(socket))
-    });
+    let settled = is_settled(socket);
     if !settled {
         thaw(socket);
     }
     settled
+}
+
+#[cfg(feature = "tokio")]
+fn is_settled(socket: BorrowedFd<'_>) -> bool {
+    Info::of(socket).is_ok_and(|info| {
+        matches!(info.state(), State::Connected(TcpState::Closed))
+            // Counted like the queue, the FIN included.
+            || info.unsent().is_some_and(|unsent| unsent == queued(socket))
+    })
 }
 
 /// Holds back what was not transmitted yet, while acknowledgements of the rest

@@ -1,0 +1,85 @@
+//! The blocking forms.
+
+use lastbyte::Linger;
+use libc::c_int;
+
+use crate::guard::{call, outcome, own};
+use crate::types::{Out, lb_policy, lb_report};
+use std::os::fd::IntoRawFd;
+use std::time::Duration;
+
+/// Closes the connection of `fd` as the manual of SO_LINGER has it; the socket's
+/// own SO_LINGER decides.
+///
+/// Off: returns 0 at once, everything queued is delivered in the background, also
+/// where input is unread or arrives later (the number `fd` stays in use until
+/// then). On with a time: waits until data and
+/// FIN are acknowledged and returns 0, or when the time has run out discards the
+/// rest, resets the connection and fails with EWOULDBLOCK. On with 0: resets.
+///
+/// ERRORS, with `fd` gone: EWOULDBLOCK (the time ran out), ECONNRESET (the peer
+/// reset), or what the kernel gave the connection up with (ETIMEDOUT,
+/// EHOSTUNREACH ...).
+/// ERRORS, with `fd` untouched: EWOULDBLOCK on a non-blocking socket that would
+/// have to wait (use lb_close_begin); EBADF, ENOTSOCK, EPROTOTYPE (no TCP
+/// socket), EINVAL (a listener), EINPROGRESS (connect is under way), ENOTCONN;
+/// EMFILE, ENOMEM and the like (no resources; close(2) it, or try again).
+#[unsafe(no_mangle)]
+pub extern "C" fn lb_close(fd: c_int) -> c_int {
+    // SAFETY: both pointers are NULL, which is allowed.
+    unsafe { lb_close_with(fd, std::ptr::null(), std::ptr::null_mut()) }
+}
+
+/// As lb_close, by an explicit policy (NULL: the socket's own SO_LINGER), with a
+/// report of what became of the bytes (NULL: not wanted). The report is written
+/// whenever the connection has ended, in success and in failure.
+///
+/// ERRORS: as lb_close; and EINVAL, with `fd` untouched, for a policy or report
+/// that is not well-formed.
+///
+/// # Safety
+/// Non-NULL pointers point to structures as long as their `size` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_close_with(
+    fd: c_int,
+    policy: *const lb_policy,
+    report: *mut lb_report,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's promise.
+        let mut report = unsafe { Out::new(report) }?;
+        let socket = own(fd)?;
+        // SAFETY: the caller's promise.
+        let policy = match unsafe { lb_policy::read(policy, &socket) } {
+            Ok(policy) => policy,
+            Err(error) => {
+                let _ = socket.into_raw_fd();
+                return Err(error);
+            }
+        };
+        let waits = matches!(policy.linger(), Linger::Wait(_) | Linger::Endless { .. });
+        // SAFETY: no memory involved.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+        if waits && flags & libc::O_NONBLOCK != 0 {
+            let _ = socket.into_raw_fd();
+            return Err(libc::EWOULDBLOCK);
+        }
+        outcome(lastbyte::close(socket, policy), &mut report)
+    })
+}
+
+/// Waits, `milliseconds` at most, until no connection is left in the background
+/// (those closed with linger off, and handles let go). Call it before exit where
+/// nothing may be lost: what is still there then is left to the kernel.
+///
+/// ERRORS: ETIMEDOUT, some are still there.
+#[unsafe(no_mangle)]
+pub extern "C" fn lb_background_wait(milliseconds: u64) -> c_int {
+    call(|| {
+        if lastbyte::background().wait(Duration::from_millis(milliseconds)) {
+            Ok(())
+        } else {
+            Err(libc::ETIMEDOUT)
+        }
+    })
+}

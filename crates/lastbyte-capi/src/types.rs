@@ -1,0 +1,301 @@
+//! The structures that cross, and how they can grow.
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use lastbyte::{Fate, Linger, Policy, Report, Side};
+use libc::{c_char, c_int};
+
+/// What a close is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub enum lb_linger {
+    /// What the socket's own SO_LINGER says.
+    LB_LINGER_OF_SOCKET = 0,
+    /// Return at once, deliver in the background.
+    LB_LINGER_OFF = 1,
+    /// Reset the connection, discard what is queued, leave no TIME_WAIT.
+    LB_LINGER_ABORT = 2,
+    /// Wait up to `wait_ms` for data and FIN to be acknowledged.
+    LB_LINGER_WAIT = 3,
+}
+
+/// Bits of `lb_policy.flags`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub enum lb_policy_flag {
+    /// After delivery, also wait for the peer to close its side.
+    LB_POLICY_CONFIRM = 1,
+    /// Once everything is acknowledged, end with an RST instead of TIME_WAIT.
+    LB_POLICY_WITHOUT_TIME_WAIT = 2,
+}
+
+/// How a connection is to be ended. Start from LB_POLICY_INIT.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct lb_policy {
+    /// sizeof(lb_policy), so that the structure can grow.
+    pub size: usize,
+    /// An `lb_linger`.
+    pub linger: c_int,
+    /// Bits of `lb_policy_flag`; others are refused with EINVAL.
+    pub flags: u32,
+    /// Milliseconds to wait at most, with LB_LINGER_WAIT; 0 is refused with
+    /// EINVAL, since it would be an abort.
+    pub wait_ms: u64,
+    /// Give up when nothing new was acknowledged for so many milliseconds; 0: do not.
+    pub stall_ms: u64,
+    /// Bytes of late input discarded at most; 0: the default, 64 MiB.
+    pub drain_bytes: u64,
+    /// Milliseconds that late input is discarded after delivery; 0: the default, 10 s.
+    pub drain_ms: u64,
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub enum lb_fate {
+    /// Not known (yet).
+    LB_FATE_NONE = 0,
+    /// Data and FIN were acknowledged by the peer's TCP.
+    LB_FATE_DELIVERED = 1,
+    /// Delivered, and the peer closed its side.
+    LB_FATE_CONFIRMED = 2,
+    /// The time ran out.
+    LB_FATE_TIMED_OUT = 3,
+    /// Nothing new was acknowledged for the policy's stall time.
+    LB_FATE_STALLED = 4,
+    /// The peer sent an RST.
+    LB_FATE_RESET = 5,
+    /// The kernel gave the connection up; `error` says why.
+    LB_FATE_FAILED = 6,
+    /// We reset the connection, as asked.
+    LB_FATE_ABORTED = 7,
+    /// Left to the background; its fate is not awaited.
+    LB_FATE_DETACHED = 8,
+}
+
+/// An end of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub enum lb_side {
+    /// Not known.
+    LB_SIDE_UNKNOWN = 0,
+    /// This host.
+    LB_SIDE_LOCAL = 1,
+    /// The other end.
+    LB_SIDE_PEER = 2,
+}
+
+/// What became of a connection's bytes. Start from LB_REPORT_INIT. Counts are
+/// payload; a number that is not known is -1.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct lb_report {
+    /// sizeof(lb_report), so that the structure can grow.
+    pub size: usize,
+    /// An `lb_fate`.
+    pub fate: c_int,
+    /// Whether we sent an RST: 0, 1, or -1 where that is not known.
+    pub rst_sent: c_int,
+    /// Bytes of the connection's whole life that the peer's TCP acknowledged.
+    pub acked: i64,
+    /// Bytes that send() accepted and the peer never acknowledged.
+    pub lost: i64,
+    /// Of these, bytes that were never transmitted.
+    pub unsent: i64,
+    /// Bytes of input that arrived and were discarded.
+    pub unread: i64,
+    /// An `lb_side`: whose FIN (or, in an abort, RST) came first.
+    pub closed_first: c_int,
+    /// Why the close failed: EWOULDBLOCK (time ran out), ECONNRESET, or what the
+    /// kernel gave up with; 0 if it did not fail.
+    pub error: c_int,
+    /// Microseconds from the call to the fate.
+    pub elapsed_us: u64,
+}
+
+/// The version of the library that is loaded, such as "0.1.0".
+#[unsafe(no_mangle)]
+pub extern "C" fn lb_version() -> *const c_char {
+    const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), "\0");
+    VERSION.as_ptr().cast()
+}
+
+/// The version of the library that is loaded, as major * 1000000 + minor * 1000
+/// + patch.
+#[unsafe(no_mangle)]
+pub extern "C" fn lb_version_number() -> u32 {
+    let number = |text: &str| {
+        text.bytes()
+            .fold(0_u32, |n, digit| n * 10 + u32::from(digit - b'0'))
+    };
+    number(env!("CARGO_PKG_VERSION_MAJOR")) * 1_000_000
+        + number(env!("CARGO_PKG_VERSION_MINOR")) * 1000
+        + number(env!("CARGO_PKG_VERSION_PATCH"))
+}
+
+/// The word for an `lb_fate`: "delivered", "timed_out" ...; "none" for
+/// LB_FATE_NONE, NULL for what is no fate.
+#[unsafe(no_mangle)]
+pub extern "C" fn lb_fate_name(fate: c_int) -> *const c_char {
+    const NAMES: [&CStr; 9] = [
+        c"none",
+        c"delivered",
+        c"confirmed",
+        c"timed_out",
+        c"stalled",
+        c"reset",
+        c"failed",
+        c"aborted",
+        c"detached",
+    ];
+    usize::try_from(fate)
+        .ok()
+        .and_then(|fate| NAMES.get(fate))
+        .map_or(std::ptr::null(), |name| name.as_ptr())
+}
+
+/// The layout of the first version: what every caller has at least.
+const POLICY_SIZE: usize = size_of::<lb_policy>();
+const REPORT_SIZE: usize = size_of::<lb_report>();
+
+impl lb_policy {
+    /// The policy at `policy`, for `socket`; NULL is the socket's own option.
+    ///
+    /// # Safety
+    /// NULL, or valid for as many bytes as its `size` says.
+    pub(crate) unsafe fn read(policy: *const Self, socket: &impl AsFd) -> Result<Policy, c_int> {
+        if policy.is_null() {
+            return own(socket).map(Policy::new);
+        }
+        // SAFETY: the size comes first, whatever the version.
+        let size = unsafe { (&raw const (*policy).size).read() };
+        if size < POLICY_SIZE {
+            return Err(libc::EINVAL);
+        }
+        // SAFETY: at least as long as ours; a later version's fields are not known here,
+        // and their zero means what this version does.
+        let asked = unsafe { policy.read() };
+        // SAFETY: as long as it says.
+        let rest = unsafe {
+            std::slice::from_raw_parts(policy.cast::<u8>().add(POLICY_SIZE), size - POLICY_SIZE)
+        };
+        if rest.iter().any(|byte| *byte != 0) {
+            return Err(libc::EINVAL);
+        }
+        asked.policy(socket)
+    }
+
+    fn policy(&self, socket: &impl AsFd) -> Result<Policy, c_int> {
+        let time = Duration::from_millis;
+        let linger = match self.linger {
+            value if value == lb_linger::LB_LINGER_OF_SOCKET as c_int => own(socket)?,
+            value if value == lb_linger::LB_LINGER_OFF as c_int => Linger::Off,
+            value if value == lb_linger::LB_LINGER_ABORT as c_int => Linger::Abort,
+            value if value == lb_linger::LB_LINGER_WAIT as c_int && self.wait_ms > 0 => {
+                Linger::Wait(time(self.wait_ms))
+            }
+            _ => return Err(libc::EINVAL),
+        };
+        let confirm = lb_policy_flag::LB_POLICY_CONFIRM as u32;
+        let without_time_wait = lb_policy_flag::LB_POLICY_WITHOUT_TIME_WAIT as u32;
+        if self.flags & !(confirm | without_time_wait) != 0 {
+            return Err(libc::EINVAL);
+        }
+        let mut policy = Policy::new(linger);
+        if self.stall_ms > 0 {
+            policy = policy.stall(time(self.stall_ms));
+        }
+        if self.flags & confirm != 0 {
+            policy = policy.confirm();
+        }
+        if self.flags & without_time_wait != 0 {
+            policy = policy.without_time_wait();
+        }
+        if self.drain_bytes > 0 {
+            policy = policy.drain(self.drain_bytes);
+        }
+        if self.drain_ms > 0 {
+            policy = policy.drain_for(time(self.drain_ms));
+        }
+        Ok(policy)
+    }
+}
+
+fn own(socket: &impl AsFd) -> Result<Linger, c_int> {
+    Linger::of(socket).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
+}
+
+impl From<&Report> for lb_report {
+    fn from(report: &Report) -> Self {
+        let count = |value: Option<u64>| value.and_then(|n| i64::try_from(n).ok()).unwrap_or(-1);
+        Self {
+            size: REPORT_SIZE,
+            fate: fate(report.fate) as c_int,
+            rst_sent: report.rst_sent.map_or(-1, c_int::from),
+            acked: count(report.acked),
+            lost: count(report.lost),
+            unsent: count(report.unsent),
+            unread: count(report.unread),
+            closed_first: match report.closed_first {
+                None => lb_side::LB_SIDE_UNKNOWN,
+                Some(Side::Local) => lb_side::LB_SIDE_LOCAL,
+                Some(Side::Peer) => lb_side::LB_SIDE_PEER,
+            } as c_int,
+            error: report.error.map_or(0, |errno| errno.raw()),
+            elapsed_us: u64::try_from(report.elapsed.as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+fn fate(fate: Fate) -> lb_fate {
+    match fate {
+        Fate::Delivered => lb_fate::LB_FATE_DELIVERED,
+        Fate::Confirmed => lb_fate::LB_FATE_CONFIRMED,
+        Fate::TimedOut => lb_fate::LB_FATE_TIMED_OUT,
+        Fate::Stalled => lb_fate::LB_FATE_STALLED,
+        Fate::Reset => lb_fate::LB_FATE_RESET,
+        Fate::Failed => lb_fate::LB_FATE_FAILED,
+        Fate::Aborted => lb_fate::LB_FATE_ABORTED,
+        Fate::Detached => lb_fate::LB_FATE_DETACHED,
+        // A fate of a later library, which this ABI has no number for.
+        _ => lb_fate::LB_FATE_NONE,
+    }
+}
+
+/// A structure of the caller's to be written, which may be a later version's.
+pub(crate) struct Out<'a, T> {
+    place: *mut T,
+    caller: PhantomData<&'a mut T>,
+}
+
+impl Out<'_, lb_report> {
+    /// # Safety
+    /// NULL, or valid for as many bytes as its `size` says.
+    pub(crate) unsafe fn new(place: *mut lb_report) -> Result<Option<Self>, c_int> {
+        if place.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: the size comes first, whatever the version.
+        let size = unsafe { (&raw const (*place).size).read() };
+        if size < REPORT_SIZE {
+            return Err(libc::EINVAL);
+        }
+        Ok(Some(Self {
+            place,
+            caller: PhantomData,
+        }))
+    }
+
+    /// Writes the fields of this version; the size stays the caller's.
+    pub(crate) fn write(&mut self, report: &lb_report) {
+        // SAFETY: checked by `new` to be long enough, and valid by its promise.
+        unsafe {
+            let size = (*self.place).size;
+            self.place.write(lb_report { size, ..*report });
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `lastbyte run`: a program nobody will change.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lastbyte_undertaker::{Error, Options, Override};
+
+use crate::status::{NOT_EXECUTABLE, NOT_FOUND, Status, USAGE};
+
+#[derive(Debug, clap::Args)]
+#[command(
+    long_about = "Runs a program, unchanged, whose TCP closes follow the contract: what was sent \
+        arrives although input is unread or the program exits, and a close that waits says what \
+        became of the bytes. Without --linger each socket's own SO_LINGER decides.",
+    after_long_help = "Exit status: the program's own; 128 and the signal's number if one killed \
+        it; 127 if there is no such program, 126 if it cannot be executed, 2 if lastbyte itself \
+        cannot run it."
+)]
+pub(crate) struct Args {
+    /// What every close does: off, abort, or a time to wait such as 5s or 500ms.
+    #[arg(long, value_name = "HOW", value_parser = linger)]
+    linger: Option<Override>,
+    /// Write one JSON line for each ending (- for standard output).
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Print the sums to standard error at the end.
+    #[arg(long)]
+    summary: bool,
+    /// Run a program that the shim cannot enter all the same, with the kernel's own close.
+    #[arg(long)]
+    anyway: bool,
+    /// Stay until every process that the program started is gone, daemons included.
+    #[arg(long)]
+    follow: bool,
+    /// How long to stay, once the program is gone, for closes that have no deadline.
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    patience: Duration,
+    /// The program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM")]
+    command: Vec<OsString>,
+}
+
+pub(crate) fn run(args: Args) -> Status {
+    let mut command = args.command.into_iter();
+    // clap requires at least one.
+    let program = command.next().unwrap_or_default();
+    let shim = match lastbyte_undertaker::find_shim() {
+        Ok(shim) => shim,
+        Err(text) => {
+            eprintln!("lastbyte: {text}");
+            return USAGE;
+        }
+    };
+    let log = match args.log.as_deref().map(open_log).transpose() {
+        Ok(log) => log,
+        Err(text) => {
+            eprintln!("lastbyte: {text}");
+            return USAGE;
+        }
+    };
+    let outcome = lastbyte_undertaker::run(Options {
+        program,
+        arguments: command.collect(),
+        shim,
+        linger: args.linger.unwrap_or(Override::None),
+        log,
+        summary: args.summary,
+        anyway: args.anyway,
+        follow: args.follow,
+        patience: args.patience,
+    });
+    match outcome {
+        Ok(outcome) => {
+            if args.summary {
+                eprintln!("lastbyte: {}", outcome.sums);
+            }
+            if let Some(error) = outcome.log_error {
+                eprintln!("lastbyte: the log is incomplete: {error}");
+            }
+            Status::of_program(outcome.status)
+        }
+        Err(error) => {
+            eprintln!("lastbyte: {error}");
+            match error {
+                Error::NotFound(_) => NOT_FOUND,
+                Error::NotExecutable(..) => NOT_EXECUTABLE,
+                _ => USAGE,
+            }
+        }
+    }
+}
+
+fn open_log(path: &Path) -> Result<Box<dyn Write + Send>, String> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdout()));
+    }
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map(|file| Box::new(file) as Box<dyn Write + Send>)
+        .map_err(|error| format!("cannot write the log {}: {error}", path.display()))
+}
+
+/// `off`, `abort`, or a time.
+fn linger(text: &str) -> Result<Override, String> {
+    match text {
+        "off" => Ok(Override::Off),
+        "abort" => Ok(Override::Abort),
+        _ => {
+            let time = humantime::parse_duration(text).map_err(|error| {
+                format!("neither off, nor abort, nor a time such as 5s or 500ms: {error}")
+            })?;
+            if time.is_zero() {
+                return Err(
+                    "a wait of no time would be an abort; say abort if that is meant".into(),
+                );
+            }
+            if time.subsec_nanos() % 1_000_000 != 0 {
+                return Err("waits are kept to the millisecond; give whole milliseconds".into());
+            }
+            u64::try_from(time.as_millis())
+                .map(Override::Wait)
+                .map_err(|_| "longer than can be waited for".into())
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `lastbyte watch`: how every connection of this host ends.
+
+mod live;
+mod serve;
+
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lastbyte_host::stop::Stop;
+use lastbyte_host::watcher::{Config, Losses, Watcher};
+
+use crate::status::{DONE, Status, USAGE};
+use serve::Served;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print one JSON line per ending; the default where stdout is no terminal.
+    #[arg(long)]
+    json: bool,
+    /// Serve metrics under /metrics at this address; a port alone is on loopback.
+    #[arg(long, value_name = "ADDR", value_parser = serve::address)]
+    prometheus: Option<SocketAddr>,
+    /// Stop after this long, such as 30s or 5m.
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    time: Option<Duration>,
+    /// Stop when this process ends.
+    #[arg(long, value_name = "PID")]
+    until_exit: Option<u32>,
+    #[command(flatten)]
+    scope: Scope,
+}
+
+/// What to look at; `watch` and `doctor` share it.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Scope {
+    /// Watch this network namespace: a name of `ip netns`, a path, or pid:PID.
+    #[arg(long, value_name = "NAME|PATH|pid:PID")]
+    netns: Option<String>,
+    /// Only connections with this port at either end; may be repeated.
+    #[arg(long = "port", value_name = "PORT")]
+    ports: Vec<u16>,
+    /// Only connections that this process owned or closed; may be repeated.
+    #[arg(long = "pid", value_name = "PID")]
+    pids: Vec<u32>,
+}
+
+impl Scope {
+    pub(crate) fn config(&self) -> Config {
+        Config {
+            netns: self.netns.clone(),
+            ports: self.ports.clone(),
+            pids: self.pids.clone(),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Status {
+    match watch(args) {
+        Ok(()) => DONE,
+        // Whoever read our lines has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
+        Err(error) => {
+            eprintln!("lastbyte: {error}");
+            USAGE
+        }
+    }
+}
+
+fn watch(args: &Args) -> io::Result<()> {
+    let stop = Stop::default()
+        .after(args.time)
+        .at_exit_of(args.until_exit)?
+        .at_signals()?;
+    // Before another network namespace is entered: whoever scrapes is outside.
+    let served = args.prometheus.map(Served::start).transpose()?;
+    let mut watcher = Watcher::open(args.scope.config())?;
+    if args.json || !io::stdout().is_terminal() {
+        lines(&mut watcher, &stop, served.as_ref())
+    } else {
+        live::show(&mut watcher, &stop, served.as_ref())
+    }
+}
+
+/// One JSON line per ending on stdout; all else on stderr.
+fn lines(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) -> io::Result<()> {
+    for note in watcher.notes() {
+        eprintln!("lastbyte: {note}");
+    }
+    eprintln!("lastbyte: watching");
+    let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let mut told = Told::default();
+    while !stop.now() {
+        let mut written = Ok(());
+        watcher.step(stop.wait(), |ending| {
+            told.endings += 1;
+            if let Some(served) = served {
+                served.ending(&ending);
+            }
+            if written.is_ok() {
+                written = writeln!(out, "{}", ending.to_json());
+            }
+        })?;
+        written?;
+        out.flush()?;
+        told.losses(watcher.losses());
+        if let Some(served) = served {
+            served.update(watcher);
+        }
+    }
+    let mut written = Ok(());
+    watcher.finish(|ending| {
+        told.endings += 1;
+        if written.is_ok() {
+            written = writeln!(out, "{}", ending.to_json());
+        }
+    })?;
+    written?;
+    out.flush()?;
+    told.losses(watcher.losses());
+    eprintln!("lastbyte: {} endings", told.endings);
+    Ok(())
+}
+
+/// What has been said of losses, so that each is said once.
+#[derive(Default)]
+struct Told {
+    endings: u64,
+    losses: Losses,
+}
+
+impl Told {
+    fn losses(&mut self, now: Losses) {
+        if now.overruns > self.losses.overruns {
+            eprintln!(
+                "lastbyte: the kernel dropped endings {} time(s), how many it does not say \
+                 (ENOBUFS); root gets a larger buffer",
+                now.overruns
+            );
+        }
+        if now.traces > self.losses.traces {
+            eprintln!(
+                "lastbyte: {} tracepoint records dropped; their endings are inferred",
+                now.traces
+            );
+        }
+        if now.unfollowed > self.losses.unfollowed {
+            eprintln!(
+                "lastbyte: more living sockets than can be followed ({} not)",
+                now.unfollowed
+            );
+        }
+        self.losses = now;
+    }
+}

@@ -1,0 +1,193 @@
+//! Very many connections at full speed: every ending told exactly once, at what
+//! cost, and within what memory.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Instant;
+
+use crate::space::{Binary, Space, Watch, cpu_seconds, peak_memory};
+
+/// Tells this program to be the load instead of the tests.
+const ROLE: &str = "LASTBYTE_TEST_FLOOD";
+const LANES: u8 = 4;
+
+/// Runs the load if that is what this process was started for.
+pub(crate) fn be_the_load() -> bool {
+    let Some(number) = std::env::var(ROLE).ok().and_then(|n| n.parse::<u32>().ok()) else {
+        return false;
+    };
+    let print = std::env::args().any(|argument| argument == "print");
+    let lanes: Vec<_> = (1..=LANES)
+        .map(|lane| thread::spawn(move || one_lane(lane, number / u32::from(LANES))))
+        .collect();
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for lane in lanes {
+        for (local, remote) in lane.join().expect("a lane does not panic") {
+            if print {
+                writeln!(out, "{local} {remote}").expect("stdout is read");
+            }
+        }
+    }
+    out.flush().expect("stdout is read");
+    true
+}
+
+/// Connections one after the other on an address of its own; the server closes
+/// first, so that the client's ports are free again at once.
+fn one_lane(lane: u8, number: u32) -> Vec<(SocketAddr, SocketAddr)> {
+    let address = Ipv4Addr::new(127, 0, 0, lane);
+    let listener = TcpListener::bind((address, 0)).expect("loopback has it");
+    let remote = listener.local_addr().expect("it is bound");
+    let server = thread::spawn(move || {
+        let mut buffer = [0; 64];
+        for _ in 0..number {
+            let (mut stream, _) = listener.accept().expect("a client comes");
+            stream.read_exact(&mut buffer).expect("it asks");
+            stream.write_all(&buffer).expect("it listens");
+        }
+    });
+    let mut ends = Vec::with_capacity(number as usize);
+    let mut buffer = Vec::new();
+    for _ in 0..number {
+        let mut stream = TcpStream::connect(remote).expect("there is a listener");
+        ends.push((stream.local_addr().expect("it is connected"), remote));
+        stream.write_all(&[7; 64]).expect("the server reads");
+        buffer.clear();
+        stream
+            .read_to_end(&mut buffer)
+            .expect("the server answers and closes");
+        assert_eq!(buffer.len(), 64);
+    }
+    server.join().expect("the server does not panic");
+    ends
+}
+
+pub(crate) fn load(space: &Space, number: u32, print: bool) -> Command {
+    let mut command = space.command(std::env::current_exe().expect("it is running"));
+    command.env(ROLE, number.to_string());
+    if print {
+        command.arg("print");
+    }
+    command
+}
+
+pub(crate) fn as_root() {
+    let space = Space::new();
+    let binary = Binary::new();
+    exactly_once(&space, space.command(binary.path()), "root");
+}
+
+pub(crate) fn as_user() {
+    let space = Space::new();
+    let binary = Binary::new();
+    exactly_once(
+        &space,
+        space.command_as_user(binary.path()),
+        "ordinary user",
+    );
+}
+
+fn exactly_once(space: &Space, command: Command, who: &str) {
+    const NUMBER: u32 = 50_000;
+    let watch = Watch::start(command, &["--json"]);
+    let mut ss = space
+        .command("ss")
+        .args(["-H", "-t", "-n", "-E"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("iproute2 is installed");
+    let ss_lines = BufReader::new(ss.stdout.take().expect("stdout is piped"));
+    let ss_lines = thread::spawn(move || ss_lines.lines().count());
+    let before = (cpu_seconds(watch.pid()), cpu_seconds(ss.id()));
+    let began = Instant::now();
+    let output = load(space, NUMBER, true).output().expect("the load runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let took = began.elapsed().as_secs_f64();
+    let mut expected: HashMap<(String, String), i64> = HashMap::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let (local, remote) = line.split_once(' ').expect("two ends");
+        *expected.entry((local.into(), remote.into())).or_default() += 1;
+        *expected.entry((remote.into(), local.into())).or_default() += 1;
+    }
+    watch.settle(2 * NUMBER as usize);
+    let after = (cpu_seconds(watch.pid()), cpu_seconds(ss.id()));
+    let peak = peak_memory(watch.pid());
+    let _ = ss.kill();
+    let _ = ss.wait();
+    let ss_told = ss_lines.join().expect("the reader does not panic");
+    let (lines, said) = watch.stop();
+    let overruns = said.contains("ENOBUFS");
+    let mut fates: HashMap<String, u64> = HashMap::new();
+    for line in &lines {
+        let end = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        *expected.entry((end("local"), end("remote"))).or_default() -= 1;
+        *fates.entry(line["fate"].to_string()).or_default() += 1;
+        assert_eq!(line["lost"], 0, "{line}");
+    }
+    let missing: i64 = expected.values().filter(|n| **n > 0).sum();
+    let twice: i64 = -expected.values().filter(|n| **n < 0).sum::<i64>();
+    let per_thousand = |seconds: f64, endings: usize| seconds * 1e6 / endings.max(1) as f64;
+    println!(
+        "{who}: {} endings of {NUMBER} connections in {took:.1} s, {missing} missing, {twice} too \
+         many, overruns said: {overruns}; CPU per 1 000 endings: watch {:.2} ms, ss -E {:.2} ms \
+         ({ss_told} lines); peak memory {peak} kB; {fates:?}",
+        lines.len(),
+        per_thousand(after.0 - before.0, lines.len()),
+        per_thousand(after.1 - before.1, ss_told),
+    );
+    // Where the kernel says that it dropped some, none may be invented.
+    assert_eq!(twice, 0, "told twice");
+    assert!(
+        missing == 0 || overruns,
+        "{missing} lost in silence: {said}"
+    );
+    assert!(who != "root" || missing == 0, "{missing} lost: {said}");
+}
+
+/// A million endings: memory at a tenth of the way, and at the end.
+pub(crate) fn memory() {
+    const ROUNDS: u32 = 10;
+    let space = Space::new();
+    let binary = Binary::new();
+    let mut child = space
+        .command(binary.path())
+        .args(["watch", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let mut errors = BufReader::new(child.stderr.take().expect("stderr is piped"));
+    let mut said = String::new();
+    while !said.ends_with("watching\n") {
+        assert_ne!(
+            errors.read_line(&mut said).expect("it can be read"),
+            0,
+            "{said}"
+        );
+    }
+    let lines = BufReader::new(child.stdout.take().expect("stdout is piped"));
+    let counter = thread::spawn(move || lines.lines().count());
+    let mut sizes = Vec::new();
+    for _ in 0..ROUNDS {
+        let status = load(&space, 50_000, false).status().expect("the load runs");
+        assert!(status.success());
+        sizes.push(peak_memory(child.id()));
+    }
+    crate::space::interrupt(child.id());
+    let endings = counter.join().expect("the reader does not panic");
+    errors.read_to_string(&mut said).expect("it can be read");
+    child.wait().expect("it can be waited for");
+    println!("{endings} endings; peak memory in kB after each 100 000: {sizes:?}");
+    assert!(endings >= 1_000_000, "{endings}: {said}");
+    // Tables fill to their limits first; from then on nothing may grow.
+    let (full, last) = (sizes[5], sizes[sizes.len() - 1]);
+    assert!(last <= full + full / 10, "memory grows: {sizes:?} kB");
+    assert!(last < 256 << 10, "memory is not small: {sizes:?} kB");
+}

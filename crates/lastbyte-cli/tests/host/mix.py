@@ -1,0 +1,418 @@
+"""A mix of endings, made by an ordinary program, and what each truly was.
+
+Writes one JSON object per connection end to stdout. The numbers come from the
+sockets themselves (what send() accepted, SIOCOUTQ, SIOCINQ before the end), not
+from whatever watches. Everything runs on 127.0.0.1 of the network namespace it is
+started in, and every wait is for something and bounded.
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import termios
+import threading
+import time
+
+ME = os.getpid()
+TCP_USER_TIMEOUT = 18
+PR_SET_PDEATHSIG = 1
+truths = []
+
+
+def queued(s):
+    return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, b"\0" * 4))[0]
+
+
+def unread(s):
+    return struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, b"\0" * 4))[0]
+
+
+def wait_for(what, holds):
+    end = time.monotonic() + 10
+    while not holds():
+        if time.monotonic() > end:
+            raise TimeoutError(what)
+        time.sleep(0.001)
+
+
+def pair(receive_buffer=None, listener=None):
+    """A connected pair: who connected, who accepted."""
+    own = listener is None
+    if own:
+        listener = socket.socket()
+        if receive_buffer:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(8)
+    client = socket.create_connection(listener.getsockname())
+    server, _ = listener.accept()
+    if own:
+        listener.close()
+    return client, server
+
+
+def fill(s):
+    """Writes until nothing more fits and nothing more moves."""
+    s.setblocking(False)
+    sent = 0
+    try:
+        while True:
+            sent += s.send(b"x" * 4096)
+    except BlockingIOError:
+        pass
+    s.setblocking(True)
+    last = [None, time.monotonic()]
+
+    def still():
+        now = queued(s)
+        if now != last[0]:
+            last[:] = [now, time.monotonic()]
+        return time.monotonic() - last[1] > 0.1
+
+    wait_for("the queue to stand still", still)
+    return sent
+
+
+def linger(s, seconds):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
+
+
+def ends(s):
+    name = lambda a: "%s:%d" % a
+    return {"local": name(s.getsockname()), "remote": name(s.getpeername())}
+
+
+def truth(name, where, **fields):
+    record = {"name": name, "pid": ME, "comm": "python3", "error": None, "rst_code": None}
+    record.update(where)
+    record.update(fields)
+    if "lost" in fields and "sent" in fields and fields["sent"] is not None:
+        record.setdefault("acked", fields["sent"] - fields["lost"])
+    truths.append(record)
+
+
+NO_RST = {"rst_by": "none"}
+
+
+def rst(by, code):
+    return {"rst_by": by, "rst_code": code}
+
+
+def clean(first):
+    """Both close; everything was read."""
+    client, server = pair()
+    client.sendall(b"q" * 1000)
+    wait_for("the question", lambda: unread(server) == 1000)
+    server.recv(2000)
+    server.sendall(b"a" * 300)
+    wait_for("the answer", lambda: unread(client) == 300)
+    client.recv(2000)
+    where = {"client": ends(client), "server": ends(server)}
+    one, other = (client, server) if first == "client" else (server, client)
+    one.close()
+    assert other.recv(1) == b""
+    other.close()
+    for side, sent, received in (("client", 1000, 300), ("server", 300, 1000)):
+        truth(
+            f"clean, {first} first, {side}",
+            where[side],
+            fate="confirmed",
+            closed_first="local" if side == first else "peer",
+            sent=sent,
+            lost=0,
+            received=received,
+            unread=0,
+            closer_pid=ME,
+            **NO_RST,
+        )
+
+
+def unread_input():
+    client, server = pair(4096)
+    client.sendall(b"q" * 77)
+    wait_for("the question", lambda: unread(server) == 77)
+    sent = fill(server)
+    lost, arrived = queued(server), unread(client)
+    where = [ends(server), ends(client)]
+    server.close()
+    code = "TCP_ABORT_ON_CLOSE"
+    truth("unread input, closer", where[0], fate="aborted", closed_first="local", sent=sent,
+          lost=lost, received=77, unread=77, closer_pid=ME, **rst("local", code))
+    wait_reset(client)
+    client.close()
+    truth("unread input, peer", where[1], fate="reset", closed_first="peer", sent=77, lost=0,
+          received=arrived, unread=arrived, **rst("peer", code))
+
+
+def wait_reset(s):
+    poll = select.poll()
+    poll.register(s, select.POLLERR | select.POLLHUP)
+    assert poll.poll(10_000), "no reset came"
+
+
+def late_input_all_delivered():
+    """The peer writes after we are gone; what we wrote was delivered."""
+    client, server = pair()
+    server.sendall(b"h" * 10)
+    wait_for("the hello", lambda: unread(client) == 10)
+    client.recv(10)
+    where = [ends(server), ends(client)]
+    server.close()
+    assert client.recv(1) == b""
+    # The FIN is acknowledged late (delayed ACK): only then is the socket gone.
+    wait_for("the FIN's ACK", lambda: not in_table(where[0]["local"], "04"))
+    client.sendall(b"l" * 50)
+    wait_reset(client)
+    client.close()
+    code = "TCP_TIMEWAIT_SOCKET"
+    truth("late input, closer", where[0], fate="delivered", closed_first="local", sent=10, lost=0,
+          received=0, unread=None, closer_pid=ME, **rst("local", code))
+    truth("late input, peer", where[1], fate="reset", closed_first="peer", sent=50, lost=50,
+          received=10, unread=0, **rst("peer", code))
+
+
+def in_table(local, state):
+    port = "%04X" % int(local.rsplit(":", 1)[1])
+    with open("/proc/self/net/tcp") as table:
+        rows = [line.split() for line in table][1:]
+    return any(row[1].endswith(":" + port) and row[3] == state for row in rows)
+
+
+def late_input_queue_full():
+    """The peer writes while our queue is still full: the queue is lost."""
+    client, server = pair(4096)
+    sent = fill(client)
+    lost, arrived = queued(client), unread(server)
+    where = [ends(client), ends(server)]
+    client.close()
+    server.sendall(b"u" * 30)
+    wait_reset(server)
+    server.close()
+    code = "TCP_ABORT_ON_DATA"
+    truth("late input on a full queue, closer", where[0], fate="aborted", closed_first="local",
+          sent=sent, lost=lost, received=0, unread=None, closer_pid=ME, **rst("local", code))
+    truth("late input on a full queue, peer", where[1], fate="reset", closed_first="peer", sent=30,
+          lost=30, received=arrived, unread=arrived, **rst("peer", code))
+
+
+def orphan_reset():
+    """close() returned 0; then the peer reset the orphan."""
+    client, server = pair(4096)
+    sent = fill(client)
+    lost, arrived = queued(client), unread(server)
+    where = [ends(client), ends(server)]
+    client.close()
+    server.close()
+    code = "TCP_ABORT_ON_CLOSE"
+    truth("orphan reset, closer", where[0], fate="reset", closed_first="local", sent=sent,
+          lost=lost, received=0, unread=0, closer_pid=ME, **rst("peer", code))
+    truth("orphan reset, peer", where[1], fate="aborted", closed_first="local", sent=0, lost=0,
+          received=arrived, unread=arrived, closer_pid=ME, **rst("local", code))
+
+
+def child(work):
+    """Runs `work(ready)` in a child that then waits to be killed."""
+    out, ready = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        # It must not outlive a parent that failed.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        os.close(out)
+        # What it returns stays open.
+        kept = work(lambda text: os.write(ready, json.dumps(text).encode()))
+        signal.pause()
+        del kept
+        os._exit(0)
+    os.close(ready)
+    told = json.loads(os.read(out, 4096))
+    os.close(out)
+    return pid, told
+
+
+def killed():
+    """SIGKILL with data queued: the kernel goes on delivering."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1)
+
+    def work(ready):
+        s = socket.create_connection(listener.getsockname())
+        ready({"sent": fill(s), **ends(s)})
+        return s
+
+    pid, told = child(work)
+    server, _ = listener.accept()
+    listener.close()
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    # A small window filled the queue; a large one empties it quickly.
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    got = 0
+    while data := server.recv(1 << 16):
+        got += len(data)
+    assert got == told["sent"], (got, told)
+    where = ends(server)
+    server.close()
+    sent = told.pop("sent")
+    truth("killed with data queued, the killed", told, fate="confirmed", closed_first="local",
+          sent=sent, lost=0, received=0, unread=0, pid=pid, closer_pid=pid, **NO_RST)
+    truth("killed with data queued, peer", where, fate="confirmed", closed_first="peer", sent=0,
+          lost=0, received=sent, unread=0, closer_pid=ME, **NO_RST)
+
+
+def killed_unread():
+    """SIGKILL with data queued and input unread: all is lost at once."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1)
+
+    def work(ready):
+        s = socket.create_connection(listener.getsockname())
+        poll = select.poll()
+        poll.register(s, select.POLLIN)
+        poll.poll(10_000)
+        ready({"sent": fill(s), "lost": queued(s), **ends(s)})
+        return s
+
+    accepted = []
+
+    def accept():
+        server, _ = listener.accept()
+        server.sendall(b"i" * 33)
+        accepted.append(server)
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    pid, told = child(work)
+    thread.join()
+    listener.close()
+    server = accepted[0]
+    arrived, where = unread(server), ends(server)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    wait_reset(server)
+    server.close()
+    sent, lost = told.pop("sent"), told.pop("lost")
+    code = "TCP_ABORT_ON_CLOSE"
+    truth("killed with unread input, the killed", told, fate="aborted", closed_first="local",
+          sent=sent, lost=lost, received=33, unread=33, pid=pid, closer_pid=pid,
+          **rst("local", code))
+    truth("killed with unread input, peer", where, fate="reset", closed_first="peer", sent=33,
+          lost=0, received=arrived, unread=arrived, **rst("peer", code))
+
+
+def user_timeout():
+    """The peer reads nothing for longer than TCP_USER_TIMEOUT allows."""
+    client, server = pair(4096)
+    client.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, 500)
+    sent = fill(client)
+    lost, where = queued(client), ends(client)
+    wait_reset(client)
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 110
+    client.close()
+    truth("user timeout", where, fate="failed", error="ETIMEDOUT", closed_first=None, sent=sent,
+          lost=lost, received=0, unread=0, **NO_RST)
+    # Its own peer knows nothing of it: this end stays out of the mix.
+    linger(server, 0)
+    server.close()
+
+
+def full_backlog():
+    """A listener with a full backlog closes: nobody had accepted them."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1)
+    clients = []
+    for _ in range(2):
+        client = socket.create_connection(listener.getsockname())
+        client.sendall(b"12345")
+        wait_for("the ACK", lambda: queued(client) == 0)
+        clients.append((client, ends(client)))
+    return listener, clients
+
+
+def close_backlog(listener, clients):
+    listener.close()
+    code = "TCP_STATE"
+    for client, where in clients:
+        wait_reset(client)
+        client.close()
+        back = {"local": where["remote"], "remote": where["local"]}
+        truth("full backlog, never accepted", back, fate="aborted", closed_first="local", sent=0,
+              lost=0, received=5, unread=5, pid=None, comm=None, closer_pid=ME,
+              **rst("local", code))
+        truth("full backlog, client", where, fate="reset", closed_first="peer", sent=5, lost=0,
+              received=0, unread=0, **rst("peer", code))
+
+
+def leaked_close_wait():
+    """The peer closes; this end read EOF and never closes, until it is made to."""
+    client, server = pair()
+    client.sendall(b"q" * 9)
+    wait_for("the question", lambda: unread(server) == 9)
+    server.recv(9)
+    where = [ends(client), ends(server)]
+    client.close()
+    assert server.recv(1) == b""
+    return server, where, time.monotonic()
+
+
+def abort_full():
+    client, server = pair(4096)
+    return client, server, fill(client)
+
+
+def main():
+    # These three have been looked at, alive, before they end: they start first.
+    # A look comes twice a second; its time cannot be seen from here.
+    aborted, aborted_peer, abort_sent = abort_full()
+    listener, backlog = full_backlog()
+    leaked, leaked_where, since = leaked_close_wait()
+    begun = time.monotonic()
+
+    clean("client")
+    clean("server")
+    unread_input()
+    late_input_all_delivered()
+    late_input_queue_full()
+    orphan_reset()
+    killed()
+    killed_unread()
+    user_timeout()
+    time.sleep(max(0, begun + 2.5 - time.monotonic()))
+
+    lost, arrived = queued(aborted), unread(aborted_peer)
+    where = [ends(aborted), ends(aborted_peer)]
+    linger(aborted, 0)
+    aborted.close()
+    wait_reset(aborted_peer)
+    aborted_peer.close()
+    code = "TCP_STATE"
+    truth("on+0, closer", where[0], fate="aborted", closed_first="local", sent=abort_sent,
+          lost=lost, received=0, unread=0, closer_pid=ME, **rst("local", code))
+    truth("on+0, peer", where[1], fate="reset", closed_first="peer", sent=0, lost=0,
+          received=arrived, unread=arrived, **rst("peer", code))
+
+    close_backlog(listener, backlog)
+
+    held = time.monotonic() - since
+    leaked.close()
+    truth("leaked CLOSE_WAIT, client", leaked_where[0], fate="confirmed", closed_first="local",
+          sent=9, lost=0, received=0, unread=0, closer_pid=ME, **NO_RST)
+    truth("leaked CLOSE_WAIT, holder", leaked_where[1], fate="confirmed", closed_first="peer",
+          sent=0, lost=0, received=9, unread=0, closer_pid=ME, held_s=held, **NO_RST)
+
+    for record in truths:
+        print(json.dumps(record))
+    sys.stdout.flush()
+
+
+main()

@@ -1,0 +1,114 @@
+//! What the shim inside a program and the undertaker outside say to each other.
+//!
+//! Two things cross the border, and this crate is the only place that knows
+//! their shape:
+//!
+//! - [`Request`]: a message of fixed size on an inherited `SOCK_SEQPACKET` pair,
+//!   with the socket itself riding along by SCM_RIGHTS where there is one;
+//! - [`Shared`]: a page-backed block of atomics that both sides map, holding the
+//!   run's settings, the sockets to leave alone, and the slots in which a
+//!   blocking close waits for its answer.
+//!
+//! The shim runs inside signal handlers and vforked children: nothing here
+//! allocates, locks or panics. The undertaker reads what any program may have
+//! scribbled: nothing here trusts a byte.
+
+#![no_std]
+
+mod elf;
+mod request;
+mod shared;
+mod slot;
+
+pub use elf::{HEAD, Look, look};
+pub use request::{Kind, Linger, Malformed, Request, flag};
+pub use shared::{Override, Settings, Shared, VERSION};
+pub use slot::{Slot, Ticket};
+
+/// The variable that tells a program where its run's descriptors are:
+/// channel, shared block, and the channel's socket cookie, in fixed-width
+/// decimal so that it can be rewritten in place.
+pub const ENVIRONMENT: &str = "LASTBYTE_RUN";
+
+/// The text of [`ENVIRONMENT`]: `cccccccccc,mmmmmmmmmm,kkkkkkkkkkkkkkkkkkkk`.
+pub const ENVIRONMENT_LENGTH: usize = 10 + 1 + 10 + 1 + 20;
+
+/// Where a program finds its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The program's end of the socket pair.
+    pub channel: i32,
+    /// The sealed memfd that holds [`Shared`].
+    pub memory: i32,
+    /// `SO_COOKIE` of `channel`, so that a descriptor number that came to mean
+    /// something else is never written to.
+    pub cookie: u64,
+}
+
+impl Address {
+    /// The environment variable's value.
+    #[must_use]
+    pub fn encode(self) -> [u8; ENVIRONMENT_LENGTH] {
+        let mut text = [b','; ENVIRONMENT_LENGTH];
+        let (channel, rest) = text.split_at_mut(10);
+        let (memory, cookie) = rest.split_at_mut(11);
+        decimal(channel, u64::from(self.channel.unsigned_abs()));
+        decimal(
+            memory.get_mut(1..).unwrap_or_default(),
+            u64::from(self.memory.unsigned_abs()),
+        );
+        decimal(cookie.get_mut(1..).unwrap_or_default(), self.cookie);
+        text
+    }
+
+    /// Reads the variable's value; `None` where it is not one.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        if text.len() != ENVIRONMENT_LENGTH
+            || text.get(10) != Some(&b',')
+            || text.get(21) != Some(&b',')
+        {
+            return None;
+        }
+        Some(Self {
+            channel: i32::try_from(number(text.get(..10)?)?).ok()?,
+            memory: i32::try_from(number(text.get(11..21)?)?).ok()?,
+            cookie: number(text.get(22..)?)?,
+        })
+    }
+}
+
+fn decimal(field: &mut [u8], mut value: u64) {
+    for digit in field.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+}
+
+fn number(field: &[u8]) -> Option<u64> {
+    field.iter().try_fold(0_u64, |value, digit| {
+        let digit = digit.checked_sub(b'0').filter(|d| *d < 10)?;
+        value.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_address_survives_the_environment(channel in 0..i32::MAX, memory in 0..i32::MAX, cookie: u64) {
+            let address = Address { channel, memory, cookie };
+            prop_assert_eq!(Address::parse(&address.encode()), Some(address));
+        }
+
+        #[test]
+        fn any_text_is_an_address_or_not(text in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Some(address) = Address::parse(&text) {
+                prop_assert_eq!(&address.encode()[..], &text[..]);
+            }
+        }
+    }
+}

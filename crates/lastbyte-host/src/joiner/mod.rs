@@ -1,0 +1,427 @@
+//! Follows each connection by its cookie and says how it ended. Pure logic: no
+//! clock, no I/O; whoever drives it brings the evidence and carries out the
+//! look-ups it asks for.
+//!
+//! Everything it keeps is bounded, by the number of living sockets or by the
+//! limits below, whichever is less.
+
+mod recent;
+pub mod seen;
+mod steps;
+pub mod story;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+
+use crate::event::{Ending, Evidence};
+use crate::parse::inet_diag::Socket;
+use crate::process::Process;
+use crate::reason::Reason;
+use crate::tuple::{State, Tuple};
+use crate::verdict::{After, Case, Verdict, judge};
+use recent::Recent;
+use seen::Seen;
+use story::{Nanos, Story};
+
+/// Living sockets followed through tracepoints.
+const STORIES: usize = 1 << 17;
+/// Living sockets remembered from dumps.
+pub const SEEN: usize = 1 << 18;
+/// Endings that wait for the peer's FIN.
+const WAITING: usize = 1 << 16;
+/// Destroyed sockets whose obituary has not come.
+const DEAD: usize = 1 << 16;
+/// Resets and errors remembered for the other end.
+const RESETS: usize = 1 << 14;
+
+const SECOND: Nanos = 1_000_000_000;
+/// How long a destroyed socket waits for its obituary: the kernel writes it from
+/// a work queue, at once. Sockets of other network namespaces never have one.
+const OBITUARY_WAIT: Nanos = 5 * SECOND;
+/// How long an RST is remembered for the peer it hits, when that is on this host.
+const RESET_MEMORY: Nanos = 10 * SECOND;
+/// First wait before looking again whether the peer's FIN has come.
+const LOOK_AGAIN: Nanos = SECOND / 20;
+/// The longest wait between two such looks: well below the 60 s that a TIME_WAIT
+/// socket stays to be seen.
+const LOOK_AGAIN_AT_MOST: Nanos = 5 * SECOND;
+/// Longer than any FIN_WAIT2 lasts without a descriptor: 60 s, and room.
+const FIN_WAIT2_AT_MOST: Nanos = 90 * SECOND;
+
+/// The joiner.
+#[derive(Debug)]
+pub struct Joiner {
+    tracing: bool,
+    stories: HashMap<u64, Story>,
+    dead: HashMap<u64, (u64, Story)>,
+    dead_sk: HashMap<u64, u64>,
+    dead_order: VecDeque<(Nanos, u64)>,
+    seen: HashMap<u64, Seen>,
+    round: u32,
+    listening: Box<[u64; 1024]>,
+    listener_closing: HashMap<u32, (u64, u16)>,
+    resets: Recent<Tuple, (Option<Reason>, bool)>,
+    errors: Recent<Tuple, i32>,
+    waiting: HashMap<Tuple, Waiting>,
+    due: BinaryHeap<Reverse<(Nanos, Tuple)>>,
+    queries: VecDeque<Tuple>,
+    finished: Vec<Finished>,
+    counts: Counts,
+}
+
+/// What the joiner itself counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Obituaries of sockets that never were connections: listeners, failed
+    /// connects, sockets never used.
+    pub not_connections: u64,
+    /// Living sockets not followed because the limit was reached.
+    pub unfollowed: u64,
+}
+
+/// An ending in the joiner's clock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finished {
+    /// When the kernel let the connection go.
+    pub at: Nanos,
+    /// When it was established.
+    pub opened: Option<Nanos>,
+    /// All else; its own times are the epoch, to be set from these.
+    pub ending: Ending,
+}
+
+/// An ending whose last word is not spoken: the peer's FIN may come, or
+/// something else that is answered with an RST.
+#[derive(Debug)]
+struct Waiting {
+    socket: Socket,
+    story: Option<Story>,
+    seen: Option<Seen>,
+    at: Nanos,
+    step: Nanos,
+    last: After,
+}
+
+impl Joiner {
+    /// `tracing` tells whether tracepoints will be brought.
+    #[must_use]
+    pub fn new(tracing: bool) -> Self {
+        Self {
+            tracing,
+            stories: HashMap::new(),
+            dead: HashMap::new(),
+            dead_sk: HashMap::new(),
+            dead_order: VecDeque::new(),
+            seen: HashMap::new(),
+            round: 0,
+            listening: Box::new([0; 1024]),
+            listener_closing: HashMap::new(),
+            resets: Recent::new(RESETS),
+            errors: Recent::new(RESETS),
+            waiting: HashMap::new(),
+            due: BinaryHeap::new(),
+            queries: VecDeque::new(),
+            finished: Vec::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The living sockets of the last dump.
+    pub fn living(&self) -> impl Iterator<Item = (u64, &Seen)> {
+        self.seen.iter().map(|(cookie, seen)| (*cookie, seen))
+    }
+
+    /// How many endings wait for their last word.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether a port was seen listening.
+    #[must_use]
+    pub fn listens(&self, port: u16) -> bool {
+        self.listening[usize::from(port) / 64] & (1 << (port % 64)) != 0
+    }
+
+    fn set_listening(&mut self, port: u16) {
+        self.listening[usize::from(port) / 64] |= 1 << (port % 64);
+    }
+
+    fn forget_dead(&mut self, cookie: u64) -> Option<Story> {
+        let (sk, story) = self.dead.remove(&cookie)?;
+        if self.dead_sk.get(&sk) == Some(&cookie) {
+            self.dead_sk.remove(&sk);
+        }
+        Some(story)
+    }
+
+    /// A dump begins: what it does not show again is forgotten at its end.
+    pub fn begin_round(&mut self) {
+        self.round = self.round.wrapping_add(1);
+    }
+
+    /// A row of the dump.
+    pub fn row(&mut self, at: Nanos, socket: &Socket) {
+        if socket.state == State::Listen {
+            self.set_listening(socket.tuple.local.port);
+        }
+        let before = self.seen.get(&socket.cookie);
+        if before.is_none() && self.seen.len() >= SEEN {
+            self.counts.unfollowed += 1;
+            return;
+        }
+        let seen = Seen::new(at, self.round, socket, before);
+        self.seen.insert(socket.cookie, seen);
+    }
+
+    /// The dump is over. `owner` tells who holds an inode, and by which
+    /// descriptor.
+    pub fn end_round(&mut self, mut owner: impl FnMut(u32) -> Option<(Process, u32)>) {
+        let round = self.round;
+        // One round's grace: the obituary of a socket that just left the table
+        // may still be on its way, and a socket that ended but is held open
+        // leaves the table long before.
+        self.seen.retain(|_, seen| {
+            round.wrapping_sub(seen.round) <= 1
+                || seen.inode != 0 && round.wrapping_sub(seen.round) <= 60
+        });
+        for seen in self.seen.values_mut().filter(|seen| seen.round == round) {
+            if seen.inode != 0 {
+                seen.owner = owner(seen.inode).or(seen.owner);
+            }
+        }
+    }
+
+    /// Whether a living socket has a descriptor but no known owner.
+    #[must_use]
+    pub fn owners_wanted(&self) -> bool {
+        self.seen
+            .values()
+            .any(|s| s.round == self.round && s.inode != 0 && s.owner.is_none())
+    }
+
+    /// The kernel's obituary of a socket.
+    pub fn obituary(&mut self, at: Nanos, socket: &Socket) {
+        let story = self.forget_dead(socket.cookie);
+        let seen = self.seen.remove(&socket.cookie);
+        let was_connection = story.is_some_and(|story| story.opened.is_some())
+            || match socket.info.and_then(|info| info.counts) {
+                Some(counts) => counts.was_established(),
+                None => socket.tuple.remote.port != 0,
+            };
+        if !was_connection {
+            let unused = socket.wqueue == 0 && !socket.tuple.remote.has_ip();
+            if unused && socket.tuple.local.port != 0 {
+                self.set_listening(socket.tuple.local.port);
+            }
+            self.counts.not_connections += 1;
+            return;
+        }
+        let waiting = Waiting {
+            socket: *socket,
+            story,
+            seen,
+            at: story.and_then(|s| s.end).map_or(at, |end| end.at),
+            step: LOOK_AGAIN,
+            last: After::Unasked,
+        };
+        let verdict = self.judge(&waiting);
+        if verdict.ask && socket.tuple.is_whole() && self.waiting.len() < WAITING {
+            let already = self
+                .resets
+                .find(&socket.tuple)
+                .filter(|(when, (reason, _))| {
+                    *when >= waiting.at && *reason == Some(Reason::TIMEWAIT_SOCKET)
+                });
+            if let Some((_, (Some(reason), _))) = already {
+                self.finish(&Waiting {
+                    last: After::Reset(reason),
+                    ..waiting
+                });
+                return;
+            }
+            // The same ends again: the earlier connection is over for certain.
+            if self.waiting.contains_key(&socket.tuple) {
+                self.conclude(socket.tuple);
+            }
+            self.waiting.insert(socket.tuple, waiting);
+            self.queries.push_back(socket.tuple);
+            return;
+        }
+        self.finish(&waiting);
+    }
+
+    /// The look-ups that are due, at most `limit`: what does the kernel hold for
+    /// these ends? Each is answered by [`answer`](Self::answer).
+    pub fn queries(&mut self, now: Nanos, limit: usize) -> Vec<Tuple> {
+        while let Some(Reverse((due, tuple))) = self.due.peek().copied()
+            && due <= now
+        {
+            self.due.pop();
+            if self.waiting.contains_key(&tuple) {
+                self.queries.push_back(tuple);
+            }
+        }
+        let count = self.queries.len().min(limit);
+        self.queries.drain(..count).collect()
+    }
+
+    /// When the next look-up is due.
+    #[must_use]
+    pub fn next_query(&self) -> Option<Nanos> {
+        if self.queries.is_empty() {
+            return self.due.peek().map(|Reverse((due, _))| *due);
+        }
+        Some(0)
+    }
+
+    /// Asks once more about every ending that waits: the watch is about to end.
+    pub fn ask_all(&mut self) {
+        self.due.clear();
+        self.queries = self.waiting.keys().copied().collect();
+    }
+
+    /// What the kernel holds for these ends now: a state, or nothing.
+    pub fn answer(&mut self, now: Nanos, tuple: Tuple, state: Option<State>) {
+        let Some(waiting) = self.waiting.get_mut(&tuple) else {
+            return;
+        };
+        waiting.last = match (state, waiting.last) {
+            (Some(State::TimeWait), _) => After::TimeWait,
+            (Some(State::FinWait2), _) => After::FinWait2,
+            // Nothing, or a new connection with the same ends. Had it been in
+            // FIN_WAIT2, it stays so that the peer's FIN was never seen.
+            (_, After::FinWait2) => After::FinWait2,
+            _ => After::Nothing,
+        };
+        let held = state == Some(State::FinWait2);
+        if held && now.saturating_sub(waiting.at) < FIN_WAIT2_AT_MOST {
+            let due = now + waiting.step;
+            waiting.step = (waiting.step * 2).min(LOOK_AGAIN_AT_MOST);
+            self.due.push(Reverse((due, tuple)));
+        } else {
+            self.conclude(tuple);
+        }
+    }
+
+    /// Forgets what is too old to matter.
+    pub fn tick(&mut self, now: Nanos) {
+        while let Some((at, cookie)) = self.dead_order.front().copied()
+            && (now.saturating_sub(at) > OBITUARY_WAIT || !self.dead.contains_key(&cookie))
+        {
+            self.dead_order.pop_front();
+            self.forget_dead(cookie);
+        }
+        self.resets.forget_before(now.saturating_sub(RESET_MEMORY));
+        self.errors.forget_before(now.saturating_sub(RESET_MEMORY));
+        if self.listener_closing.len() > 1024 {
+            self.listener_closing.clear();
+        }
+    }
+
+    /// Takes the endings that are known by now.
+    pub fn take(&mut self) -> Vec<Finished> {
+        std::mem::take(&mut self.finished)
+    }
+
+    /// The watch is over: tells what is known of the endings that still wait.
+    pub fn flush(&mut self) {
+        let tuples: Vec<_> = self.waiting.keys().copied().collect();
+        for tuple in tuples {
+            self.conclude(tuple);
+        }
+    }
+
+    fn conclude(&mut self, tuple: Tuple) {
+        if let Some(waiting) = self.waiting.remove(&tuple) {
+            self.finish(&waiting);
+        }
+    }
+
+    fn judge(&self, waiting: &Waiting) -> Verdict {
+        let tuple = whole(waiting);
+        let errno = waiting
+            .story
+            .is_some()
+            .then(|| self.errors.find(&tuple))
+            .flatten();
+        let peer_reason = self.resets.find(&tuple.reversed());
+        judge(&Case {
+            socket: &waiting.socket,
+            story: waiting.story.as_ref(),
+            seen: waiting.seen.as_ref(),
+            at: waiting.at,
+            port_listens: self.listens(waiting.socket.tuple.local.port),
+            errno: errno.map(|(_, errno)| errno),
+            peer_reason: peer_reason.map(|(_, reason)| reason),
+            after: waiting.last,
+        })
+    }
+
+    fn finish(&mut self, waiting: &Waiting) {
+        let verdict = self.judge(waiting);
+        let story = waiting.story.as_ref();
+        let mut states = story.filter(|s| s.end.is_some()).map(|s| s.times);
+        if let (Some(states), Some(end)) = (&mut states, story.and_then(|s| s.end)) {
+            // It went on in a smaller socket, whose time nobody tells, unless
+            // our RST ended it.
+            let moved = end.from == State::FinWait2
+                && !matches!(waiting.last, After::Unasked | After::Reset(_));
+            if moved {
+                states.fin_wait2 = None;
+            }
+        }
+        let owner = waiting
+            .seen
+            .and_then(|seen| seen.owner.map(|(process, _)| process));
+        let from_story = story.and_then(|story| {
+            if story.listener_closed {
+                None
+            } else {
+                story.closer.or(story.opener).or(story.releaser)
+            }
+        });
+        self.finished.push(Finished {
+            at: waiting.at,
+            opened: story.and_then(|story| story.opened),
+            ending: Ending {
+                time: std::time::UNIX_EPOCH,
+                opened: None,
+                tuple: whole(waiting),
+                owner: owner.or(from_story),
+                closer: story.and_then(|story| story.closer),
+                fate: verdict.fate,
+                error: verdict.error,
+                closed_first: verdict.closed_first,
+                rst: verdict.rst,
+                bytes: verdict.bytes,
+                states,
+                evidence: if self.tracing {
+                    verdict.evidence
+                } else {
+                    Evidence::Inferred
+                },
+            },
+        });
+    }
+}
+
+/// The ends, completed from what was known before the kernel cleared them.
+fn whole(waiting: &Waiting) -> Tuple {
+    let tuple = waiting.socket.tuple;
+    if tuple.is_whole() {
+        return tuple;
+    }
+    let story = waiting.story.map(|story| story.tuple);
+    let seen = waiting.seen.map(|seen| seen.tuple);
+    story
+        .filter(Tuple::is_whole)
+        .or(seen.filter(Tuple::is_whole))
+        .unwrap_or(tuple)
+}

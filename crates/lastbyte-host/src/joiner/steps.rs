@@ -1,0 +1,139 @@
+//! What each tracepoint does to the stories.
+
+use std::time::Duration;
+
+use super::story::{Nanos, SentReset, Story};
+use super::{DEAD, Joiner, STORIES};
+use crate::parse::trace::{Event, Trace};
+use crate::process::Process;
+use crate::tuple::{State, Tuple};
+use crate::verdict::After;
+
+impl Joiner {
+    /// A tracepoint fired while `process` ran.
+    pub fn trace(&mut self, at: Nanos, trace: &Trace, process: Process) {
+        let actor = trace.in_process.then_some(process);
+        match trace.event {
+            Event::SetState {
+                sk,
+                tuple,
+                old,
+                new,
+            } => self.state(at, sk, tuple, old, new, actor),
+            Event::SendReset {
+                sk,
+                tuple,
+                reason,
+                answers,
+            } => {
+                self.send_reset(at, sk, tuple, SentReset { reason, answers });
+            }
+            Event::ReceiveReset { sk, .. } => {
+                if let Some(story) = self.stories.get_mut(&sk) {
+                    story.got_reset = true;
+                }
+            }
+            Event::Destroy { sk, cookie } => self.destroy(at, sk, cookie, actor),
+            Event::Error { tuple, errno } => {
+                if tuple.is_whole() {
+                    self.errors.insert(at, tuple, errno);
+                }
+            }
+        }
+    }
+
+    fn state(
+        &mut self,
+        at: Nanos,
+        sk: u64,
+        tuple: Tuple,
+        old: State,
+        new: State,
+        actor: Option<Process>,
+    ) {
+        match (old, new) {
+            (_, State::Listen) => self.set_listening(tuple.local.port),
+            (State::Listen, State::Close) => {
+                if let Some(process) = actor {
+                    self.listener_closing
+                        .insert(process.pid, (sk, tuple.local.port));
+                }
+                return;
+            }
+            // A new life; whatever was known of the address is over.
+            (State::Close, State::SynSent) | (State::Listen, State::SynRecv) => {
+                self.stories.remove(&sk);
+            }
+            _ => {}
+        }
+        if new == State::Listen {
+            return;
+        }
+        if self.stories.len() >= STORIES && !self.stories.contains_key(&sk) {
+            self.counts.unfollowed += 1;
+            return;
+        }
+        let story = self.stories.entry(sk).or_insert_with(|| Story::new(tuple));
+        if tuple.is_whole() {
+            story.tuple = tuple;
+        }
+        story.transition(at, old, new, actor);
+        if new == State::Close
+            && let Some(process) = actor
+            && let Some((_, port)) = self.listener_closing.get(&process.pid)
+        {
+            story.listener_closed = *port == story.tuple.local.port;
+        }
+    }
+
+    fn send_reset(&mut self, at: Nanos, sk: u64, tuple: Tuple, reset: SentReset) {
+        let mut listener = false;
+        let story = match self.dead_sk.get(&sk) {
+            Some(cookie) if !self.stories.contains_key(&sk) => {
+                self.dead.get_mut(cookie).map(|(_, story)| story)
+            }
+            _ => self.stories.get_mut(&sk),
+        };
+        if let Some(story) = story {
+            story.sent_reset = Some(reset);
+            listener = story.listener_closed;
+        } else if let Some(reason) = reset.reason
+            && let Some(waiting) = self.waiting.get_mut(&tuple)
+        {
+            waiting.last = After::Reset(reason);
+            if let Some(story) = &mut waiting.story {
+                story.times.fin_wait2 = story
+                    .end
+                    .map(|end| Duration::from_nanos(at.saturating_sub(end.at)));
+            }
+            self.conclude(tuple);
+        }
+        if tuple.is_whole() {
+            self.resets.insert(at, tuple, (reset.reason, listener));
+        }
+    }
+
+    fn destroy(&mut self, at: Nanos, sk: u64, cookie: u64, actor: Option<Process>) {
+        if let Some(Process { pid, .. }) = actor
+            && self
+                .listener_closing
+                .get(&pid)
+                .is_some_and(|(listener, _)| *listener == sk)
+        {
+            self.listener_closing.remove(&pid);
+        }
+        let Some(mut story) = self.stories.remove(&sk) else {
+            return;
+        };
+        story.releaser = actor;
+        story.destroyed = Some((at, actor.is_some()));
+        if self.dead.len() >= DEAD
+            && let Some((_, oldest)) = self.dead_order.pop_front()
+        {
+            self.forget_dead(oldest);
+        }
+        self.dead.insert(cookie, (sk, story));
+        self.dead_sk.insert(sk, cookie);
+        self.dead_order.push_back((at, cookie));
+    }
+}

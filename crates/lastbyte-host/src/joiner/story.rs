@@ -1,0 +1,172 @@
+//! What the tracepoints told of one socket.
+
+use std::time::Duration;
+
+use lastbyte::Side;
+
+use crate::event::StateTimes;
+use crate::process::Process;
+use crate::reason::Reason;
+use crate::tuple::{State, Tuple};
+use crate::verdict::Role;
+
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+pub type Nanos = u64;
+
+/// One socket's life, as far as its transitions were seen.
+#[derive(Clone, Copy, Debug)]
+pub struct Story {
+    /// The ends, as whole as they ever were.
+    pub tuple: Tuple,
+    /// When it was established.
+    pub opened: Option<Nanos>,
+    /// Who connected, or was connected to.
+    pub role: Option<Role>,
+    /// The process that connected.
+    pub opener: Option<Process>,
+    /// The process whose close, shutdown or exit began our side's end.
+    pub closer: Option<Process>,
+    /// The process that let the last descriptor go, where that came last.
+    pub releaser: Option<Process>,
+    /// Whose FIN or RST came first.
+    pub closed_first: Option<Side>,
+    /// Time in closing states.
+    pub times: StateTimes,
+    /// How it came to `CLOSE`.
+    pub end: Option<End>,
+    /// Our RST.
+    pub sent_reset: Option<SentReset>,
+    /// The kernel reset it, by the peer's RST unless [`sent_reset`](Self::sent_reset)
+    /// answered a segment.
+    pub got_reset: bool,
+    /// Its listener was closed before anyone accepted it.
+    pub listener_closed: bool,
+    /// When the socket was destroyed, and whether a process did it.
+    pub destroyed: Option<(Nanos, bool)>,
+    entered: Option<Nanos>,
+}
+
+/// The last transition.
+#[derive(Clone, Copy, Debug)]
+pub struct End {
+    /// When.
+    pub at: Nanos,
+    /// The state it left.
+    pub from: State,
+    /// Whether a process did it by a system call.
+    pub in_process: bool,
+}
+
+/// Our RST.
+#[derive(Clone, Copy, Debug)]
+pub struct SentReset {
+    /// Why.
+    pub reason: Option<Reason>,
+    /// Whether a segment provoked it.
+    pub answers: bool,
+}
+
+impl Story {
+    /// Of a socket first heard of now.
+    #[must_use]
+    pub fn new(tuple: Tuple) -> Self {
+        Self {
+            tuple,
+            opened: None,
+            role: None,
+            opener: None,
+            closer: None,
+            releaser: None,
+            closed_first: None,
+            times: StateTimes::default(),
+            end: None,
+            sent_reset: None,
+            got_reset: false,
+            listener_closed: false,
+            destroyed: None,
+            entered: None,
+        }
+    }
+
+    /// A transition. `actor` is the process that made it, if one did.
+    pub fn transition(&mut self, at: Nanos, old: State, new: State, actor: Option<Process>) {
+        self.learn_ends(old, new);
+        match (old, new) {
+            (State::Close, State::SynSent) => {
+                self.role = Some(Role::Connected);
+                self.opener = actor;
+            }
+            (State::SynSent, State::Established) => {
+                self.role = Some(Role::Connected);
+                self.opened = Some(at);
+            }
+            (State::SynRecv, State::Established) => {
+                self.role.get_or_insert(Role::Accepted);
+                self.opened = Some(at);
+            }
+            (State::Established | State::SynRecv, State::FinWait1) => {
+                self.closed_first.get_or_insert(Side::Local);
+                self.closer = actor.or(self.closer);
+            }
+            (_, State::LastAck) => self.closer = actor.or(self.closer),
+            (_, State::CloseWait) => {
+                self.closed_first.get_or_insert(Side::Peer);
+            }
+            _ => {}
+        }
+        self.spend(at, old);
+        self.entered = Some(at);
+        if new == State::Close {
+            self.end = Some(End {
+                at,
+                from: old,
+                in_process: actor.is_some(),
+            });
+            // A process that aborts has closed; a reset's or a timer's end has no closer.
+            if !matches!(old, State::LastAck | State::FinWait2 | State::Closing) {
+                self.closer = self.closer.or(actor.filter(|_| !self.got_reset));
+            }
+        }
+    }
+
+    /// Whether a descriptor still held the socket when the connection ended; an
+    /// orphan is destroyed at once, where it ends. `None` when both happened in
+    /// system calls, perhaps the same.
+    #[must_use]
+    pub fn outlived_end(&self) -> Option<bool> {
+        let (_, by_process) = self.destroyed?;
+        match (self.end?.in_process, by_process) {
+            (false, true) => Some(true),
+            (false, false) => Some(false),
+            (true, _) => None,
+        }
+    }
+
+    /// States before `new` tell what was missed when watching began late.
+    fn learn_ends(&mut self, old: State, new: State) {
+        if self.closed_first.is_none() {
+            match (old, new) {
+                (State::FinWait1 | State::FinWait2 | State::Closing, _) => {
+                    self.closed_first = Some(Side::Local);
+                }
+                (State::CloseWait | State::LastAck, _) => self.closed_first = Some(Side::Peer),
+                _ => {}
+            }
+        }
+    }
+
+    fn spend(&mut self, at: Nanos, state: State) {
+        let slot = match state {
+            State::FinWait1 => &mut self.times.fin_wait1,
+            State::FinWait2 => &mut self.times.fin_wait2,
+            State::Closing => &mut self.times.closing,
+            State::CloseWait => &mut self.times.close_wait,
+            State::LastAck => &mut self.times.last_ack,
+            _ => return,
+        };
+        // Entered before the watch began: not known, not zero.
+        if let Some(entered) = self.entered {
+            *slot = Some(Duration::from_nanos(at.saturating_sub(entered)));
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! How TCP connections end on this host, seen from outside the processes that
+//! own them.
+//!
+//! The kernel's sources ([`source`]) are read by pure parsers ([`parse`]), joined
+//! by each socket's cookie ([`joiner`]) and judged ([`verdict`]) in the words of
+//! the library `lastbyte`. What a source cannot tell without privilege is
+//! `None`, never a guess. Linux only.
+
+pub mod doctor;
+pub mod event;
+pub mod explain;
+pub mod joiner;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+pub mod parse;
+pub mod process;
+pub mod reason;
+pub mod source;
+pub mod stop;
+pub mod tuple;
+pub mod verdict;
+#[cfg(feature = "view")]
+pub mod view;
+pub mod watcher;

@@ -1,0 +1,327 @@
+//! The five tracepoints that tell how a connection ended, decoded by the layouts
+//! of their `format` files.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::bytes;
+use super::tracefs::{Field, Format};
+use crate::reason::Reason;
+use crate::tuple::{Endpoint, State, Tuple};
+
+/// The tracepoints, as folder and name under `events/` of tracefs.
+pub const TRACEPOINTS: [&str; 5] = [
+    "sock/inet_sock_set_state",
+    "tcp/tcp_send_reset",
+    "tcp/tcp_receive_reset",
+    "tcp/tcp_destroy_sock",
+    "sock/inet_sk_error_report",
+];
+
+/// One tracepoint's record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// What fired.
+    pub event: Event,
+    /// Whether a system call of the running process did it, rather than a
+    /// softirq that borrowed the process.
+    pub in_process: bool,
+}
+
+/// What fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// `sock:inet_sock_set_state`. Never shows TIME_WAIT.
+    SetState {
+        /// The socket's address in the kernel: its name until it is destroyed.
+        sk: u64,
+        /// The ends.
+        tuple: Tuple,
+        /// The state it leaves.
+        old: State,
+        /// The state it enters.
+        new: State,
+    },
+    /// `tcp:tcp_send_reset`: this host sends an RST.
+    SendReset {
+        /// The socket, or the TIME_WAIT socket, or 0 for none.
+        sk: u64,
+        /// The ends, ours as local.
+        tuple: Tuple,
+        /// Why.
+        reason: Option<Reason>,
+        /// Whether a segment provoked it; otherwise it was our own decision.
+        answers: bool,
+    },
+    /// `tcp:tcp_receive_reset`: the connection is reset, by the peer's RST or,
+    /// when a [`SendReset`](Self::SendReset) follows, by a segment it could not
+    /// take.
+    ReceiveReset {
+        /// The socket.
+        sk: u64,
+        /// Its cookie.
+        cookie: u64,
+    },
+    /// `tcp:tcp_destroy_sock`: joins the socket's address to its cookie.
+    Destroy {
+        /// The socket.
+        sk: u64,
+        /// Its cookie.
+        cookie: u64,
+    },
+    /// `sock:inet_sk_error_report`: an errno for the application.
+    Error {
+        /// The ends.
+        tuple: Tuple,
+        /// The errno, positive.
+        errno: i32,
+    },
+}
+
+/// How to read them on this kernel.
+#[derive(Clone, Debug)]
+pub struct Layouts {
+    set_state: SetState,
+    send_reset: SendReset,
+    receive_reset: Joined,
+    destroy: Joined,
+    error: ErrorReport,
+}
+
+impl Layouts {
+    /// From the `format` files, in the order of [`TRACEPOINTS`].
+    ///
+    /// # Errors
+    ///
+    /// The tracepoint and the field that this kernel does not have.
+    pub fn new(formats: &[Format; 5]) -> Result<Self, MissingField> {
+        let [set_state, send_reset, receive_reset, destroy, error] = formats;
+        let find = |which: usize, name: &'static str| {
+            formats[which]
+                .fields
+                .get(name)
+                .copied()
+                .ok_or(MissingField {
+                    tracepoint: TRACEPOINTS[which],
+                    field: name,
+                })
+        };
+        let ends = |which| -> Result<Ends, MissingField> {
+            Ok(Ends {
+                sport: find(which, "sport")?,
+                dport: find(which, "dport")?,
+                saddr: find(which, "saddr_v6")?,
+                daddr: find(which, "daddr_v6")?,
+            })
+        };
+        let joined = |which, id| -> Result<Joined, MissingField> {
+            Ok(Joined {
+                id,
+                sk: find(which, "skaddr")?,
+                cookie: find(which, "sock_cookie")?,
+            })
+        };
+        Ok(Self {
+            set_state: SetState {
+                id: set_state.id,
+                sk: find(0, "skaddr")?,
+                old: find(0, "oldstate")?,
+                new: find(0, "newstate")?,
+                protocol: find(0, "protocol")?,
+                ends: ends(0)?,
+            },
+            send_reset: SendReset {
+                id: send_reset.id,
+                skb: find(1, "skbaddr")?,
+                sk: find(1, "skaddr")?,
+                // Reasons came with Linux 6.10.
+                reason: find(1, "reason").ok(),
+                saddr: find(1, "saddr")?,
+                daddr: find(1, "daddr")?,
+                names: send_reset
+                    .symbols
+                    .get("reason")
+                    .into_iter()
+                    .flatten()
+                    .map(|(number, name)| (*number, Reason::from_kernel(name)))
+                    .collect(),
+            },
+            receive_reset: joined(2, receive_reset.id)?,
+            destroy: joined(3, destroy.id)?,
+            error: ErrorReport {
+                id: error.id,
+                errno: find(4, "error")?,
+                protocol: find(4, "protocol")?,
+                ends: ends(4)?,
+            },
+        })
+    }
+
+    /// Reads one raw record. `None` when it is cut off, or none of ours.
+    #[must_use]
+    pub fn decode(&self, raw: &[u8]) -> Option<Trace> {
+        // The common part is the same for every event since Linux 2.6.31.
+        const HARDIRQ_OR_SOFTIRQ: u8 = 0x08 | 0x10;
+        let id = u64::from(bytes::u16(raw, 0)?);
+        let in_process = bytes::u8(raw, 2)? & HARDIRQ_OR_SOFTIRQ == 0;
+        let event = if id == self.set_state.id {
+            self.set_state.decode(raw)?
+        } else if id == self.destroy.id {
+            let (sk, cookie) = self.destroy.decode(raw)?;
+            Event::Destroy { sk, cookie }
+        } else if id == self.send_reset.id {
+            self.send_reset.decode(raw)?
+        } else if id == self.receive_reset.id {
+            let (sk, cookie) = self.receive_reset.decode(raw)?;
+            Event::ReceiveReset { sk, cookie }
+        } else if id == self.error.id {
+            self.error.decode(raw)?
+        } else {
+            return None;
+        };
+        Some(Trace { event, in_process })
+    }
+}
+
+/// A field that a tracepoint of this kernel lacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MissingField {
+    /// The tracepoint.
+    pub tracepoint: &'static str,
+    /// The field.
+    pub field: &'static str,
+}
+
+impl std::fmt::Display for MissingField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "this kernel's tracepoint {} has no field {}",
+            self.tracepoint, self.field
+        )
+    }
+}
+
+impl std::error::Error for MissingField {}
+
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    sport: Field,
+    dport: Field,
+    saddr: Field,
+    daddr: Field,
+}
+
+impl Ends {
+    fn decode(self, raw: &[u8]) -> Option<Tuple> {
+        // An IPv4 connection's v6 fields hold its addresses mapped.
+        let address = |field: Field| -> Option<IpAddr> {
+            Some(Ipv6Addr::from(bytes::array::<16>(raw, field.offset)?).into())
+        };
+        Some(Tuple {
+            local: Endpoint::new(address(self.saddr)?, bytes::u16(raw, self.sport.offset)?),
+            remote: Endpoint::new(address(self.daddr)?, bytes::u16(raw, self.dport.offset)?),
+        })
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SetState {
+    id: u64,
+    sk: Field,
+    old: Field,
+    new: Field,
+    protocol: Field,
+    ends: Ends,
+}
+
+impl SetState {
+    fn decode(self, raw: &[u8]) -> Option<Event> {
+        is_tcp(raw, self.protocol)?;
+        let state = |field: Field| State::from_raw(bytes::u32(raw, field.offset)?);
+        Some(Event::SetState {
+            sk: bytes::u64(raw, self.sk.offset)?,
+            tuple: self.ends.decode(raw)?,
+            old: state(self.old)?,
+            new: state(self.new)?,
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+struct SendReset {
+    id: u64,
+    skb: Field,
+    sk: Field,
+    reason: Option<Field>,
+    saddr: Field,
+    daddr: Field,
+    names: std::collections::HashMap<u64, Reason>,
+}
+
+impl SendReset {
+    fn decode(&self, raw: &[u8]) -> Option<Event> {
+        let reason = self
+            .reason
+            .and_then(|field| bytes::u32(raw, field.offset))
+            .and_then(|number| self.names.get(&u64::from(number)).copied());
+        Some(Event::SendReset {
+            sk: bytes::u64(raw, self.sk.offset)?,
+            tuple: Tuple {
+                local: sockaddr(raw, self.saddr)?,
+                remote: sockaddr(raw, self.daddr)?,
+            },
+            reason,
+            answers: bytes::u64(raw, self.skb.offset)? != 0,
+        })
+    }
+}
+
+/// A `sockaddr_in` or `sockaddr_in6`.
+fn sockaddr(raw: &[u8], field: Field) -> Option<Endpoint> {
+    let at = field.offset;
+    let port = bytes::be16(raw, at.checked_add(2)?)?;
+    let ip: IpAddr = match i32::from(bytes::u16(raw, at)?) {
+        libc::AF_INET => bytes::array::<4>(raw, at.checked_add(4)?)?.into(),
+        libc::AF_INET6 => Ipv6Addr::from(bytes::array::<16>(raw, at.checked_add(8)?)?).into(),
+        _ => return Some(Endpoint::UNKNOWN),
+    };
+    Some(Endpoint::new(ip, port))
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Joined {
+    id: u64,
+    sk: Field,
+    cookie: Field,
+}
+
+impl Joined {
+    fn decode(self, raw: &[u8]) -> Option<(u64, u64)> {
+        Some((
+            bytes::u64(raw, self.sk.offset)?,
+            bytes::u64(raw, self.cookie.offset)?,
+        ))
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ErrorReport {
+    id: u64,
+    errno: Field,
+    protocol: Field,
+    ends: Ends,
+}
+
+impl ErrorReport {
+    fn decode(self, raw: &[u8]) -> Option<Event> {
+        is_tcp(raw, self.protocol)?;
+        Some(Event::Error {
+            tuple: self.ends.decode(raw)?,
+            errno: bytes::i32(raw, self.errno.offset)?,
+        })
+    }
+}
+
+fn is_tcp(raw: &[u8], protocol: Field) -> Option<()> {
+    (bytes::u16(raw, protocol.offset)? == 6).then_some(())
+}

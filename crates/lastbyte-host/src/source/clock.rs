@@ -1,0 +1,26 @@
+//! `CLOCK_MONOTONIC`, which the tracepoints are stamped with, and its relation
+//! to the time of day.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+#[must_use]
+pub fn monotonic() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid timespec to write to; the clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    // A monotonic clock starts at 0 and a nanosecond part is below 1e9.
+    time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+}
+
+/// The time of day at a moment of [`monotonic`], by today's offset.
+#[must_use]
+pub fn wall(at: u64) -> SystemTime {
+    let now = SystemTime::now();
+    let ago = monotonic().saturating_sub(at);
+    now.checked_sub(Duration::from_nanos(ago))
+        .unwrap_or(UNIX_EPOCH)
+}

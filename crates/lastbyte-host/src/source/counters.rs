@@ -1,0 +1,32 @@
+//! The network namespace's counters.
+
+use std::io;
+
+use super::doing;
+use crate::parse::procnet::{Counters, inline, pairs};
+
+/// Reads `netstat`, `snmp` and `sockstat` of `/proc/thread-self/net`.
+///
+/// # Errors
+///
+/// `/proc` is not mounted or may not be read.
+pub fn read() -> io::Result<Counters> {
+    let mut counters = Counters::new();
+    let text = |name: &str| {
+        let path = format!("/proc/thread-self/net/{name}");
+        std::fs::read_to_string(&path).map_err(doing(format!("cannot read {path}")))
+    };
+    pairs(&text("netstat")?, &mut counters);
+    pairs(&text("snmp")?, &mut counters);
+    inline(&text("sockstat")?, &mut counters);
+    Ok(counters)
+}
+
+/// One of `/proc/sys/net/ipv4`, as its words; `None` when it is not there.
+#[must_use]
+pub fn sysctl(name: &str) -> Option<Vec<i64>> {
+    let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?;
+    text.split_whitespace()
+        .map(|word| word.parse().ok())
+        .collect()
+}

@@ -1,0 +1,185 @@
+//! Requests to inet_diag: dumps of the socket table, and look-ups by the ends.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use super::destroy::netlink_socket;
+use super::doing;
+use crate::parse::inet_diag::{Request, Socket};
+use crate::parse::netlink;
+use crate::tuple::{State, Tuple};
+
+/// A dump is sent in parts of at most 32 KiB.
+const PART: usize = 64 << 10;
+/// Look-ups sent at once; their answers fit the smallest default buffer.
+const LOOK_UPS: usize = 32;
+
+/// A socket to ask.
+#[derive(Debug)]
+pub struct Diag {
+    fd: OwnedFd,
+    sequence: u32,
+    buffer: Box<[u8]>,
+}
+
+impl Diag {
+    /// Opens it, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// As [`Destroyed::subscribe`](super::destroy::Destroyed::subscribe).
+    pub fn open() -> io::Result<Self> {
+        Ok(Self {
+            fd: netlink_socket().map_err(doing("cannot open NETLINK_SOCK_DIAG"))?,
+            sequence: 0,
+            buffer: vec![0; PART].into_boxed_slice(),
+        })
+    }
+
+    /// Every TCP socket in one of the states ([`State::bit`]), of both address
+    /// families.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel answers instead of the dump.
+    pub fn dump(
+        &mut self,
+        states: u32,
+        info: bool,
+        mut each: impl FnMut(&Socket),
+    ) -> io::Result<()> {
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            let request = Request::Dump {
+                family: family as u8,
+                states,
+                info,
+            };
+            let sequence = self.send(&[request])?;
+            loop {
+                let length = self.receive()?;
+                let mut done = false;
+                for message in netlink::messages(&self.buffer[..length]) {
+                    if message.sequence != sequence {
+                        continue;
+                    }
+                    match message.kind {
+                        netlink::DONE => done = true,
+                        netlink::ERROR => match message.error() {
+                            // No IPv6 in this kernel.
+                            Some(libc::ENOENT) => done = true,
+                            errno => return Err(refused(errno)),
+                        },
+                        _ => {
+                            if let Some(socket) = Socket::parse(message.payload) {
+                                each(&socket);
+                            }
+                        }
+                    }
+                }
+                if done {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What the kernel holds for each of these ends now.
+    ///
+    /// # Errors
+    ///
+    /// A broken descriptor's.
+    pub fn find(
+        &mut self,
+        tuples: &[Tuple],
+        mut each: impl FnMut(Tuple, Option<State>),
+    ) -> io::Result<()> {
+        for chunk in tuples.chunks(LOOK_UPS) {
+            let requests: Vec<_> = chunk.iter().map(|tuple| Request::Find(*tuple)).collect();
+            let first = self.send(&requests)?;
+            let mut answered = vec![false; chunk.len()];
+            while answered.contains(&false) {
+                let length = self.receive()?;
+                for message in netlink::messages(&self.buffer[..length]) {
+                    let index = message.sequence.wrapping_sub(first);
+                    let Some(index) = usize::try_from(index).ok().filter(|i| *i < chunk.len())
+                    else {
+                        continue;
+                    };
+                    if std::mem::replace(&mut answered[index], true) {
+                        continue;
+                    }
+                    let state = match message.kind {
+                        netlink::ERROR => None,
+                        _ => Socket::parse(message.payload).map(|socket| socket.state),
+                    };
+                    each(chunk[index], state);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends requests in one datagram, numbered from what it returns.
+    fn send(&mut self, requests: &[Request]) -> io::Result<u32> {
+        let first = self.sequence.wrapping_add(1);
+        let mut datagram = Vec::with_capacity(requests.len() * 72);
+        for request in requests {
+            self.sequence = self.sequence.wrapping_add(1);
+            datagram.extend(request.encode(self.sequence));
+        }
+        // SAFETY: the datagram is valid for its length.
+        let sent = unsafe {
+            libc::send(
+                self.fd.as_raw_fd(),
+                datagram.as_ptr().cast(),
+                datagram.len(),
+                0,
+            )
+        };
+        if sent < 0 {
+            return Err(doing("cannot ask inet_diag")(io::Error::last_os_error()));
+        }
+        Ok(first)
+    }
+
+    fn receive(&mut self) -> io::Result<usize> {
+        loop {
+            // SAFETY: the buffer is valid for its length.
+            let length = unsafe {
+                libc::recv(
+                    self.fd.as_raw_fd(),
+                    self.buffer.as_mut_ptr().cast(),
+                    self.buffer.len(),
+                    0,
+                )
+            };
+            match usize::try_from(length) {
+                Ok(length) => return Ok(length),
+                Err(_) => {
+                    let error = io::Error::last_os_error();
+                    if error.kind() != io::ErrorKind::Interrupted {
+                        return Err(doing("cannot read inet_diag's answer")(error));
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn refused(errno: Option<i32>) -> io::Error {
+    match errno {
+        Some(errno) => doing("inet_diag refused the dump")(io::Error::from_raw_os_error(errno)),
+        None => io::Error::other("inet_diag's refusal was cut off"),
+    }
+}
+
+/// The network namespace of a thread, told apart by its inode.
+///
+/// # Errors
+///
+/// `/proc` is not mounted.
+pub fn namespace() -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(std::fs::metadata("/proc/thread-self/ns/net")?.ino())
+}

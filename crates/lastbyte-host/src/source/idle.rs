@@ -1,0 +1,165 @@
+//! What fires on idle CPUs, from a trace instance of our own.
+//!
+//! perf tells nothing of what fires while some CPUs are idle: measured on Linux
+//! 6.18, where no tracepoint of any kind reached perf from the idle task of a
+//! secondary CPU, while ftrace had them all. A timer that gives a connection up,
+//! and segments that arrive while nothing runs, are just that. So those few come
+//! from here (`common_pid == 0`), all else from perf.
+//!
+//! The instance is a folder of tracefs; it is removed when this is dropped, and
+//! one that a killed process left behind is removed by the next.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::doing;
+use super::tracefs::Place;
+use crate::parse::ring_page::Page;
+use crate::parse::trace::TRACEPOINTS;
+
+const PREFIX: &str = "lastbyte-";
+const BUFFER_KB: &str = "2048";
+
+/// The instance.
+#[derive(Debug)]
+pub struct Idle {
+    // Closed before the folder is removed.
+    pipes: Vec<File>,
+    folder: Folder,
+    page: Box<[u8]>,
+    lost: u64,
+}
+
+impl Idle {
+    /// Makes the instance and enables the tracepoints, each with its filter.
+    ///
+    /// # Errors
+    ///
+    /// tracefs may not be written.
+    pub fn open(place: Place, cpus: &[u32], filters: &[Option<String>; 5]) -> io::Result<Self> {
+        remove_stale(&place.path("instances"));
+        let folder = Folder::make(place)?;
+        folder.write("trace_clock", "mono")?;
+        folder.write("buffer_size_kb", BUFFER_KB)?;
+        let mut pipes = Vec::new();
+        for cpu in cpus {
+            let path = folder.path.join(format!("per_cpu/cpu{cpu}/trace_pipe_raw"));
+            let pipe = OpenOptions::new()
+                .read(true)
+                .custom_flags(libc::O_NONBLOCK)
+                .open(&path)
+                .map_err(doing(format!("cannot open {}", path.display())))?;
+            pipes.push(pipe);
+        }
+        for (tracepoint, filter) in TRACEPOINTS.iter().zip(filters) {
+            let idle = match filter {
+                Some(filter) => format!("common_pid == 0 && {filter}"),
+                None => "common_pid == 0".to_owned(),
+            };
+            folder.write(&format!("events/{tracepoint}/filter"), &idle)?;
+            folder.write(&format!("events/{tracepoint}/enable"), "1")?;
+        }
+        // A page is the system's page, and at most 64 KiB.
+        let page = vec![0; 64 << 10].into_boxed_slice();
+        Ok(Self {
+            pipes,
+            folder,
+            page,
+            lost: 0,
+        })
+    }
+
+    /// Hands over each record and its time, CPU by CPU.
+    pub fn drain(&mut self, mut each: impl FnMut(u64, &[u8])) {
+        for pipe in &mut self.pipes {
+            // Nothing there is EAGAIN; a CPU that went away has nothing either.
+            while let Ok(length @ 1..) = pipe.read(&mut self.page[..4096.max(page_size())]) {
+                let Some(page) = self.page.get(..length).and_then(Page::parse) else {
+                    break;
+                };
+                self.lost += u64::from(page.missed);
+                for (time, record) in page.records() {
+                    each(time, record);
+                }
+            }
+        }
+    }
+
+    /// How often records were dropped since this was asked last.
+    pub fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        for tracepoint in TRACEPOINTS {
+            // What cannot be disabled goes with the folder.
+            let _ = self
+                .folder
+                .write(&format!("events/{tracepoint}/enable"), "0");
+        }
+        self.pipes.clear();
+    }
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    _place: Place,
+}
+
+impl Folder {
+    fn make(place: Place) -> io::Result<Self> {
+        // Several watches of one process (as in tests) each have their own.
+        let path = (0..16)
+            .map(|n| place.path(&format!("instances/{PREFIX}{}-{n}", std::process::id())))
+            .find(|path| !path.exists())
+            .ok_or_else(|| io::Error::other("too many trace instances of this process"))?;
+        fs::create_dir(&path).map_err(doing("cannot make a trace instance"))?;
+        Ok(Self {
+            path,
+            _place: place,
+        })
+    }
+
+    fn write(&self, file: &str, text: &str) -> io::Result<()> {
+        let path = self.path.join(file);
+        fs::write(&path, text).map_err(doing(format!("cannot write {}", path.display())))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Nobody to tell; the next watch tries again.
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// Removes the instances of processes that are gone.
+fn remove_stale(instances: &Path) {
+    let Ok(folder) = fs::read_dir(instances) else {
+        return;
+    };
+    for entry in folder.flatten() {
+        let name = entry.file_name();
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(PREFIX))
+            .and_then(|rest| rest.split_once('-'))
+            .and_then(|(pid, _)| pid.parse::<u32>().ok());
+        if let Some(pid) = owner
+            && !Path::new(&format!("/proc/{pid}")).exists()
+        {
+            // Another watch may be faster.
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+fn page_size() -> usize {
+    // SAFETY: asks for a constant.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}

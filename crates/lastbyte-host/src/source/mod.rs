@@ -1,0 +1,37 @@
+//! The kernel's sources: what they need, and the system calls to read them.
+//!
+//! | source | gives | needs |
+//! |---|---|---|
+//! | [`destroy`] | each TCP socket's final counts | nothing |
+//! | [`diag`] | the table of living and TIME_WAIT sockets | nothing |
+//! | [`owners`] | which process holds a socket | root for other users' processes |
+//! | [`tracepoints`] | each transition, each RST and its reason | root, or `CAP_PERFMON` and readable tracefs |
+//! | [`counters`] | `/proc/net` | nothing |
+
+pub mod clock;
+pub mod collector;
+pub mod counters;
+pub mod destroy;
+pub mod diag;
+pub mod idle;
+pub mod names;
+pub mod netns;
+pub mod owners;
+pub mod ring;
+pub mod tracefs;
+pub mod tracepoints;
+
+use std::io;
+
+/// What a system call returned, -1 turned into its error.
+pub(crate) fn check(returned: libc::c_int) -> io::Result<libc::c_int> {
+    if returned < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(returned)
+}
+
+/// An error with what was being done.
+pub(crate) fn doing(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{what}: {error}"))
+}

@@ -1,0 +1,170 @@
+//! Who talks to whom, and in which state.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// One end of a connection: an address and a port, each unknown when the
+/// kernel has cleared it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Endpoint {
+    /// The address; unspecified (`0.0.0.0`) means unknown. An IPv4-mapped IPv6
+    /// address is kept as IPv4.
+    pub ip: IpAddr,
+    /// The port; 0 means unknown.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// Nothing known.
+    pub const UNKNOWN: Self = Self {
+        ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        port: 0,
+    };
+
+    /// From an address and a port.
+    #[must_use]
+    pub fn new(ip: IpAddr, port: u16) -> Self {
+        let ip = ip.to_canonical();
+        // One unknown address only, so that equal means equal.
+        if ip.is_unspecified() {
+            return Self {
+                port,
+                ..Self::UNKNOWN
+            };
+        }
+        Self { ip, port }
+    }
+
+    /// Whether the address is known.
+    #[must_use]
+    pub fn has_ip(self) -> bool {
+        !self.ip.is_unspecified()
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self::new(address.ip(), address.port())
+    }
+}
+
+impl fmt::Display for Endpoint {
+    /// `127.0.0.1:80`, `[::1]:80`; `*` stands for what is unknown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            _ if !self.has_ip() => f.write_str("*")?,
+            IpAddr::V4(ip) => write!(f, "{ip}")?,
+            IpAddr::V6(ip) => write!(f, "[{ip}]")?,
+        }
+        match self.port {
+            0 => f.write_str(":*"),
+            port => write!(f, ":{port}"),
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A connection as this host sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tuple {
+    /// Our end.
+    pub local: Endpoint,
+    /// The peer's.
+    pub remote: Endpoint,
+}
+
+impl Tuple {
+    /// The same connection as the peer's host sees it.
+    #[must_use]
+    pub const fn reversed(self) -> Self {
+        Self {
+            local: self.remote,
+            remote: self.local,
+        }
+    }
+
+    /// Whether nothing of it is unknown.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.local.port != 0 && self.remote.port != 0 && self.local.has_ip() && self.remote.has_ip()
+    }
+}
+
+/// A TCP state, numbered as in the kernel (`include/net/tcp_states.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)] // RFC 9293 section 3.3.2 documents them; the names are its names.
+pub enum State {
+    Established = 1,
+    SynSent = 2,
+    SynRecv = 3,
+    FinWait1 = 4,
+    FinWait2 = 5,
+    TimeWait = 6,
+    Close = 7,
+    CloseWait = 8,
+    LastAck = 9,
+    Listen = 10,
+    Closing = 11,
+    NewSynRecv = 12,
+}
+
+impl State {
+    /// Every state, in the kernel's order.
+    pub const ALL: [Self; 12] = [
+        Self::Established,
+        Self::SynSent,
+        Self::SynRecv,
+        Self::FinWait1,
+        Self::FinWait2,
+        Self::TimeWait,
+        Self::Close,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::Listen,
+        Self::Closing,
+        Self::NewSynRecv,
+    ];
+
+    /// From the kernel's number.
+    #[must_use]
+    pub fn from_raw(raw: u32) -> Option<Self> {
+        let index = usize::try_from(raw).ok()?.checked_sub(1)?;
+        Self::ALL.get(index).copied()
+    }
+
+    /// Its bit in a mask of states, as inet_diag requests take it.
+    #[must_use]
+    pub const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+
+    /// The name in manuals: `FIN_WAIT1`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Established => "ESTABLISHED",
+            Self::SynSent => "SYN_SENT",
+            Self::SynRecv => "SYN_RECV",
+            Self::FinWait1 => "FIN_WAIT1",
+            Self::FinWait2 => "FIN_WAIT2",
+            Self::TimeWait => "TIME_WAIT",
+            Self::Close => "CLOSE",
+            Self::CloseWait => "CLOSE_WAIT",
+            Self::LastAck => "LAST_ACK",
+            Self::Listen => "LISTEN",
+            Self::Closing => "CLOSING",
+            Self::NewSynRecv => "NEW_SYN_RECV",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

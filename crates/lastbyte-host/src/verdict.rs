@@ -1,0 +1,447 @@
+//! From evidence to verdict, in the words of the contract's section G. Pure: the
+//! same evidence always gives the same verdict.
+
+use lastbyte::{Errno, Fate, Side};
+
+use crate::event::{Bytes, Evidence, Rst};
+use crate::joiner::seen::Seen;
+use crate::joiner::story::Story;
+use crate::parse::inet_diag::Socket;
+use crate::parse::tcp_info::Counts;
+use crate::reason::Reason;
+use crate::tuple::State;
+
+/// Who sent the SYN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// We connected: our SYN counts among the acknowledged bytes.
+    Connected,
+    /// We accepted.
+    Accepted,
+}
+
+/// Everything known of one ended connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// The kernel's obituary.
+    pub socket: &'a Socket,
+    /// What the tracepoints told, if they could.
+    pub story: Option<&'a Story>,
+    /// The last look at the living socket, if there was one.
+    pub seen: Option<&'a Seen>,
+    /// When the obituary came, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub at: u64,
+    /// Whether its local port was ever seen listening.
+    pub port_listens: bool,
+    /// The kernel's error for the application.
+    pub errno: Option<i32>,
+    /// Why the peer sent its RST, when the peer is on this host.
+    pub peer_reason: Option<(Option<Reason>, bool)>,
+    /// What the table of TIME_WAIT sockets said afterwards.
+    pub after: After,
+}
+
+/// What became of the connection after its socket was gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    /// Not asked.
+    Unasked,
+    /// The kernel holds it in TIME_WAIT: the peer's FIN has come.
+    TimeWait,
+    /// The kernel holds it in FIN_WAIT2: the peer's FIN has not come.
+    FinWait2,
+    /// The kernel holds nothing (any more).
+    Nothing,
+    /// The peer sent something that we answered with an RST.
+    Reset(Reason),
+}
+
+/// The verdict on one ending.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verdict {
+    /// The fate.
+    pub fate: Option<Fate>,
+    /// What the kernel gave up with.
+    pub error: Option<Errno>,
+    /// Whose FIN or RST came first.
+    pub closed_first: Option<Side>,
+    /// The RST.
+    pub rst: Option<Rst>,
+    /// The counts.
+    pub bytes: Bytes,
+    /// How it is known.
+    pub evidence: Evidence,
+    /// Whether the table of TIME_WAIT sockets would tell more.
+    pub ask: bool,
+}
+
+/// Judges.
+#[must_use]
+pub fn judge(case: &Case<'_>) -> Verdict {
+    let signs = Signs::read(case);
+    let mut verdict = match case.story.filter(|story| story.end.is_some()) {
+        Some(story) => observed(case, story, &signs),
+        None => inferred(case, &signs),
+    };
+    if let After::Reset(reason) = case.after {
+        verdict.rst = Some(Rst::By {
+            side: Side::Local,
+            reason: Some(reason),
+            listener: false,
+        });
+        // What arrived too late was discarded uncounted.
+        verdict.bytes.unread = None;
+    }
+    verdict
+}
+
+/// What the evidence says of SYN and FIN, which the counters mix with payload.
+struct Signs {
+    role: Option<Role>,
+    fin_queued: Option<bool>,
+    fin_received: Option<bool>,
+    /// Whether the peer's FIN is in the counts: it may have come after them.
+    fin_counted: Option<bool>,
+    /// The socket was wiped by a disconnect: its counts mean nothing.
+    scrubbed: bool,
+}
+
+impl Signs {
+    fn read(case: &Case<'_>) -> Self {
+        let scrubbed = case.socket.tuple.remote.port == 0;
+        let counts = counts(case.socket).filter(|_| !scrubbed);
+        let control = counts.and_then(|c| control_bytes(&c, case.socket.wqueue));
+        let role = case
+            .story
+            .and_then(|story| story.role)
+            .or(case.seen.and_then(|seen| seen.role))
+            .or_else(|| role(control?, case.port_listens));
+        let fin_sent = match (control, role) {
+            (Some(control), Some(role)) => Some(control > syn(role)),
+            _ => None,
+        };
+        Self {
+            role,
+            fin_queued: fin_queued(case, fin_sent, counts),
+            fin_received: fin_received(case, counts),
+            fin_counted: fin_counted(case, counts),
+            scrubbed,
+        }
+    }
+}
+
+fn counts(socket: &Socket) -> Option<Counts> {
+    socket.info.and_then(|info| info.counts)
+}
+
+const fn syn(role: Role) -> u64 {
+    match role {
+        Role::Connected => 1,
+        Role::Accepted => 0,
+    }
+}
+
+/// How many of SYN and FIN are in the sequence numbers used so far: what was
+/// acknowledged and what is queued, less the payload that was transmitted and
+/// what was never transmitted. `None` when that is no possible number.
+#[must_use]
+pub fn control_bytes(counts: &Counts, wqueue: u32) -> Option<u64> {
+    let used = counts.acked.checked_add(wqueue.into())?;
+    used.checked_sub(counts.sent)?
+        .checked_sub(counts.unsent.into())
+        .filter(|control| *control <= 2)
+}
+
+fn role(control: u64, port_listens: bool) -> Option<Role> {
+    match control {
+        0 => Some(Role::Accepted),
+        2 => Some(Role::Connected),
+        // One of SYN and FIN: a port that listens does not connect.
+        _ if port_listens => Some(Role::Accepted),
+        _ => None,
+    }
+}
+
+fn fin_queued(case: &Case<'_>, fin_sent: Option<bool>, counts: Option<Counts>) -> Option<bool> {
+    if let Some(end) = case.story.and_then(|story| story.end) {
+        return Some(has_queued_fin(end.from));
+    }
+    if case.seen.is_some_and(|seen| has_queued_fin(seen.state)) || fin_sent == Some(true) {
+        return Some(true);
+    }
+    // It may be queued behind what was never transmitted.
+    let all_sent = counts?.unsent == 0;
+    fin_sent.filter(|_| all_sent)
+}
+
+const fn has_queued_fin(state: State) -> bool {
+    matches!(
+        state,
+        State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck | State::TimeWait
+    )
+}
+
+fn fin_received(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
+    match case.after {
+        After::TimeWait => return Some(true),
+        After::FinWait2 | After::Reset(_) => return Some(false),
+        After::Unasked | After::Nothing => {}
+    }
+    if let Some(story) = case.story
+        && let Some(end) = story.end
+    {
+        match end.from {
+            State::CloseWait | State::LastAck | State::Closing => return Some(true),
+            State::FinWait2 if !story.got_reset && story.sent_reset.is_none() => {
+                // The peer's FIN, or the move of an orphan into a smaller
+                // socket that waits for it.
+                let held = story.outlived_end() == Some(true);
+                return (case.socket.rqueue > 0 || held).then_some(true);
+            }
+            _ => return Some(false),
+        }
+    }
+    if case.seen.is_some_and(|seen| has_received_fin(seen.state)) {
+        return Some(true);
+    }
+    // Without payload, what was received is the FIN.
+    let counts = counts?;
+    (counts.data_segments_in == 0).then_some(counts.received > 0)
+}
+
+/// Where the counts end: with or without the peer's FIN.
+fn fin_counted(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
+    if let Some(counts) = counts
+        && counts.data_segments_in == 0
+    {
+        return Some(counts.received > 0);
+    }
+    let Some(story) = case.story else {
+        return match case.after {
+            // It came before the socket was gone, or after.
+            After::TimeWait => (case.socket.rqueue > 0).then_some(true),
+            _ => fin_received(case, counts),
+        };
+    };
+    match story.end?.from {
+        State::FinWait2 if !story.got_reset && story.sent_reset.is_none() => {
+            // An orphan's receive queue was empty when it was closed; only a FIN
+            // takes a place in it since. A socket that outlived its end was still
+            // held, and then nothing but the FIN ends it.
+            if case.socket.rqueue > 0 {
+                Some(true)
+            } else {
+                story.outlived_end()
+            }
+        }
+        _ => fin_received(case, counts),
+    }
+}
+
+const fn has_received_fin(state: State) -> bool {
+    matches!(
+        state,
+        State::CloseWait | State::LastAck | State::Closing | State::TimeWait
+    )
+}
+
+/// The verdict when the transitions are known.
+fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
+    let end = story
+        .end
+        .expect("the caller has checked that the story has an end");
+    let fin_acked = match end.from {
+        State::FinWait2 => true,
+        // An RST or a disconnect ends these without the last ACK.
+        State::Closing | State::LastAck => {
+            !signs.scrubbed && case.socket.wqueue == 0 && story.sent_reset.is_none()
+        }
+        _ => false,
+    };
+    let answered = story.sent_reset.is_some_and(|reset| reset.answers);
+    let side = match (story.sent_reset, story.got_reset) {
+        (Some(_), _) if answered || !story.got_reset => Some(Side::Local),
+        (_, true) => Some(Side::Peer),
+        _ => None,
+    };
+    let gave_up = case
+        .errno
+        .filter(|&e| !matches!(e, libc::ECONNRESET | libc::EPIPE | libc::ECONNREFUSED));
+    let unresolved = end.from == State::FinWait2 && signs.fin_received.is_none();
+    let fate = match side {
+        _ if fin_acked && signs.fin_received == Some(true) => Some(Fate::Confirmed),
+        _ if fin_acked => Some(Fate::Delivered),
+        _ if gave_up.is_some() => Some(Fate::Failed),
+        Some(Side::Local) => Some(Fate::Aborted),
+        Some(Side::Peer) => Some(Fate::Reset),
+        None if end.in_process => Some(Fate::Aborted),
+        None => None,
+    };
+    let closed_first = story.closed_first.or(match side {
+        Some(side) if gave_up.is_none() => Some(side),
+        _ => None,
+    });
+    let mut verdict = Verdict {
+        fate,
+        error: gave_up
+            .filter(|_| fate == Some(Fate::Failed))
+            .map(Errno::from_raw),
+        closed_first,
+        rst: Some(match side {
+            None => Rst::None,
+            Some(Side::Local) => Rst::By {
+                side: Side::Local,
+                reason: story.sent_reset.and_then(|reset| reset.reason),
+                listener: story.listener_closed,
+            },
+            Some(Side::Peer) => {
+                let (reason, listener) = case.peer_reason.unwrap_or_default();
+                Rst::By {
+                    side: Side::Peer,
+                    reason,
+                    listener,
+                }
+            }
+        }),
+        bytes: Bytes::default(),
+        evidence: Evidence::Observed,
+        ask: unresolved && case.after == After::Unasked,
+    };
+    if signs.scrubbed {
+        verdict.evidence = Evidence::Inferred;
+        verdict.bytes = scrubbed_bytes(case);
+        if story.listener_closed {
+            // Nobody had it to write to.
+            verdict.bytes.sent = Some(0);
+            verdict.bytes.acked = Some(0);
+            verdict.bytes.lost = Some(0);
+        }
+    } else if let Some(counts) = counts(case.socket) {
+        verdict.bytes = bytes(&counts, case.socket, signs);
+        let discards = story
+            .sent_reset
+            .and_then(|reset| reset.reason)
+            .is_some_and(Reason::discards_input);
+        if discards {
+            verdict.bytes.unread = None;
+        }
+    }
+    verdict
+}
+
+/// The verdict from the final counts and an earlier look.
+fn inferred(case: &Case<'_>, signs: &Signs) -> Verdict {
+    let mut verdict = Verdict {
+        fate: None,
+        error: None,
+        closed_first: case.seen.and_then(|seen| match seen.state {
+            State::FinWait1 | State::FinWait2 | State::Closing => Some(Side::Local),
+            State::CloseWait | State::LastAck => Some(Side::Peer),
+            _ => None,
+        }),
+        rst: None,
+        bytes: Bytes::default(),
+        evidence: Evidence::Inferred,
+        ask: false,
+    };
+    if signs.scrubbed {
+        // A connection the peer had reset before can be wiped as well; one that
+        // was alive at the last look was aborted.
+        let alive = case
+            .seen
+            .is_some_and(|seen| seen.unmoved_until(case.socket, case.at));
+        verdict.fate = alive.then_some(Fate::Aborted);
+        verdict.bytes = scrubbed_bytes(case);
+        return verdict;
+    }
+    let Some(counts) = counts(case.socket) else {
+        return verdict;
+    };
+    verdict.bytes = bytes(&counts, case.socket, signs);
+    if case.socket.wqueue > 0 || signs.fin_queued != Some(true) {
+        if signs.fin_queued != Some(false) {
+            // What arrives after close() is discarded uncounted.
+            verdict.bytes.unread = None;
+        }
+        return verdict;
+    }
+    // All is acknowledged, our FIN included.
+    match case.after {
+        After::TimeWait | After::FinWait2 => verdict.closed_first = Some(Side::Local),
+        After::Unasked if verdict.closed_first != Some(Side::Peer) => verdict.ask = true,
+        _ => {}
+    }
+    let confirmed = case.after == After::TimeWait || verdict.closed_first == Some(Side::Peer);
+    verdict.fate = Some(if confirmed {
+        Fate::Confirmed
+    } else {
+        Fate::Delivered
+    });
+    if case.after == After::TimeWait {
+        verdict.rst = Some(Rst::None);
+    }
+    if !confirmed {
+        verdict.bytes.unread = None;
+    }
+    verdict
+}
+
+fn bytes(counts: &Counts, socket: &Socket, signs: &Signs) -> Bytes {
+    let wqueue = u64::from(socket.wqueue);
+    let rqueue = u64::from(socket.rqueue);
+    let fin_queued = signs.fin_queued.map(u64::from);
+    let fin_received = signs.fin_counted.map(u64::from);
+    // The FIN comes last: while anything is queued, it is.
+    let fin_acked = if wqueue == 0 { fin_queued } else { Some(0) };
+    let acked = (|| counts.acked.checked_sub(syn(signs.role?) + fin_acked?))();
+    let lost = if wqueue == 0 {
+        Some(0)
+    } else {
+        fin_queued.and_then(|fin| wqueue.checked_sub(fin))
+    };
+    let unread = if rqueue == 0 {
+        Some(0)
+    } else {
+        fin_received.and_then(|fin| rqueue.checked_sub(fin))
+    };
+    Bytes {
+        sent: (|| acked?.checked_add(lost?))(),
+        acked,
+        received: fin_received.and_then(|fin| counts.received.checked_sub(fin)),
+        lost,
+        unread,
+    }
+}
+
+/// What the last look says of a socket that was wiped since, provided that
+/// nothing moved in between.
+fn scrubbed_bytes(case: &Case<'_>) -> Bytes {
+    let Some(seen) = case
+        .seen
+        .filter(|seen| seen.unmoved_until(case.socket, case.at))
+    else {
+        return Bytes::default();
+    };
+    let Some(counts) = seen.counts else {
+        return Bytes::default();
+    };
+    let control = control_bytes(&counts, seen.wqueue);
+    let role = case
+        .story
+        .and_then(|story| story.role)
+        .or(seen.role)
+        .or_else(|| role(control?, case.port_listens));
+    let signs = Signs {
+        role,
+        fin_queued: Some(has_queued_fin(seen.state)),
+        fin_received: Some(has_received_fin(seen.state)),
+        fin_counted: Some(has_received_fin(seen.state)),
+        scrubbed: false,
+    };
+    let living = Socket {
+        rqueue: seen.rqueue,
+        wqueue: seen.wqueue,
+        ..*case.socket
+    };
+    bytes(&counts, &living, &signs)
+}

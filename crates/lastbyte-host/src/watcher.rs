@@ -1,0 +1,319 @@
+//! Drives the sources and the joiner: opens what the privilege allows, waits,
+//! reads in the order that keeps causes before effects, and hands over endings.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use crate::event::Ending;
+use crate::joiner::{Finished, Joiner};
+use crate::parse::inet_diag::Socket;
+use crate::source::collector::Collector;
+use crate::source::destroy::Destroyed;
+use crate::source::diag::Diag;
+use crate::source::owners::Owners;
+use crate::source::tracepoints::Tracepoints;
+use crate::source::{clock, netns, owners};
+use crate::tuple::State;
+
+/// What to watch.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// A network namespace other than the caller's; see [`netns::enter`].
+    pub netns: Option<String>,
+    /// Only connections with one of these ports at either end; empty for all.
+    pub ports: Vec<u16>,
+    /// Only connections that one of these processes owned or closed; empty for
+    /// all.
+    pub pids: Vec<u32>,
+}
+
+/// What could not be told, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Times the kernel dropped obituaries because they were not read fast
+    /// enough.
+    pub overruns: u64,
+    /// Tracepoint records dropped: their endings are inferred, not observed.
+    pub traces: u64,
+    /// Living sockets not followed because a limit was reached.
+    pub unfollowed: u64,
+}
+
+/// A watch in progress.
+#[derive(Debug)]
+pub struct Watcher {
+    config: Config,
+    collector: Collector,
+    diag: Diag,
+    /// Why steps are not told, or not all of them.
+    blind: Option<Blind>,
+    joiner: Joiner,
+    next_round: Instant,
+    next_owners: Instant,
+    owners: Owners,
+    rounds: u64,
+}
+
+/// Why not everything can be told.
+#[derive(Debug)]
+enum Blind {
+    /// No tracepoints.
+    Everywhere(String),
+    /// No trace instance for what happens on idle CPUs.
+    WhereIdle(String),
+}
+
+/// Between two dumps at least.
+const ROUND: Duration = Duration::from_millis(500);
+/// A dump, and a reading of owners, take at most this share of the time: 1/20.
+const SHARE: u32 = 20;
+/// How long the last batch of obituaries is waited for.
+const LAST_BATCH: Duration = Duration::from_millis(30);
+/// A step reads for this long at most.
+const STEP: Duration = Duration::from_millis(50);
+/// Look-ups carried out between two readings.
+const LOOK_UPS: usize = 4096;
+
+impl Watcher {
+    /// Opens the sources and takes a first look at what is there.
+    ///
+    /// # Errors
+    ///
+    /// The network namespace cannot be entered, or the kernel has no inet_diag.
+    /// Missing privilege is no error: see [`notes`](Self::notes).
+    pub fn open(config: Config) -> io::Result<Self> {
+        // Host files first: they are reachable from any network namespace.
+        let tracepoints = Tracepoints::open(&config.ports);
+        if let Some(which) = &config.netns {
+            netns::enter(which)?;
+        }
+        let blind = match &tracepoints {
+            Ok(tracepoints) => tracepoints
+                .blind()
+                .map(|why| Blind::WhereIdle(why.to_string())),
+            Err(why) => Some(Blind::Everywhere(why.to_string())),
+        };
+        let tracepoints = tracepoints.ok();
+        let traced = tracepoints.is_some();
+        let collector = Collector::start(Destroyed::subscribe()?, tracepoints)?;
+        let now = Instant::now();
+        let mut watcher = Self {
+            config,
+            collector,
+            diag: Diag::open()?,
+            joiner: Joiner::new(traced),
+            blind,
+            next_round: now,
+            next_owners: now,
+            owners: Owners::new(),
+            rounds: 0,
+        };
+        watcher.round()?;
+        Ok(watcher)
+    }
+
+    /// What this watch cannot tell, and what would add it: one sentence each.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        match &self.blind {
+            Some(Blind::Everywhere(why)) => notes.push(format!(
+                "no tracepoints ({why}): who closed, RST reasons, times in states and some \
+                 verdicts stay unknown (null); run as root, or with CAP_PERFMON and readable \
+                 tracefs, to see them"
+            )),
+            Some(Blind::WhereIdle(why)) => notes.push(format!(
+                "no trace instance ({why}): some kernels hide from perf what happens on idle \
+                 CPUs; the endings that miss a step are inferred"
+            )),
+            None => {}
+        }
+        // SAFETY: asks for a number and cannot fail.
+        if unsafe { libc::geteuid() } != 0 {
+            notes.push(
+                "not root: owners (pid, comm) are known for your own processes only".to_owned(),
+            );
+        }
+        notes
+    }
+
+    /// Whether the kernel tells each transition.
+    #[must_use]
+    pub fn observes(&self) -> bool {
+        !matches!(self.blind, Some(Blind::Everywhere(_)))
+    }
+
+    /// What it follows.
+    #[must_use]
+    pub fn joiner(&self) -> &Joiner {
+        &self.joiner
+    }
+
+    /// What could not be told so far.
+    #[must_use]
+    pub fn losses(&self) -> Losses {
+        let (overruns, traces) = self.collector.losses();
+        Losses {
+            overruns,
+            traces,
+            unfollowed: self.joiner.counts().unfollowed,
+        }
+    }
+
+    /// How many times the table of living sockets was read.
+    #[must_use]
+    pub fn rounds(&self) -> u64 {
+        self.rounds
+    }
+
+    /// Every socket in one of the states ([`State::bit`]), such as TIME_WAIT,
+    /// which the watch itself does not follow.
+    ///
+    /// # Errors
+    ///
+    /// A source broke.
+    pub fn dump(&mut self, states: u32, each: impl FnMut(&Socket)) -> io::Result<()> {
+        self.diag.dump(states, false, each)
+    }
+
+    /// Looks at every living socket and its owner now.
+    ///
+    /// # Errors
+    ///
+    /// A source broke.
+    pub fn look_again(&mut self) -> io::Result<()> {
+        self.next_owners = Instant::now();
+        self.round()
+    }
+
+    /// Waits for at most `wait`, then hands over the endings that are known.
+    ///
+    /// # Errors
+    ///
+    /// A source broke.
+    pub fn step(&mut self, wait: Duration, mut each: impl FnMut(Ending)) -> io::Result<()> {
+        let now = clock::monotonic();
+        let wait = self
+            .joiner
+            .next_query()
+            .map_or(wait, |due| {
+                wait.min(Duration::from_nanos(due.saturating_sub(now)))
+            })
+            .min(self.next_round.saturating_duration_since(Instant::now()));
+        self.read(wait)?;
+        let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
+        if !queries.is_empty() {
+            let Self { diag, joiner, .. } = self;
+            diag.find(&queries, |tuple, state| {
+                joiner.answer(clock::monotonic(), tuple, state);
+            })?;
+        }
+        if Instant::now() >= self.next_round {
+            self.round()?;
+        }
+        self.joiner.tick(clock::monotonic());
+        self.hand_over(&mut each);
+        Ok(())
+    }
+
+    /// Ends the watch: reads what is there and hands over every ending, those
+    /// that still wait for the peer's FIN with what is known.
+    ///
+    /// # Errors
+    ///
+    /// A source broke.
+    pub fn finish(&mut self, mut each: impl FnMut(Ending)) -> io::Result<()> {
+        // Two more batches may be on their way: their sockets are gone already.
+        for _ in 0..2 {
+            while self.read(LAST_BATCH)? {}
+        }
+        self.joiner.ask_all();
+        loop {
+            let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
+            if queries.is_empty() {
+                break;
+            }
+            let Self { diag, joiner, .. } = self;
+            diag.find(&queries, |tuple, state| {
+                joiner.answer(clock::monotonic(), tuple, state);
+            })?;
+        }
+        self.joiner.flush();
+        self.hand_over(&mut each);
+        Ok(())
+    }
+
+    /// Takes what was collected, as much as fits a step.
+    fn read(&mut self, mut wait: Duration) -> io::Result<bool> {
+        let began = Instant::now();
+        while let Some(batch) = self.collector.take(wait)? {
+            for (at, trace, process) in &batch.traces {
+                self.joiner.trace(*at, trace, *process);
+            }
+            for (at, socket) in &batch.obituaries {
+                self.joiner.obituary(*at, socket);
+            }
+            wait = Duration::ZERO;
+            if began.elapsed() > STEP {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A look at every living socket, and at who owns the new ones.
+    fn round(&mut self) -> io::Result<()> {
+        let began = Instant::now();
+        let every = State::ALL
+            .iter()
+            .filter(|state| !matches!(state, State::TimeWait | State::Close | State::NewSynRecv))
+            .fold(0, |mask, state| mask | state.bit());
+        let Self {
+            diag,
+            joiner,
+            owners,
+            ..
+        } = self;
+        joiner.begin_round();
+        diag.dump(every, true, |socket| joiner.row(clock::monotonic(), socket))?;
+        joiner.end_round(|inode| owners.get(&inode).copied());
+        if joiner.owners_wanted() && Instant::now() >= self.next_owners {
+            let began = Instant::now();
+            *owners = owners::read()?;
+            joiner.end_round(|inode| owners.get(&inode).copied());
+            self.next_owners = Instant::now() + began.elapsed() * SHARE;
+        }
+        self.rounds += 1;
+        self.next_round = Instant::now() + ROUND.max(began.elapsed() * SHARE);
+        Ok(())
+    }
+
+    fn hand_over(&mut self, each: &mut impl FnMut(Ending)) {
+        for finished in self.joiner.take() {
+            if self.wanted(&finished) {
+                let mut ending = finished.ending;
+                ending.time = clock::wall(finished.at);
+                ending.opened = finished.opened.map(clock::wall);
+                each(ending);
+            }
+        }
+    }
+
+    fn wanted(&self, finished: &Finished) -> bool {
+        let Config { ports, pids, .. } = &self.config;
+        let Ending {
+            tuple,
+            owner,
+            closer,
+            ..
+        } = &finished.ending;
+        let has_port = |port| tuple.local.port == port || tuple.remote.port == port;
+        let has_pid = |pid| {
+            [owner, closer]
+                .iter()
+                .any(|p| p.is_some_and(|p| p.pid == pid))
+        };
+        (ports.is_empty() || ports.iter().any(|port| has_port(*port)))
+            && (pids.is_empty() || pids.iter().any(|pid| has_pid(*pid)))
+    }
+}

@@ -1,0 +1,79 @@
+//! What the code says and what the documentation says are the same.
+
+use std::path::Path;
+
+fn page(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../docs")
+        .join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+#[test]
+fn every_finding_has_its_paragraph_and_every_paragraph_its_finding() {
+    let page = page("doctor.md");
+    let mut anchors: Vec<&str> = page.lines().filter_map(|l| l.strip_prefix("## ")).collect();
+    let mut ids = lastbyte_host::doctor::IDS.to_vec();
+    anchors.sort_unstable();
+    ids.sort_unstable();
+    assert_eq!(anchors, ids);
+}
+
+#[test]
+fn every_key_of_the_json_line_is_documented() {
+    use lastbyte_host::event::{Bytes, Ending, Evidence};
+    use lastbyte_host::tuple::{Endpoint, Tuple};
+    let ending = Ending {
+        time: std::time::UNIX_EPOCH,
+        opened: None,
+        tuple: Tuple {
+            local: Endpoint::UNKNOWN,
+            remote: Endpoint::UNKNOWN,
+        },
+        owner: None,
+        closer: None,
+        fate: None,
+        error: None,
+        closed_first: None,
+        rst: None,
+        bytes: Bytes::default(),
+        states: None,
+        evidence: Evidence::Inferred,
+    };
+    let line: serde_json::Value = serde_json::from_str(&ending.to_json()).expect("it is JSON");
+    let page = page("watch.md");
+    for key in line.as_object().expect("an object").keys() {
+        assert!(
+            page.contains(&format!("`{key}`")),
+            "{key} is not documented"
+        );
+    }
+    // The order that the format begins with is part of it.
+    let keys = [
+        "time",
+        "local",
+        "remote",
+        "pid",
+        "comm",
+        "fate",
+        "closed_first",
+        "rst_by",
+        "rst_reason",
+        "sent",
+        "acked",
+        "received",
+        "lost",
+        "unread",
+        "states_us",
+        "evidence",
+    ];
+    let text = ending.to_json();
+    let places: Vec<_> = keys
+        .iter()
+        .map(|key| text.find(&format!("\"{key}\":")))
+        .collect();
+    assert!(
+        places.iter().all(Option::is_some) && places.is_sorted(),
+        "{text}"
+    );
+}

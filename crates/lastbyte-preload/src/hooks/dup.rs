@@ -1,0 +1,195 @@
+//! dup, dup2, dup3, fcntl, ioctl: a second descriptor for a socket, and what
+//! becomes of it on exec.
+
+use core::ffi::{c_int, c_ulong};
+
+use lastbyte_handoff::Kind;
+
+use super::close::{forget, part};
+use crate::handover::Handed;
+use crate::next::forward;
+use crate::verdict::{self, Verdict};
+use crate::{epoch, handover, run, sys, table};
+
+/// dup(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn dup(fd: c_int) -> c_int {
+    if run::owns(fd) {
+        return hidden();
+    }
+    table::shared(fd);
+    let copy = forward!(DUP(fd) as fn(c_int) -> c_int, else -1);
+    note_copy(fd, copy);
+    copy
+}
+
+/// dup2(2). What `new` meant is closed, as close would have.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn dup2(old: c_int, new: c_int) -> c_int {
+    replace(
+        old,
+        new,
+        || forward!(DUP2(old, new) as fn(c_int, c_int) -> c_int, else -1),
+    )
+}
+
+/// glibc's other name for dup2(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn __dup2(old: c_int, new: c_int) -> c_int {
+    // SAFETY: as the caller's call.
+    unsafe { dup2(old, new) }
+}
+
+/// dup3(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int {
+    replace(
+        old,
+        new,
+        || forward!(DUP3(old, new, flags) as fn(c_int, c_int, c_int) -> c_int, else -1),
+    )
+}
+
+fn hidden() -> c_int {
+    sys::set_errno(libc::EBADF);
+    -1
+}
+
+pub(super) fn replace(old: c_int, new: c_int, duplicate: impl FnOnce() -> c_int) -> c_int {
+    if run::owns(old) {
+        return hidden();
+    }
+    if old == new {
+        return duplicate();
+    }
+    // An invalid `old` leaves `new` as it was.
+    if sys::fcntl(old, libc::F_GETFD, 0).is_err() {
+        return duplicate();
+    }
+    if run::owns(new) {
+        run::make_way(new);
+    }
+    table::shared(old);
+    let ended = end(new);
+    let result = duplicate();
+    if result == new {
+        note_copy(old, new);
+    }
+    if let Some(handed) = ended {
+        // dup2 waits where close would, but has no way to tell what came of it.
+        let errno = sys::errno();
+        handed.outcome();
+        sys::set_errno(errno);
+    }
+    result
+}
+
+/// Ends what `fd` means now; the descriptor itself stays until it is replaced.
+fn end(fd: c_int) -> Option<Handed> {
+    match verdict::on(fd) {
+        Verdict::HandOver(case) => {
+            let handed = handover::give(case, fd, Kind::End);
+            if handed.is_some() {
+                forget(fd);
+                return handed;
+            }
+        }
+        Verdict::FinThenPlain => {
+            let _ = sys::shutdown_write(fd);
+        }
+        Verdict::Plain | Verdict::Hidden => {}
+    }
+    part(fd);
+    None
+}
+
+fn note_copy(fd: c_int, copy: c_int) {
+    if copy < 0 || !run::is_own_memory() {
+        return;
+    }
+    if table::entry(fd).is_some_and(table::Entry::is_other) {
+        table::made_other(copy);
+    } else {
+        table::forget(copy);
+    }
+}
+
+/// fcntl(2). The argument is passed on as the word it came as.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn fcntl(fd: c_int, command: c_int, argument: c_ulong) -> c_int {
+    control(
+        fd,
+        command,
+        argument,
+        || forward!(FCNTL(fd, command, argument) as fn(c_int, c_int, c_ulong) -> c_int, else -1),
+    )
+}
+
+/// fcntl(2) for programs compiled with 64-bit file offsets.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn fcntl64(fd: c_int, command: c_int, argument: c_ulong) -> c_int {
+    control(
+        fd,
+        command,
+        argument,
+        || forward!(FCNTL64(fd, command, argument) as fn(c_int, c_int, c_ulong) -> c_int, else -1),
+    )
+}
+
+pub(super) fn control(
+    fd: c_int,
+    command: c_int,
+    argument: c_ulong,
+    call: impl FnOnce() -> c_int,
+) -> c_int {
+    match command {
+        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {
+            if run::owns(fd) {
+                return hidden();
+            }
+            table::shared(fd);
+            let copy = call();
+            note_copy(fd, copy);
+            copy
+        }
+        libc::F_SETFD => {
+            if run::owns(fd) {
+                return hidden();
+            }
+            if argument as c_int & libc::FD_CLOEXEC == 0 {
+                table::survives_exec(fd);
+                return call();
+            }
+            let before = epoch::now();
+            let result = call();
+            if result == 0 && run::is_own_memory() {
+                table::closes_on_exec(fd, before);
+            }
+            result
+        }
+        _ => call(),
+    }
+}
+
+/// ioctl(2): FIOCLEX and FIONCLEX are fcntl's F_SETFD by another name.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn ioctl(fd: c_int, request: c_ulong, argument: c_ulong) -> c_int {
+    let call =
+        || forward!(IOCTL(fd, request, argument) as fn(c_int, c_ulong, c_ulong) -> c_int, else -1);
+    match request {
+        libc::FIONCLEX | libc::FIOCLEX if run::owns(fd) => hidden(),
+        libc::FIONCLEX => {
+            table::survives_exec(fd);
+            call()
+        }
+        libc::FIOCLEX => {
+            let before = epoch::now();
+            let result = call();
+            if result == 0 && run::is_own_memory() {
+                table::closes_on_exec(fd, before);
+            }
+            result
+        }
+        _ => call(),
+    }
+}

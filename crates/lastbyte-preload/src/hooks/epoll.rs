@@ -1,0 +1,27 @@
+//! epoll_ctl: which sets a socket is in.
+
+use core::ffi::{c_int, c_void};
+
+use crate::next::forward;
+use crate::table;
+
+/// epoll_ctl(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn epoll_ctl(
+    set: c_int,
+    operation: c_int,
+    fd: c_int,
+    event: *mut c_void,
+) -> c_int {
+    if operation == libc::EPOLL_CTL_ADD {
+        table::joins_set(fd, set);
+    }
+    let result = forward!(
+        EPOLL_CTL(set, operation, fd, event) as fn(c_int, c_int, c_int, *mut c_void) -> c_int,
+        else -1
+    );
+    if operation == libc::EPOLL_CTL_DEL && result == 0 {
+        table::left_set(fd, set);
+    }
+    result
+}

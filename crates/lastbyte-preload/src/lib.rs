@@ -1,0 +1,34 @@
+//! The shim that `lastbyte run` loads into a program: its TCP closes follow the
+//! contract, and everything else is as it was.
+//!
+//! A close that the kernel does well is left to the kernel. The others are
+//! handed to the undertaker, the run's parent process, which ends the connection
+//! while the program goes on (or waits, where its option says so).
+//!
+//! House rules. Everything here may run in a signal handler, in a vforked child
+//! that shares its parent's memory, or in a thread being cancelled. So: no
+//! allocation, no lock, no thread-local of our own, no panic; atomics and raw
+//! system calls only (`sys`); `errno` is touched by nobody but a hook that
+//! fails. Where it cannot be excluded that somebody else holds the connection
+//! too, the program gets exactly what plain close does.
+//!
+//! Reading order: `table` and `epoch` know which sockets are ours alone,
+//! `verdict` decides about one close, `handover` carries it out, `hooks`
+//! are the functions that programs call.
+
+// Elsewhere the crate is empty and `lastbyte run` says that it is unsupported.
+#![cfg(all(
+    target_os = "linux",
+    target_env = "gnu",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+
+mod coverage;
+mod epoch;
+mod handover;
+mod hooks;
+mod next;
+mod run;
+mod sys;
+mod table;
+mod verdict;

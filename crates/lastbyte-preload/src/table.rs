@@ -1,0 +1,196 @@
+//! What is known of each descriptor: one entry a number, atomics only.
+//!
+//! An entry is a belief, not a fact: programs can get at descriptors behind our
+//! back. So it carries the socket's cookie, and whoever acts on it compares.
+//! Every doubt makes an entry weaker, never stronger.
+
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+
+use crate::epoch::Moment;
+use crate::sys;
+
+/// Descriptors beyond this are never known. The table is zero pages until used.
+const ROOM: usize = 1 << 18;
+
+static TABLE: [Entry; ROOM] = [const { Entry::new() }; ROOM];
+static HIGHEST: AtomicI32 = AtomicI32::new(-1);
+
+/// Made here, and TCP.
+const TCP: u32 = 1;
+/// Known to be something else.
+const OTHER: u32 = 2;
+/// Closed on exec since it was made.
+const CLOEXEC: u32 = 4;
+/// Another descriptor may mean the same socket.
+const SHARED: u32 = 8;
+/// In more epoll sets than an entry has room for.
+const CROWDED: u32 = 16;
+
+/// One descriptor.
+pub(crate) struct Entry {
+    cookie: AtomicU64,
+    forks: AtomicU32,
+    spawns: AtomicU32,
+    flags: AtomicU32,
+    /// Epoll sets the descriptor was added to, plus one; zero is free.
+    sets: [AtomicI32; 3],
+}
+
+impl Entry {
+    const fn new() -> Self {
+        Self {
+            cookie: AtomicU64::new(0),
+            forks: AtomicU32::new(0),
+            spawns: AtomicU32::new(0),
+            flags: AtomicU32::new(0),
+            sets: [const { AtomicI32::new(0) }; 3],
+        }
+    }
+
+    /// Made here, and not TCP.
+    pub(crate) fn is_other(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & OTHER != 0
+    }
+
+    /// Made here, and TCP.
+    pub(crate) fn is_tcp(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & TCP != 0
+    }
+
+    /// Whether nobody else can hold the socket that has this cookie, by all that
+    /// was seen.
+    pub(crate) fn is_ours_alone(&self, cookie: u64, now: Moment) -> bool {
+        let flags = self.flags.load(Ordering::Acquire);
+        let forks = self.forks.load(Ordering::Relaxed);
+        let spawns = self.spawns.load(Ordering::Relaxed);
+        flags & (TCP | SHARED) == TCP
+            && self.cookie.load(Ordering::Relaxed) == cookie
+            && forks != 0
+            && forks == now.forks
+            && (flags & CLOEXEC != 0 || spawns != 0 && spawns == now.spawns)
+    }
+
+    /// Whether every epoll set the descriptor is in is known.
+    pub(crate) fn sets_are_known(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & CROWDED == 0
+    }
+
+    /// Whether the descriptor is in an epoll set.
+    pub(crate) fn is_in_a_set(&self) -> bool {
+        !self.sets_are_known() || self.sets.iter().any(|set| set.load(Ordering::Acquire) != 0)
+    }
+
+    /// Takes the descriptor out of its epoll sets.
+    pub(crate) fn leave_sets(&self, fd: c_int) {
+        for set in &self.sets {
+            let set = set.swap(0, Ordering::AcqRel);
+            if set != 0 {
+                // A set that was closed since fails, and then there is nothing to leave.
+                let _ = sys::epoll_delete(set - 1, fd);
+            }
+        }
+    }
+
+    fn clear(&self) {
+        self.flags.store(0, Ordering::Release);
+        self.cookie.store(0, Ordering::Relaxed);
+        for set in &self.sets {
+            set.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The entry of `fd`.
+pub(crate) fn entry(fd: c_int) -> Option<&'static Entry> {
+    TABLE.get(usize::try_from(fd).ok()?)
+}
+
+/// The highest descriptor that has had an entry.
+pub(crate) fn highest() -> c_int {
+    HIGHEST.load(Ordering::Relaxed)
+}
+
+/// A TCP socket was made; `before` is a moment before it was.
+pub(crate) fn made_tcp(fd: c_int, cloexec: bool, before: Moment) {
+    let Some(entry) = entry(fd) else { return };
+    entry.clear();
+    let Ok(cookie) = sys::cookie(fd) else { return };
+    entry.cookie.store(cookie, Ordering::Relaxed);
+    entry.forks.store(before.forks, Ordering::Relaxed);
+    entry.spawns.store(before.spawns, Ordering::Relaxed);
+    let flags = if cloexec { TCP | CLOEXEC } else { TCP };
+    entry.flags.store(flags, Ordering::Release);
+    HIGHEST.fetch_max(fd, Ordering::Relaxed);
+}
+
+/// Something else was made.
+pub(crate) fn made_other(fd: c_int) {
+    if let Some(entry) = entry(fd) {
+        entry.clear();
+        entry.flags.store(OTHER, Ordering::Release);
+        HIGHEST.fetch_max(fd, Ordering::Relaxed);
+    }
+}
+
+/// `fd` now means something that nothing is known of.
+pub(crate) fn forget(fd: c_int) {
+    if let Some(entry) = entry(fd)
+        && (entry.flags.load(Ordering::Relaxed) != 0 || entry.is_in_a_set())
+    {
+        entry.clear();
+    }
+}
+
+/// The socket of `fd` may have another holder from now on.
+pub(crate) fn shared(fd: c_int) {
+    if let Some(entry) = entry(fd) {
+        entry.flags.fetch_or(SHARED, Ordering::AcqRel);
+    }
+}
+
+/// `fd` is no longer closed on exec, whatever it was.
+pub(crate) fn survives_exec(fd: c_int) {
+    if let Some(entry) = entry(fd) {
+        entry.flags.fetch_and(!CLOEXEC, Ordering::AcqRel);
+    }
+}
+
+/// `fd` is closed on exec from now on, which counts if it was not spawned yet.
+pub(crate) fn closes_on_exec(fd: c_int, now: Moment) {
+    if let Some(entry) = entry(fd)
+        && entry.flags.load(Ordering::Acquire) & TCP != 0
+        && now.spawns != 0
+        && entry.spawns.load(Ordering::Relaxed) == now.spawns
+    {
+        entry.flags.fetch_or(CLOEXEC, Ordering::AcqRel);
+    }
+}
+
+/// `fd` is about to be added to the epoll set `set`.
+pub(crate) fn joins_set(fd: c_int, set: c_int) {
+    let Some(entry) = entry(fd) else { return };
+    let mark = set.wrapping_add(1);
+    for place in &entry.sets {
+        match place.compare_exchange(0, mark, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return,
+            Err(there) if there == mark => return,
+            Err(_) => {}
+        }
+    }
+    entry.flags.fetch_or(CROWDED, Ordering::AcqRel);
+}
+
+/// `fd` was taken out of the epoll set `set`.
+pub(crate) fn left_set(fd: c_int, set: c_int) {
+    let Some(entry) = entry(fd) else { return };
+    let mark = set.wrapping_add(1);
+    for place in &entry.sets {
+        let _ = place.compare_exchange(mark, 0, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+/// Whether there is anything to forget about `fd`.
+pub(crate) fn knows(fd: c_int) -> bool {
+    entry(fd).is_some_and(|entry| entry.flags.load(Ordering::Acquire) != 0 || entry.is_in_a_set())
+}

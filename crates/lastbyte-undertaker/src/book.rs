@@ -1,0 +1,113 @@
+//! The endings under way, and what is known of those that are over.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use lastbyte::{CloseError, Report};
+use lastbyte_handoff::Request;
+
+use crate::channel::Mapping;
+use crate::record::{self, Known, Line, Log, Origin, Sums};
+
+/// What the closer's thread writes and we read.
+pub(crate) struct Book {
+    pub(crate) mapping: Mapping,
+    pub(crate) observed: bool,
+    /// Written to when the closer is idle.
+    pub(crate) bell: OwnedFd,
+    pub(crate) page: Mutex<Page>,
+}
+
+#[derive(Default)]
+pub(crate) struct Page {
+    pub(crate) next: u64,
+    pub(crate) open: HashMap<u64, (Origin, Instant)>,
+    pub(crate) sums: Sums,
+    pub(crate) log: Option<Log>,
+}
+
+impl Book {
+    pub(crate) fn page(&self) -> MutexGuard<'_, Page> {
+        // A panic in between leaves counts that are still counts.
+        self.page.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn begin(&self, origin: Origin) -> u64 {
+        let mut page = self.page();
+        page.next += 1;
+        let number = page.next;
+        page.open.insert(number, (origin, Instant::now()));
+        number
+    }
+
+    /// A fate is known: the caller is answered first, then it is written down.
+    pub(crate) fn settle(
+        &self,
+        number: u64,
+        request: &Request,
+        sender: libc::pid_t,
+        result: Result<Report, CloseError>,
+    ) {
+        let (answer, report) = match result {
+            Ok(report) => (0, Some(report)),
+            Err(error) => {
+                let report = error.report().copied();
+                let answer = if report.is_some() {
+                    error.errno().map_or(0, |errno| errno.raw())
+                } else {
+                    0
+                };
+                // A socket that was refused, or found no room, goes here: plain close.
+                drop(error);
+                (answer, report)
+            }
+        };
+        if request.slot != Request::NO_SLOT {
+            self.mapping.answer(request, answer);
+            // SAFETY: signal 0 only asks whether the process is there.
+            if unsafe { libc::kill(sender, 0) } != 0
+                && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
+            {
+                self.mapping.take_back(request);
+            }
+        }
+        let mut page = self.page();
+        if let Some((origin, _)) = page.open.remove(&number)
+            && let Some(report) = report
+        {
+            self.write(&mut page, origin, Known::Report(report));
+        }
+    }
+
+    pub(crate) fn write(&self, page: &mut Page, origin: Origin, fate: Known) {
+        page.sums.add(&fate);
+        if let Some(log) = &page.log {
+            log.write(Line {
+                time: record::timestamp(),
+                origin,
+                fate,
+            });
+        }
+    }
+
+    pub(crate) fn ring(&self) {
+        let one = 1_u64.to_ne_bytes();
+        // SAFETY: eight bytes, as an eventfd wants.
+        unsafe { libc::write(self.bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    pub(crate) fn bell_rang(&self) -> bool {
+        let mut count = [0; 8];
+        // SAFETY: room for eight bytes.
+        unsafe {
+            libc::read(
+                self.bell.as_raw_fd(),
+                count.as_mut_ptr().cast(),
+                count.len(),
+            ) == 8
+        }
+    }
+}

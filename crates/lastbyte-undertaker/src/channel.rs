@@ -1,0 +1,298 @@
+//! The socket pair and the shared block: made here, inherited by the program.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+
+use lastbyte_handoff::{Address, Malformed, Request, Settings, Shared, Ticket};
+
+/// Where the program's ends are put: out of the way of its own descriptors, but
+/// not so high that its table (copied by each fork) grows.
+const HIGH: RawFd = 1000;
+/// How long a close may be held up by an undertaker that does not keep up.
+const SEND_TIME: libc::timeval = libc::timeval {
+    tv_sec: 1,
+    tv_usec: 0,
+};
+const SEND_ROOM: libc::c_int = 1 << 20;
+
+/// Both ends, before the program has its own.
+pub(crate) struct Pair {
+    pub(crate) ours: Channel,
+    pub(crate) theirs: OwnedFd,
+    pub(crate) memory: OwnedFd,
+    pub(crate) shared: Mapping,
+}
+
+impl Pair {
+    pub(crate) fn new(settings: Settings, limit: u64) -> io::Result<Self> {
+        let mut ends = [0; 2];
+        let kind = libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC;
+        // SAFETY: room for two descriptors.
+        check(unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) })?;
+        // SAFETY: just made, and nobody else's.
+        let [ours, theirs] = ends.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        set(&ours, libc::SO_PASSCRED, 1)?;
+        set(&theirs, libc::SO_SNDBUF, SEND_ROOM)?;
+        set(&theirs, libc::SO_SNDTIMEO, SEND_TIME)?;
+        // SAFETY: a name and flags.
+        let memory = check(unsafe {
+            libc::memfd_create(
+                c"lastbyte".as_ptr(),
+                libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING,
+            )
+        })?;
+        // SAFETY: just made.
+        let memory = unsafe { OwnedFd::from_raw_fd(memory) };
+        let length = libc::off_t::try_from(size_of::<Shared>()).map_err(io::Error::other)?;
+        // SAFETY: no memory involved.
+        check(unsafe { libc::ftruncate(memory.as_raw_fd(), length) })?;
+        // A program that cut it short would turn both sides' next look into a SIGBUS.
+        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+        // SAFETY: no memory involved.
+        check(unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
+        let shared = Mapping::new(&memory)?;
+        shared.get().prepare(settings);
+        Ok(Self {
+            ours: Channel(ours),
+            theirs: raise(&theirs, limit)?,
+            memory: raise(&memory, limit)?,
+            shared,
+        })
+    }
+
+    /// What the program is told.
+    pub(crate) fn address(&self) -> io::Result<Address> {
+        Ok(Address {
+            channel: self.theirs.as_raw_fd(),
+            memory: self.memory.as_raw_fd(),
+            cookie: cookie(self.theirs.as_raw_fd())?,
+        })
+    }
+}
+
+/// Moves a descriptor up.
+fn raise(fd: &OwnedFd, limit: u64) -> io::Result<OwnedFd> {
+    let limit = RawFd::try_from(limit).unwrap_or(RawFd::MAX);
+    let lowest = HIGH.min(limit.saturating_sub(8)).max(3);
+    // SAFETY: no memory involved.
+    let raised = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) })?;
+    // SAFETY: just made.
+    Ok(unsafe { OwnedFd::from_raw_fd(raised) })
+}
+
+/// `SO_COOKIE`.
+pub(crate) fn cookie(fd: RawFd) -> io::Result<u64> {
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: room for a u64, which is what the option is.
+    check(unsafe {
+        libc::getsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(cookie)
+}
+
+/// Input that nobody has read (SIOCINQ).
+pub(crate) fn unread(socket: &impl AsRawFd) -> io::Result<u64> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the kernel writes one int.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
+    u64::try_from(count).map_err(io::Error::other)
+}
+
+/// The block, mapped for the whole run.
+#[derive(Clone, Copy)]
+pub(crate) struct Mapping(NonNull<Shared>);
+
+// SAFETY: the block is atomics, and never unmapped.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    fn new(memory: &OwnedFd) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping, at an address the kernel chooses.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                size_of::<Shared>(),
+                protection,
+                libc::MAP_SHARED,
+                memory.as_raw_fd(),
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        NonNull::new(address.cast())
+            .map(Self)
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+    }
+
+    pub(crate) fn get(&self) -> &Shared {
+        // SAFETY: mapped, as long as a `Shared`, sealed against shrinking.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Answers whoever waits in the request's slot.
+    pub(crate) fn answer(&self, request: &Request, value: i32) {
+        if let Some(ticket) = Ticket::from_word(request.word)
+            && let Some(slot) = self.get().slot(request.slot)
+            && slot.answer(ticket, value)
+        {
+            // SAFETY: a word of the mapping.
+            unsafe {
+                libc::syscall(libc::SYS_futex, slot.futex(), libc::FUTEX_WAKE, i32::MAX);
+            }
+        }
+    }
+
+    /// Takes back the slot of a process that died waiting.
+    pub(crate) fn take_back(&self, request: &Request) {
+        if let Some(ticket) = Ticket::from_word(request.word)
+            && let Some(slot) = self.get().slot(request.slot)
+        {
+            slot.release(ticket);
+        }
+    }
+}
+
+/// Our end.
+pub(crate) struct Channel(OwnedFd);
+
+/// A request with what came along.
+pub(crate) struct Delivery {
+    pub(crate) request: Request,
+    pub(crate) sender: libc::pid_t,
+    pub(crate) socket: Option<OwnedFd>,
+}
+
+/// What a look at the channel brought.
+pub(crate) enum Arrival {
+    Delivery(Delivery),
+    Malformed(Malformed, libc::pid_t),
+    /// Nothing for now.
+    Nothing,
+    /// Nobody is left who could send.
+    End,
+}
+
+impl AsRawFd for Channel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Channel {
+    /// Takes the next message, if there is one.
+    pub(crate) fn take(&self) -> io::Result<Arrival> {
+        // One byte more than a message, so that a longer one is noticed.
+        let mut bytes = [0_u8; Request::SIZE + 1];
+        // Credentials and one descriptor, with room for what must not be there.
+        let mut control = [0_u64; 32];
+        let mut vector = libc::iovec {
+            iov_base: bytes.as_mut_ptr().cast(),
+            iov_len: bytes.len(),
+        };
+        // SAFETY: a msghdr is pointers and integers, for which zero is a value.
+        let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        message.msg_iov = &raw mut vector;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control);
+        let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+        // SAFETY: everything the message points to outlives the call.
+        let length = unsafe { libc::recvmsg(self.as_raw_fd(), &raw mut message, flags) };
+        let Ok(length) = usize::try_from(length) else {
+            let error = io::Error::last_os_error();
+            return match error.raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR) => Ok(Arrival::Nothing),
+                Some(libc::ECONNRESET) => Ok(Arrival::End),
+                _ => Err(error),
+            };
+        };
+        let (sender, mut sockets) = riders(&message);
+        if length == 0 {
+            return Ok(Arrival::End);
+        }
+        let sender = sender.unwrap_or(0);
+        match Request::parse(bytes.get(..length).unwrap_or_default()) {
+            Ok(request) => {
+                let socket = sockets.pop();
+                Ok(Arrival::Delivery(Delivery {
+                    request,
+                    sender,
+                    socket,
+                }))
+            }
+            Err(malformed) => Ok(Arrival::Malformed(malformed, sender)),
+        }
+    }
+}
+
+/// The sender's process, and every descriptor that came along.
+fn riders(message: &libc::msghdr) -> (Option<libc::pid_t>, Vec<OwnedFd>) {
+    let mut sender = None;
+    let mut sockets = Vec::new();
+    // SAFETY: the kernel filled in the control data and its length.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: CMSG_NXTHDR stays within the control data.
+    while let Some(control) = unsafe { header.as_ref() } {
+        // SAFETY: a header has its data behind it.
+        let data = unsafe { libc::CMSG_DATA(header) };
+        // SAFETY: pure arithmetic.
+        let length = control
+            .cmsg_len
+            .saturating_sub(unsafe { libc::CMSG_LEN(0) } as usize);
+        match (control.cmsg_level, control.cmsg_type) {
+            (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
+                // SAFETY: as long as a ucred.
+                sender = Some(unsafe { data.cast::<libc::ucred>().read_unaligned() }.pid);
+            }
+            (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
+                for index in 0..length / size_of::<RawFd>() {
+                    // SAFETY: within the data; the descriptor is new and ours.
+                    sockets.push(unsafe {
+                        OwnedFd::from_raw_fd(data.cast::<RawFd>().add(index).read_unaligned())
+                    });
+                }
+            }
+            _ => {}
+        }
+        // SAFETY: as above.
+        header = unsafe { libc::CMSG_NXTHDR(message, header) };
+    }
+    (sender, sockets)
+}
+
+fn set<T>(fd: &OwnedFd, name: libc::c_int, value: T) -> io::Result<()> {
+    let length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel reads a plain value of that length.
+    check(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            name,
+            (&raw const value).cast(),
+            length,
+        )
+    })
+    .map(drop)
+}
+
+pub(crate) fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}

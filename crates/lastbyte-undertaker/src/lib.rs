@@ -1,0 +1,125 @@
+//! The parent process of `lastbyte run`.
+//!
+//! It starts a program with the shim in it, takes over the connections that the
+//! program closes, and ends them by the contract while the program goes on, or
+//! after it is gone. [`run`] is the whole of it; the modules are, from the outside
+//! in: `program` (what is started, and where the shim is), `channel` (what the
+//! shim sends and maps), `family` (who else holds a socket), `desk` (the loop),
+//! `record` (log and summary).
+//!
+//! Linux only.
+
+#![cfg(target_os = "linux")]
+
+mod book;
+mod channel;
+mod desk;
+mod family;
+mod program;
+mod record;
+mod signals;
+mod system;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use lastbyte_handoff::Override;
+pub use program::{Obstacle, find_shim};
+
+/// What to run and how.
+pub struct Options {
+    /// The program, looked up in PATH if it has no slash.
+    pub program: OsString,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+    /// The shim, as [`find_shim`] found it.
+    pub shim: PathBuf,
+    /// `--linger`: what every close is to do, whatever the socket says.
+    pub linger: Override,
+    /// Where the log goes, one JSON line an ending.
+    pub log: Option<Box<dyn Write + Send>>,
+    /// Whether the sums are wanted.
+    pub summary: bool,
+    /// Run a program that the shim cannot enter all the same.
+    pub anyway: bool,
+    /// Stay until every descendant is gone, not only the program.
+    pub follow: bool,
+    /// How long to stay, once the program is gone, for endings that have no
+    /// deadline of their own.
+    pub patience: Duration,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// The program's own: its exit status, or 128 and the signal's number.
+    pub status: u8,
+    /// The sums over all endings.
+    pub sums: Sums,
+    /// Why the log is incomplete, if it is.
+    pub log_error: Option<io::Error>,
+}
+
+pub use record::Sums;
+
+/// Why nothing was run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// No such program.
+    NotFound(OsString),
+    /// It is there, but cannot be executed.
+    NotExecutable(PathBuf, io::Error),
+    /// The shim cannot enter the program.
+    Uncovered(PathBuf, Obstacle),
+    /// LD_PRELOAD cannot name the shim: its path has a space or a colon.
+    ShimPath(PathBuf),
+    /// The system lacks something we need: what, and why.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NotFound(name) => write!(
+                f,
+                "no program {} in PATH; give its path, or check the name",
+                name.display()
+            ),
+            Error::NotExecutable(path, error) => {
+                write!(f, "cannot execute {}: {error}", path.display())
+            }
+            Error::Uncovered(path, obstacle) => write!(
+                f,
+                "{} {obstacle}, so its closes cannot be covered and nothing was run; \
+                 --anyway runs it with the kernel's own close",
+                path.display()
+            ),
+            Error::ShimPath(path) => write!(
+                f,
+                "LD_PRELOAD cannot name {}: a path with a space or a colon; \
+                 install lastbyte elsewhere",
+                path.display()
+            ),
+            Error::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Runs a program and ends its connections; returns when the program has exited
+/// and its endings are over.
+///
+/// Reaps every child of the calling process and takes its signals, so it belongs
+/// in a process that does nothing else.
+///
+/// # Errors
+/// [`Error`] says why nothing was run.
+pub fn run(options: Options) -> Result<Outcome, Error> {
+    desk::run(options)
+}

@@ -1,0 +1,198 @@
+//! What is run, and with what in it.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+
+use lastbyte_handoff::{Address, ENVIRONMENT, HEAD, Look, flag, look};
+
+use crate::Error;
+
+const SHIM: &str = "liblastbyte_preload.so";
+const MUSL_LOADER: &str = "musl's loader cannot load the shim, which is built for glibc";
+
+/// Why the shim cannot enter a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Obstacle(u32);
+
+impl Obstacle {
+    pub(crate) const fn new(flags: u32) -> Self {
+        Self(flags)
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            flags if flags & flag::STATIC != 0 => "is statically linked: no loader, no shim",
+            flags if flags & flag::MUSL != 0 => "is linked with musl, and the shim with glibc",
+            flags if flags & flag::GO != 0 => {
+                "is a Go program, which makes its system calls itself"
+            }
+            flags if flags & flag::IO_URING != 0 => {
+                "uses an io_uring, in which sockets can be held and closed unseen"
+            }
+            flags if flags & flag::SECCOMP != 0 => {
+                "forbids itself system calls (seccomp), ours perhaps among them"
+            }
+            flags if flags & flag::FOREIGN != 0 => "is built for another architecture",
+            _ => "is set-user-id or set-group-id: the loader ignores LD_PRELOAD",
+        })
+    }
+}
+
+/// Finds the shim: `LASTBYTE_PRELOAD` if set; else beside the running program
+/// (an installed one, or where cargo puts both), in cargo's `deps`, or in
+/// `../lib` and `../lib/lastbyte`.
+///
+/// # Errors
+/// A text that says where it was looked for.
+pub fn find_shim() -> Result<PathBuf, String> {
+    if cfg!(not(target_env = "gnu")) {
+        return Err(format!("lastbyte run needs glibc: {MUSL_LOADER}"));
+    }
+    if let Some(path) = std::env::var_os("LASTBYTE_PRELOAD") {
+        let path = PathBuf::from(path);
+        return match path.canonicalize() {
+            Ok(path) => Ok(path),
+            Err(error) => Err(format!(
+                "LASTBYTE_PRELOAD names {}, which cannot be used: {error}",
+                path.display()
+            )),
+        };
+    }
+    let program = std::env::current_exe()
+        .and_then(|path| path.canonicalize())
+        .map_err(|error| format!("cannot tell where lastbyte itself is: {error}"))?;
+    let folder = program.parent().unwrap_or(Path::new("/"));
+    // `deps` first: cargo always builds there, and only sometimes beside the program.
+    let places = ["deps", "", "../lib", "../lib/lastbyte", ".."];
+    places
+        .iter()
+        .map(|place| folder.join(place).join(SHIM))
+        .find_map(|path| path.canonicalize().ok())
+        .ok_or_else(|| {
+            format!(
+                "the shim {SHIM} is not beside {}, nor in deps, ../lib or ../lib/lastbyte; \
+                 install it there, build it (cargo build -p lastbyte-preload), or set \
+                 LASTBYTE_PRELOAD to its path",
+                program.display()
+            )
+        })
+}
+
+/// Finds the file that exec would take.
+pub(crate) fn locate(program: &OsStr) -> Result<PathBuf, Error> {
+    if program.as_bytes().contains(&b'/') {
+        let path = PathBuf::from(program);
+        return match path.metadata() {
+            Ok(_) => Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(Error::NotFound(program.to_owned()))
+            }
+            Err(error) => Err(Error::NotExecutable(path, error)),
+        };
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/bin:/usr/bin"));
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| {
+            file.metadata()
+                .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
+        })
+        .ok_or_else(|| Error::NotFound(program.to_owned()))
+}
+
+/// Why the shim cannot enter `path`, if it cannot.
+pub(crate) fn obstacle(path: &Path) -> Option<Obstacle> {
+    let mut path = path.to_owned();
+    // As many interpreters of interpreters as the kernel follows.
+    for _ in 0..=5 {
+        let file = File::open(&path).ok()?;
+        match look(|buffer, offset| file.read_at(buffer, offset).unwrap_or(0)) {
+            Look::Covered => {
+                let data = file.metadata().ok()?;
+                // SAFETY: neither can fail.
+                let (user, group) = unsafe { (libc::getuid(), libc::getgid()) };
+                let gains = data.mode() & libc::S_ISUID != 0 && data.uid() != user
+                    || data.mode() & libc::S_ISGID != 0
+                        && data.mode() & libc::S_IXGRP != 0
+                        && data.gid() != group;
+                return gains.then_some(Obstacle(flag::SETUID));
+            }
+            Look::Uncovered(flags) => return Some(Obstacle(flags)),
+            Look::Unknown => return None,
+            Look::Script(start, end) => {
+                let mut head = [0; HEAD];
+                let got = file.read_at(&mut head, 0).ok()?;
+                path = PathBuf::from(OsStr::from_bytes(head.get(start..end.min(got))?));
+            }
+        }
+    }
+    None
+}
+
+/// What the program inherits.
+pub(crate) struct Inheritance<'a> {
+    pub(crate) shim: &'a Path,
+    pub(crate) address: Address,
+    pub(crate) ends: [&'a OwnedFd; 2],
+    pub(crate) files: libc::rlimit,
+    pub(crate) mask: libc::sigset_t,
+}
+
+/// Starts the program.
+pub(crate) fn start(
+    program: &OsStr,
+    path: &Path,
+    arguments: &[OsString],
+    inheritance: &Inheritance<'_>,
+) -> Result<Child, Error> {
+    let shim = inheritance.shim;
+    if shim
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .any(|byte| matches!(byte, b' ' | b':'))
+    {
+        return Err(Error::ShimPath(shim.to_owned()));
+    }
+    let mut preload = shim.as_os_str().to_owned();
+    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
+        preload.push(":");
+        preload.push(others);
+    }
+    let address = inheritance.address.encode();
+    let mut command = Command::new(path);
+    command
+        .arg0(program)
+        .args(arguments)
+        .env("LD_PRELOAD", preload)
+        .env(ENVIRONMENT, OsStr::from_bytes(&address));
+    let ends: [RawFd; 2] = inheritance.ends.map(AsRawFd::as_raw_fd);
+    let (files, mask) = (inheritance.files, inheritance.mask);
+    // SAFETY: only async-signal-safe calls, and no memory but the captured copies.
+    unsafe {
+        command.pre_exec(move || {
+            for fd in ends {
+                if libc::fcntl(fd, libc::F_SETFD, 0) != 0 {
+                    return Err(io::Error::last_os_error());
+                }
+            }
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files);
+            libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
+            Ok(())
+        });
+    }
+    command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::NotFound(program.to_owned()),
+        _ => Error::NotExecutable(path.to_owned(), error),
+    })
+}

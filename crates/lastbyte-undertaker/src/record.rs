@@ -1,0 +1,284 @@
+//! What became of each connection: the log's lines, and the sums.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lastbyte::{Fate, Report};
+use serde::Serialize;
+
+/// The linger option that was found on the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Found {
+    pub(crate) l_onoff: i32,
+    pub(crate) l_linger: i32,
+}
+
+/// Whose connection it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Origin {
+    pub(crate) pid: libc::pid_t,
+    pub(crate) comm: String,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) linger: Found,
+}
+
+/// One line of the log.
+#[derive(Debug, Serialize)]
+pub(crate) struct Line {
+    /// When the fate was known: UTC, RFC 3339, microseconds.
+    pub(crate) time: String,
+    #[serde(flatten)]
+    pub(crate) origin: Origin,
+    #[serde(flatten)]
+    pub(crate) fate: Known,
+}
+
+/// What is known of the fate.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Known {
+    Report(Report),
+    Left(Left),
+}
+
+/// An ending that was left to the kernel: the contract's nine fields, of which
+/// few are known.
+#[derive(Debug, Serialize)]
+pub(crate) struct Left {
+    fate: &'static str,
+    acked: Option<u64>,
+    lost: Option<u64>,
+    unsent: Option<u64>,
+    unread: Option<u64>,
+    rst_sent: Option<bool>,
+    closed_first: Option<&'static str>,
+    elapsed_us: u64,
+    error: Option<&'static str>,
+}
+
+impl Left {
+    /// We stopped watching so long after the close.
+    pub(crate) fn unwatched(time: Duration) -> Self {
+        Self {
+            fate: Fate::Detached.as_str(),
+            acked: None,
+            lost: None,
+            unsent: None,
+            unread: None,
+            rst_sent: None,
+            closed_first: None,
+            elapsed_us: u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
+            error: None,
+        }
+    }
+
+    /// Nothing was ever sent, so nothing can be lost; the kernel answers unread
+    /// input with an RST.
+    pub(crate) fn never_sent(unread: Option<u64>) -> Self {
+        Self {
+            acked: Some(0),
+            lost: Some(0),
+            unsent: Some(0),
+            unread,
+            rst_sent: unread.map(|unread| unread > 0),
+            ..Self::unwatched(Duration::ZERO)
+        }
+    }
+}
+
+/// Sums over all endings of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sums {
+    /// Endings, each fate's in the order of [`Fate::ALL`].
+    pub fates: [u64; Fate::ALL.len()],
+    /// Bytes acknowledged by the peers' TCP.
+    pub acked: Sum,
+    /// Bytes accepted by send() and never acknowledged.
+    pub lost: Sum,
+    /// Of those, bytes never transmitted.
+    pub unsent: Sum,
+    /// Input bytes discarded.
+    pub unread: Sum,
+}
+
+/// A sum, and how often the number to add was not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// What is known.
+    pub known: u64,
+    /// How many endings are not in it.
+    pub unknown: u64,
+}
+
+impl Sum {
+    fn add(&mut self, value: Option<u64>) {
+        match value {
+            Some(value) => self.known = self.known.saturating_add(value),
+            None => self.unknown += 1,
+        }
+    }
+}
+
+impl fmt::Display for Sum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.unknown {
+            0 => write!(f, "{}", self.known),
+            unknown => write!(f, "{} (and unknown in {unknown})", self.known),
+        }
+    }
+}
+
+impl Sums {
+    pub(crate) fn add(&mut self, known: &Known) {
+        let (fate, [acked, lost, unsent, unread]) = match known {
+            Known::Report(r) => (r.fate, [r.acked, r.lost, r.unsent, r.unread]),
+            Known::Left(l) => (Fate::Detached, [l.acked, l.lost, l.unsent, l.unread]),
+        };
+        let index = Fate::ALL.iter().position(|one| *one == fate);
+        if let Some(count) = index.and_then(|index| self.fates.get_mut(index)) {
+            *count += 1;
+        }
+        self.acked.add(acked);
+        self.lost.add(lost);
+        self.unsent.add(unsent);
+        self.unread.add(unread);
+    }
+
+    /// How many endings there were.
+    #[must_use]
+    pub fn endings(&self) -> u64 {
+        self.fates.iter().sum()
+    }
+}
+
+impl fmt::Display for Sums {
+    /// One line for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endings = self.endings();
+        write!(f, "{endings} ending{}", if endings == 1 { "" } else { "s" })?;
+        for (index, (fate, count)) in Fate::ALL
+            .iter()
+            .zip(self.fates)
+            .filter(|(_, count)| *count > 0)
+            .enumerate()
+        {
+            write!(f, "{} {count} {fate}", if index == 0 { ":" } else { "," })?;
+        }
+        write!(
+            f,
+            "; bytes acknowledged {}, lost {}, of these never sent {}; input discarded {}",
+            self.acked, self.lost, self.unsent, self.unread
+        )
+    }
+}
+
+/// Writes lines on a thread of its own, so that a slow disk delays no ending.
+pub(crate) struct Log {
+    lines: Sender<Line>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Log {
+    pub(crate) fn new(out: Box<dyn Write + Send>) -> io::Result<Self> {
+        let (lines, inbox) = mpsc::channel();
+        let thread = std::thread::Builder::new()
+            .name("lastbyte-log".to_owned())
+            .spawn(move || write_all(out, &inbox))?;
+        Ok(Self { lines, thread })
+    }
+
+    pub(crate) fn write(&self, line: Line) {
+        // The thread ends early only by an error, which `finish` returns.
+        let _ = self.lines.send(line);
+    }
+
+    pub(crate) fn finish(self) -> io::Result<()> {
+        drop(self.lines);
+        self.thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the log's thread panicked")))
+    }
+}
+
+fn write_all(out: Box<dyn Write + Send>, inbox: &Receiver<Line>) -> io::Result<()> {
+    let mut out = io::BufWriter::new(out);
+    while let Ok(first) = inbox.recv() {
+        for line in std::iter::once(first).chain(inbox.try_iter()) {
+            serde_json::to_writer(&mut out, &line)?;
+            out.write_all(b"\n")?;
+        }
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// Now, as RFC 3339 in UTC with microseconds.
+pub(crate) fn timestamp() -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    format_time(now.as_secs(), now.subsec_micros())
+}
+
+/// Days to civil date by H. Hinnant's algorithm for years from 1970 on.
+fn format_time(seconds: u64, micros: u32) -> String {
+    let (days, time) = (seconds / 86_400, seconds % 86_400);
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 {
+        shifted + 3
+    } else {
+        shifted - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (time / 3600, time / 60 % 60, time % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_civil() {
+        assert_eq!(format_time(0, 0), "1970-01-01T00:00:00.000000Z");
+        assert_eq!(
+            format_time(951_782_399, 999_999),
+            "2000-02-28T23:59:59.999999Z"
+        );
+        assert_eq!(format_time(951_782_400, 1), "2000-02-29T00:00:00.000001Z");
+        assert_eq!(format_time(4_107_542_399, 0), "2100-02-28T23:59:59.000000Z");
+        assert_eq!(format_time(4_107_542_400, 0), "2100-03-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn what_is_not_known_is_counted_apart() {
+        let mut sums = Sums::default();
+        sums.add(&Known::Left(Left::unwatched(Duration::from_micros(5))));
+        assert_eq!(sums.endings(), 1);
+        assert_eq!(
+            sums.lost,
+            Sum {
+                known: 0,
+                unknown: 1
+            }
+        );
+        assert_eq!(
+            sums.to_string(),
+            "1 ending: 1 detached; bytes acknowledged 0 (and unknown in 1), lost 0 (and unknown \
+             in 1), of these never sent 0 (and unknown in 1); input discarded 0 (and unknown in 1)"
+        );
+    }
+}
