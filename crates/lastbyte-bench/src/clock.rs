@@ -232,18 +232,22 @@ pub(crate) fn heap() -> usize {
     IN_USE.load(Ordering::Relaxed)
 }
 
-/// The heap's size once it has stopped changing: everything submitted has been
-/// taken in. The last size seen if that takes longer than a second.
+/// The heap's size once it has not changed for 0.3 s: everything submitted has
+/// been taken in. The last size seen if that takes longer than two seconds.
 pub(crate) fn settled_heap() -> usize {
-    let mut sizes = [heap(), 0, 0];
-    for _ in 0..50 {
-        std::thread::sleep(Duration::from_millis(20));
-        sizes = [heap(), sizes[0], sizes[1]];
-        if sizes[0] == sizes[1] && sizes[1] == sizes[2] {
+    const LOOK: Duration = Duration::from_millis(20);
+    let mut size = heap();
+    let mut same = 0;
+    for _ in 0..100 {
+        std::thread::sleep(LOOK);
+        let now = heap();
+        same = if now == size { same + 1 } else { 0 };
+        size = now;
+        if same == 15 {
             break;
         }
     }
-    sizes[0]
+    size
 }
 
 struct Counting;

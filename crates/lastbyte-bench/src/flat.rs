@@ -35,8 +35,9 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) fn measure(effort: Effort, progress: &Progress) -> io::Result<Vec<Flat>> {
     let mut peer = Peer::start()?;
     let backends = [
-        ("closer_epoll", Backend::Epoll),
-        ("closer_uring", Backend::IoUring),
+        ("plain", None),
+        ("closer_epoll", Some(Backend::Epoll)),
+        ("closer_uring", Some(Backend::IoUring)),
     ];
     let many = effort.connections.max(FEW);
     let mut samples = backends.map(|_| [Vec::new(), Vec::new()]);
@@ -68,21 +69,51 @@ pub(crate) fn measure(effort: Effort, progress: &Progress) -> io::Result<Vec<Fla
 
 /// Closes, a hundred at a time, beside others that stand: acknowledged, and held
 /// until their peers close too. So `in_flight` are, and the kernel has nothing to
-/// do for those that stand.
-fn sample(peer: &mut Peer, backend: Backend, in_flight: usize) -> io::Result<Sample> {
-    let standing = in_flight - FEW;
-    let mut streams = scenario::connect(peer, standing + CLOSES, Habit::Stays)?;
-    let closer = Closer::builder().backend(backend).build()?;
-    for stream in streams.split_off(CLOSES) {
-        closer.close(stream, Policy::wait(DEADLINE).confirm(), |_| {})?;
-    }
-    clock::settled_heap();
+/// do for those that stand. Plain close(2), with the others merely open, shows
+/// what the kernel's share in the growth is.
+fn sample(peer: &mut Peer, backend: Option<Backend>, in_flight: usize) -> io::Result<Sample> {
+    let mut streams = scenario::connect(peer, in_flight - FEW + CLOSES, Habit::Stays)?;
+    let standing = streams.split_off(CLOSES);
+    let (mark, began);
+    let spent = match backend {
+        None => {
+            (mark, began) = (Mark::now(Pid::this())?, Instant::now());
+            while !streams.is_empty() {
+                drop(streams.split_off(streams.len() - FEW));
+            }
+            mark.spent()?
+        }
+        Some(backend) => {
+            let closer = Closer::builder().backend(backend).build()?;
+            for stream in standing {
+                closer.close(stream, Policy::wait(DEADLINE).confirm(), |_| {})?;
+            }
+            clock::settled_heap();
+            (mark, began) = (Mark::now(Pid::this())?, Instant::now());
+            close_groups(&closer, streams)?;
+            let spent = mark.spent()?;
+            peer.drop_all()?;
+            if !closer.wait_idle(DEADLINE) {
+                return Err(io::Error::other("endings did not end with their peers"));
+            }
+            spent
+        }
+    };
+    let wall = began.elapsed();
+    peer.drop_all()?;
+    Ok(Sample {
+        closes: CLOSES,
+        spent,
+        wall,
+        bytes_per_ending: None,
+        threads: clock::threads(Pid::this())?,
+    })
+}
+
+fn close_groups(closer: &Closer, mut streams: Vec<TcpStream>) -> io::Result<()> {
     let (told, reports) = mpsc::channel();
-    let mark = Mark::now(Pid::this())?;
-    let began = Instant::now();
     while !streams.is_empty() {
-        let group: Vec<TcpStream> = streams.split_off(streams.len() - FEW);
-        for stream in group {
+        for stream in streams.split_off(streams.len() - FEW) {
             let told = told.clone();
             let policy = Policy::wait(DEADLINE).drain_for(Duration::ZERO);
             closer.close(stream, policy, move |result| {
@@ -93,17 +124,5 @@ fn sample(peer: &mut Peer, backend: Backend, in_flight: usize) -> io::Result<Sam
             result?;
         }
     }
-    let wall = began.elapsed();
-    let spent = mark.spent()?;
-    peer.drop_all()?;
-    if !closer.wait_idle(DEADLINE) {
-        return Err(io::Error::other("endings did not end with their peers"));
-    }
-    Ok(Sample {
-        closes: CLOSES,
-        spent,
-        wall,
-        bytes_per_ending: None,
-        threads: clock::threads(Pid::this())?,
-    })
+    Ok(())
 }

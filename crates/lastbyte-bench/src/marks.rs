@@ -89,7 +89,12 @@ pub(crate) fn judge(rows: &[Row], flat: &[Flat]) -> Vec<Mark> {
         mark(
             "CPU per close with all in flight ÷ with 100",
             Bound::AtMost(1.3),
-            least(&mut flat.iter().map(|flat| flat.cpu_ratio)),
+            least(
+                &mut flat
+                    .iter()
+                    .filter(|flat| CLOSERS.contains(&flat.subject))
+                    .map(|flat| flat.cpu_ratio),
+            ),
         ),
     ]
 }
