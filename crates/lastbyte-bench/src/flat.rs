@@ -34,13 +34,14 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn measure(effort: Effort, progress: &Progress) -> io::Result<Vec<Flat>> {
     let mut peer = Peer::start()?;
-    let backends = [
-        ("plain", None),
-        ("closer_epoll", Some(Backend::Epoll)),
-        ("closer_uring", Some(Backend::IoUring)),
-    ];
+    let mut backends = vec![("plain", None), ("closer_epoll", Some(Backend::Epoll))];
+    let uring = Closer::builder().backend(Backend::IoUring).build()?;
+    if uring.backend() == Backend::IoUring {
+        backends.push(("closer_uring", Some(Backend::IoUring)));
+    }
+    drop(uring);
     let many = effort.connections.max(FEW);
-    let mut samples = backends.map(|_| [Vec::new(), Vec::new()]);
+    let mut samples = vec![[Vec::new(), Vec::new()]; backends.len()];
     for round in 0..=effort.rounds {
         for ((name, backend), samples) in backends.iter().zip(&mut samples) {
             progress.step("in flight", name, round, effort.rounds);

@@ -21,7 +21,8 @@ pub(crate) struct Latency {
 
 /// Peers delay their ACKs and note the time right before they close, which
 /// sends the ACK; the report's time is noted where it is given. The difference is
-/// an upper bound: what the ACK itself takes is in it.
+/// an upper bound: what the ACK itself takes is in it. `None` where the subject
+/// cannot be paced, or too few ACKs were seen.
 pub(crate) fn sample(peer: &mut Peer, run: &mut dyn Run) -> io::Result<Option<Latency>> {
     let streams = scenario::connect(peer, CLOSES, Habit::Closes)?;
     let ports = streams
@@ -43,13 +44,16 @@ pub(crate) fn sample(peer: &mut Peer, run: &mut dyn Run) -> io::Result<Option<La
     peer.drop_all()?;
     let mut micros = Vec::with_capacity(CLOSES);
     for (port, told) in ports.iter().zip(pace.when_told()) {
-        let acked = acked.get(port).copied().unwrap_or(0);
-        if acked == 0 || told < acked {
-            return Err(io::Error::other(
-                "a report came before the ACK that it tells of",
-            ));
-        }
-        micros.push((told - acked) as f64 / 1e3);
+        let acked = acked
+            .get(port)
+            .copied()
+            .filter(|at| (1..=told).contains(at));
+        micros.extend(acked.map(|acked| (told - acked) as f64 / 1e3));
+    }
+    // Where the machine let the peer sleep for 40 ms the ACK went without it, and
+    // when is not known. Too many of those, and the round says nothing.
+    if (CLOSES - micros.len()) * 100 > CLOSES {
+        return Ok(None);
     }
     micros.sort_by(f64::total_cmp);
     let share = |share| quantile(&micros, share).unwrap_or(f64::NAN);

@@ -39,7 +39,11 @@ pub(crate) fn measure(
 ) -> io::Result<Vec<Row>> {
     let mut entrants = Vec::new();
     for &subject in subjects.iter().filter(|s| s.takes_part(scenario)) {
-        let foreign = match subject.start_foreign().transpose() {
+        let foreign = match subject.start_foreign() {
+            Some(started) => started.map(Some),
+            None => subject.start().map(|_| None),
+        };
+        let foreign = match foreign {
             Ok(foreign) => foreign,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 progress.note(&format!("{} skipped: {error}", subject.name()));

@@ -25,7 +25,10 @@ impl Closer {
     pub(super) fn start(backend: Backend, by_receipt: bool) -> io::Result<Self> {
         let closer = lastbyte::Closer::builder().backend(backend).build()?;
         if closer.backend() != backend {
-            return Err(io::Error::other(format!("no {backend:?} to be had here")));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the kernel has no io_uring for us",
+            ));
         }
         Ok(Self { closer, by_receipt })
     }
