@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use crate::event::Ending;
 use crate::joiner::{Finished, Joiner};
 use crate::parse::inet_diag::Socket;
+use crate::process::Process;
 use crate::source::collector::Collector;
 use crate::source::destroy::Destroyed;
 use crate::source::diag::Diag;
 use crate::source::owners::Owners;
 use crate::source::tracepoints::Tracepoints;
 use crate::source::{clock, netns, owners};
-use crate::tuple::State;
+use crate::tuple::{State, Tuple};
 
 /// What to watch.
 #[derive(Clone, Debug, Default)]
@@ -300,20 +301,28 @@ impl Watcher {
     }
 
     fn wanted(&self, finished: &Finished) -> bool {
-        let Config { ports, pids, .. } = &self.config;
         let Ending {
             tuple,
             owner,
             closer,
             ..
         } = &finished.ending;
-        let has_port = |port| tuple.local.port == port || tuple.remote.port == port;
-        let has_pid = |pid| {
-            [owner, closer]
-                .iter()
-                .any(|p| p.is_some_and(|p| p.pid == pid))
-        };
-        (ports.is_empty() || ports.iter().any(|port| has_port(*port)))
-            && (pids.is_empty() || pids.iter().any(|pid| has_pid(*pid)))
+        self.wants_ends(tuple) && self.wants_process(&[*owner, *closer])
+    }
+
+    /// Whether a connection with these ends is within what is watched.
+    #[must_use]
+    pub fn wants_ends(&self, tuple: &Tuple) -> bool {
+        let ports = &self.config.ports;
+        let ends = [tuple.local.port, tuple.remote.port];
+        ports.is_empty() || ports.iter().any(|port| ends.contains(port))
+    }
+
+    /// Whether one of these processes is within what is watched.
+    #[must_use]
+    pub fn wants_process(&self, processes: &[Option<Process>]) -> bool {
+        let pids = &self.config.pids;
+        let mut known = processes.iter().flatten();
+        pids.is_empty() || known.any(|process| pids.contains(&process.pid))
     }
 }

@@ -142,6 +142,16 @@ impl Policy {
         self
     }
 
+    /// Holds a quiet peer too, for the default time unless another was set: for
+    /// servers, whose clients may begin to send late.
+    #[cfg(feature = "tokio")]
+    pub(crate) const fn held(self) -> Self {
+        match self.drain_time {
+            Some(_) => self,
+            None => self.drain_for(Self::DRAIN_TIME),
+        }
+    }
+
     /// Once everything is acknowledged, ends with an RST instead of TIME_WAIT,
     /// where the peer has not closed yet.
     ///

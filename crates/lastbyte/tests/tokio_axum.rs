@@ -1,1 +1,1 @@
-
+//! `axum::serve` over `lastbyte::tokio::Listener`.

@@ -90,6 +90,10 @@ pub(crate) fn doctor_names_process_cause_and_cure() {
             .is_some_and(|myth| myth.contains("tcp_tw_recycle"))
     );
 
+    // Fewer ports, so that a slow machine runs out of them as well.
+    let fewer = "echo 40000 49999 > /proc/sys/net/ipv4/ip_local_port_range";
+    let status = client.command("sh").args(["-c", fewer]).status();
+    assert!(status.is_ok_and(|status| status.success()));
     // The client's side of the same world: it closes first, and its ports run out.
     let _waits = play(&server, &["accept", SERVER, "7003"]);
     let eager = play(&client, &["eager", SERVER, "7003", "20"]);

@@ -45,6 +45,9 @@ pub fn look(
     seen.window = began.elapsed();
     for (_, socket) in watcher.joiner().living() {
         let owner = socket.owner.map(|(process, _)| process);
+        if !watcher.wants_ends(&socket.tuple) || !watcher.wants_process(&[owner]) {
+            continue;
+        }
         match socket.state {
             State::Listen if socket.rqueue > socket.wqueue => {
                 let port = socket.tuple.local.port;
@@ -79,9 +82,9 @@ fn time_waits(watcher: &mut Watcher, seen: &mut Observations, end: bool) -> io::
             tuples.push(socket.tuple);
         }
     })?;
-    for tuple in tuples {
+    for tuple in tuples.iter().filter(|tuple| watcher.wants_ends(tuple)) {
         let listens = watcher.joiner().listens(tuple.local.port);
-        if let Some(time_wait) = seen.time_wait(direction(&tuple, listens)) {
+        if let Some(time_wait) = seen.time_wait(direction(tuple, listens)) {
             if end {
                 time_wait.after += 1;
             } else {

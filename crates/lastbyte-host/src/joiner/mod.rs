@@ -28,7 +28,7 @@ const STORIES: usize = 1 << 17;
 /// Living sockets remembered from dumps.
 pub const SEEN: usize = 1 << 18;
 /// Endings that wait for the peer's FIN.
-const WAITING: usize = 1 << 16;
+const WAITING: usize = 1 << 15;
 /// Destroyed sockets whose obituary has not come.
 const DEAD: usize = 1 << 16;
 /// Resets and errors remembered for the other end.
@@ -52,17 +52,18 @@ const FIN_WAIT2_AT_MOST: Nanos = 90 * SECOND;
 #[derive(Debug)]
 pub struct Joiner {
     tracing: bool,
-    stories: HashMap<u64, Story>,
-    dead: HashMap<u64, (u64, Story)>,
+    // Boxed, as tables keep room to grow in.
+    stories: HashMap<u64, Box<Story>>,
+    dead: HashMap<u64, (u64, Box<Story>)>,
     dead_sk: HashMap<u64, u64>,
     dead_order: VecDeque<(Nanos, u64)>,
-    seen: HashMap<u64, Seen>,
+    seen: HashMap<u64, Box<Seen>>,
     round: u32,
     listening: Box<[u64; 1024]>,
     listener_closing: HashMap<u32, (u64, u16)>,
     resets: Recent<Tuple, (Option<Reason>, bool)>,
     errors: Recent<Tuple, i32>,
-    waiting: HashMap<Tuple, Waiting>,
+    waiting: HashMap<Tuple, Box<Waiting>>,
     due: BinaryHeap<Reverse<(Nanos, Tuple)>>,
     queries: VecDeque<Tuple>,
     finished: Vec<Finished>,
@@ -95,8 +96,8 @@ pub struct Finished {
 #[derive(Debug)]
 struct Waiting {
     socket: Socket,
-    story: Option<Story>,
-    seen: Option<Seen>,
+    story: Option<Box<Story>>,
+    seen: Option<Box<Seen>>,
     at: Nanos,
     step: Nanos,
     last: After,
@@ -134,7 +135,7 @@ impl Joiner {
 
     /// The living sockets of the last dump.
     pub fn living(&self) -> impl Iterator<Item = (u64, &Seen)> {
-        self.seen.iter().map(|(cookie, seen)| (*cookie, seen))
+        self.seen.iter().map(|(cookie, seen)| (*cookie, &**seen))
     }
 
     /// How many endings wait for their last word.
@@ -153,7 +154,7 @@ impl Joiner {
         self.listening[usize::from(port) / 64] |= 1 << (port % 64);
     }
 
-    fn forget_dead(&mut self, cookie: u64) -> Option<Story> {
+    fn forget_dead(&mut self, cookie: u64) -> Option<Box<Story>> {
         let (sk, story) = self.dead.remove(&cookie)?;
         if self.dead_sk.get(&sk) == Some(&cookie) {
             self.dead_sk.remove(&sk);
@@ -171,13 +172,13 @@ impl Joiner {
         if socket.state == State::Listen {
             self.set_listening(socket.tuple.local.port);
         }
-        let before = self.seen.get(&socket.cookie);
+        let before = self.seen.get(&socket.cookie).map(|seen| &**seen);
         if before.is_none() && self.seen.len() >= SEEN {
             self.counts.unfollowed += 1;
             return;
         }
         let seen = Seen::new(at, self.round, socket, before);
-        self.seen.insert(socket.cookie, seen);
+        self.seen.insert(socket.cookie, Box::new(seen));
     }
 
     /// The dump is over. `owner` tells who holds an inode, and by which
@@ -210,7 +211,8 @@ impl Joiner {
     pub fn obituary(&mut self, at: Nanos, socket: &Socket) {
         let story = self.forget_dead(socket.cookie);
         let seen = self.seen.remove(&socket.cookie);
-        let was_connection = story.is_some_and(|story| story.opened.is_some())
+        let known = story.as_deref();
+        let was_connection = known.is_some_and(|story| story.opened.is_some())
             || match socket.info.and_then(|info| info.counts) {
                 Some(counts) => counts.was_established(),
                 None => socket.tuple.remote.port != 0,
@@ -223,11 +225,12 @@ impl Joiner {
             self.counts.not_connections += 1;
             return;
         }
+        let ended = known.and_then(|story| story.end);
         let waiting = Waiting {
             socket: *socket,
             story,
             seen,
-            at: story.and_then(|s| s.end).map_or(at, |end| end.at),
+            at: ended.map_or(at, |end| end.at),
             step: LOOK_AGAIN,
             last: After::Unasked,
         };
@@ -250,7 +253,7 @@ impl Joiner {
             if self.waiting.contains_key(&socket.tuple) {
                 self.conclude(socket.tuple);
             }
-            self.waiting.insert(socket.tuple, waiting);
+            self.waiting.insert(socket.tuple, Box::new(waiting));
             self.queries.push_back(socket.tuple);
             return;
         }
@@ -354,8 +357,8 @@ impl Joiner {
         let peer_reason = self.resets.find(&tuple.reversed());
         judge(&Case {
             socket: &waiting.socket,
-            story: waiting.story.as_ref(),
-            seen: waiting.seen.as_ref(),
+            story: waiting.story.as_deref(),
+            seen: waiting.seen.as_deref(),
             at: waiting.at,
             port_listens: self.listens(waiting.socket.tuple.local.port),
             errno: errno.map(|(_, errno)| errno),
@@ -379,6 +382,7 @@ impl Joiner {
         }
         let owner = waiting
             .seen
+            .as_ref()
             .and_then(|seen| seen.owner.map(|(process, _)| process));
         let from_story = story.and_then(|story| {
             if story.listener_closed {
@@ -418,8 +422,8 @@ fn whole(waiting: &Waiting) -> Tuple {
     if tuple.is_whole() {
         return tuple;
     }
-    let story = waiting.story.map(|story| story.tuple);
-    let seen = waiting.seen.map(|seen| seen.tuple);
+    let story = waiting.story.as_ref().map(|story| story.tuple);
+    let seen = waiting.seen.as_ref().map(|seen| seen.tuple);
     story
         .filter(Tuple::is_whole)
         .or(seen.filter(Tuple::is_whole))

@@ -73,7 +73,10 @@ impl Joiner {
             self.counts.unfollowed += 1;
             return;
         }
-        let story = self.stories.entry(sk).or_insert_with(|| Story::new(tuple));
+        let story = self
+            .stories
+            .entry(sk)
+            .or_insert_with(|| Box::new(Story::new(tuple)));
         if tuple.is_whole() {
             story.tuple = tuple;
         }

@@ -16,10 +16,10 @@ use crate::parse::netlink;
 use crate::parse::trace::Trace;
 use crate::process::Process;
 
-/// Obituaries kept for a slow consumer; some 60 MB.
-const OBITUARIES: usize = 1 << 18;
-/// Steps kept for a slow consumer; some 100 MB.
-const TRACES: usize = 1 << 20;
+/// Obituaries kept for a slow consumer; some 30 MB.
+const OBITUARIES: usize = 1 << 17;
+/// Steps kept for a slow consumer; some 50 MB.
+const TRACES: usize = 1 << 19;
 /// With room for it in the kernel's buffers, they are emptied this far apart: one
 /// wake-up for many.
 const BATCH: Duration = Duration::from_millis(10);

@@ -36,13 +36,19 @@ impl Ending {
         entry: Option<Entry>,
         began: Instant,
     ) -> Result<(Self, Option<Outcome>), CloseError> {
-        let (drive, report) = Drive::begin(socket, policy, began).map_err(|error| {
-            let result = Err(error);
-            if let Some(entry) = &entry {
-                entry.tell(&result);
+        let (drive, report) = match Drive::begin(socket, policy, began) {
+            Ok(begun) => begun,
+            Err(error) => {
+                let result = Err(error);
+                if let Some(entry) = &entry {
+                    entry.tell(&result);
+                }
+                let Err(error) = result else {
+                    unreachable!("made an error just above")
+                };
+                return Err(error);
             }
-            result.expect_err("an error it is")
-        })?;
+        };
         let mut ending = Self {
             drive,
             entry,

@@ -30,6 +30,10 @@ use crate::policy::Policy;
 /// | drop | begins the ending: FIN if there was none yet, then whatever the policy says; returns at once. A task of the runtime sees to the rest: discards input that nobody will read, so that it cannot provoke an RST that destroys the response on its way; keeps the deadline; closes the descriptor when the peer has closed, or [the drain bound](Policy::drain_for) is reached |
 /// | [`close`](Self::close) | the same, and tells what became of the bytes |
 ///
+/// After delivery the connection is held for [`Policy::DRAIN_TIME`], or what
+/// [`drain_for`](Policy::drain_for) says, even if the peer is quiet: a server may
+/// answer before its client has begun to send the body.
+///
 /// So a server written for `TcpStream` (hyper, for one, shuts down and then drops
 /// a connection as soon as the response is written, whether or not the request's
 /// body was read) keeps its clients' last bytes without knowing.
@@ -194,7 +198,9 @@ impl Stream {
         if entry.as_ref().is_some_and(|entry| !entry.begin_ending()) {
             return None;
         }
-        Some(Ending::begin(Socket::Tcp(tcp), &self.policy, entry, began))
+        // A server may answer before its client has sent what it will send.
+        let policy = self.policy.held();
+        Some(Ending::begin(Socket::Tcp(tcp), &policy, entry, began))
     }
 
     /// The connection, and the right to write to it.
