@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use nix::unistd::Pid;
@@ -22,8 +22,6 @@ pub(crate) struct Foreign {
     to: ChildStdin,
     from: BufReader<ChildStdout>,
     address: SocketAddr,
-    /// Its source, and what was built of it.
-    dir: PathBuf,
 }
 
 impl Language {
@@ -36,7 +34,7 @@ impl Language {
         }
     }
 
-    fn command(self, dir: &PathBuf) -> io::Result<Command> {
+    fn command(self, dir: &Path) -> io::Result<Command> {
         let (_, program, file, text) = self.parts();
         fs::create_dir_all(dir)?;
         let source = dir.join(file);
@@ -68,19 +66,24 @@ impl Foreign {
         let (package, program, ..) = language.parts();
         let name = format!("lastbyte-bench-{program}-{}", std::process::id());
         let dir = std::env::temp_dir().join(name);
-        let started = language
-            .command(&dir)
-            .and_then(|mut command| command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn());
-        let mut child = started.map_err(|error| {
-            let _ = fs::remove_dir_all(&dir);
-            match error.kind() {
-                io::ErrorKind::NotFound => io::Error::new(
-                    io::ErrorKind::NotFound,
-                    format!("{program} is not installed (Debian: {package})"),
-                ),
-                _ => error,
-            }
-        })?;
+        let started = Self::start_in(language, &dir);
+        // What runs needs its file no longer.
+        let _ = fs::remove_dir_all(&dir);
+        started.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{program} is not installed (Debian: {package})"),
+            ),
+            _ => error,
+        })
+    }
+
+    fn start_in(language: Language, dir: &Path) -> io::Result<Self> {
+        let mut child = language
+            .command(dir)?
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let to = child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let from = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let mut foreign = Self {
@@ -88,7 +91,6 @@ impl Foreign {
             to,
             from: BufReader::new(from),
             address: ([127, 0, 0, 1], 0).into(),
-            dir,
         };
         let port = foreign.line()?.trim().parse().map_err(io::Error::other)?;
         foreign.address.set_port(port);
@@ -131,6 +133,5 @@ impl Drop for Foreign {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }
