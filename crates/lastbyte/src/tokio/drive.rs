@@ -118,6 +118,14 @@ impl Drive {
         }
     }
 
+    /// Looks how far it has come, instead of waiting.
+    pub(super) fn look(&mut self) -> Option<Report> {
+        if let Some(Socket::Tcp(stream)) = self.live.as_ref().and_then(Live::owner) {
+            clear(stream);
+        }
+        self.step(Look::Input).report
+    }
+
     /// Once there is a report, waits until the descriptor is closed.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.is_over() {

@@ -75,10 +75,28 @@ impl Ending {
         Poll::Ready(self.tell(ready!(report)))
     }
 
+    /// Looks how far it has come, instead of waiting.
+    pub(super) fn look(&mut self) {
+        if let Some(report) = self.drive.look() {
+            let _ = self.tell(Ok(report));
+        }
+    }
+
     /// Whether nothing remains to be done, not even for a peer that may still be
     /// sending.
     pub(super) fn is_over(&self) -> bool {
         self.drive.is_over()
+    }
+
+    /// Goes on with nobody waiting for it, cheaply where it is over soon.
+    pub(super) fn leave(self, runtime: Option<&Handle>) {
+        let lobby = match &self.entry {
+            Some(entry) if entry.is_serving() => entry.lobby(),
+            _ => return self.spawn(runtime),
+        };
+        if let Err(ending) = lobby.enter(self, runtime) {
+            ending.spawn(runtime);
+        }
     }
 
     pub(super) fn is_on_a_roll(&self) -> bool {

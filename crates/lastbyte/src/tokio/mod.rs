@@ -7,6 +7,7 @@ mod drive;
 mod end;
 mod handle;
 mod listener;
+mod lobby;
 mod roll;
 mod stream;
 

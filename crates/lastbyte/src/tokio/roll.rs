@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use ::tokio::sync::{Notify, watch};
 
+use super::lobby::Lobby;
 use crate::blocking::outcome;
 use crate::closer::Drained;
 use crate::error::CloseError;
@@ -61,6 +62,7 @@ pub(super) struct Roll {
     stage: watch::Sender<Stage>,
     book: Mutex<Book>,
     empty: Notify,
+    lobby: Arc<Lobby>,
 }
 
 struct Book {
@@ -119,6 +121,7 @@ impl Roll {
                 drained: Drained::default(),
             }),
             empty: Notify::new(),
+            lobby: Arc::default(),
         }
     }
 
@@ -346,6 +349,12 @@ impl Roll {
     }
 }
 
+impl Drop for Roll {
+    fn drop(&mut self) {
+        self.lobby.close();
+    }
+}
+
 impl Seat {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -385,6 +394,15 @@ impl Entry {
             }
         }
         self.roll.stage()
+    }
+
+    /// Whether no shutdown has begun.
+    pub(super) fn is_serving(&self) -> bool {
+        self.roll.stage() == Stage::Serving
+    }
+
+    pub(super) fn lobby(&self) -> Arc<Lobby> {
+        Arc::clone(&self.roll.lobby)
     }
 
     pub(super) fn tell(&self, result: &Result<Report, CloseError>) {

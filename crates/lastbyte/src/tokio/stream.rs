@@ -214,7 +214,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(Ok((ending, _))) = self.begin_ending() {
             if !ending.is_over() {
-                ending.spawn(self.runtime.as_ref());
+                ending.leave(self.runtime.as_ref());
             }
         }
     }
