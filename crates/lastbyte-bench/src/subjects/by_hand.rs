@@ -1,121 +1,136 @@
-//! What careful programs do today.
+//! Edge-triggered epoll as one would write it for this purpose alone.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Shutdown, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use nix::sys::epoll::{Epoll as Edges, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::{DEADLINE, Run};
+use nix::unistd::Pid;
 
-/// shutdown, read to EOF, time-out: as tokio's documentation advises. Here the
-/// peer never closes, so what is waited for is that the send queue empties: the
-/// nearest that tokio's API comes to it is asking the socket again and again.
-pub(super) struct Tokio {
-    runtime: tokio::runtime::Runtime,
+use super::{Batch, Fates, Pace, Run, serve_with};
+use crate::clock;
+
+pub(super) struct Epoll {
+    edges: Edges,
+    waiting: Mutex<HashMap<u64, Waiting>>,
 }
 
-impl Tokio {
+struct Waiting {
+    stream: TcpStream,
+    deadline: Instant,
+    index: usize,
+}
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+impl Epoll {
     pub(super) fn start() -> io::Result<Self> {
         Ok(Self {
-            runtime: tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?,
+            edges: Edges::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            waiting: Mutex::new(HashMap::new()),
         })
     }
-}
 
-impl Run for Tokio {
-    fn close_all(&mut self, streams: Vec<TcpStream>) -> io::Result<()> {
-        let local = tokio::task::LocalSet::new();
-        local.block_on(&self.runtime, async {
-            let mut tasks = Vec::with_capacity(streams.len());
-            for stream in streams {
-                stream.set_nonblocking(true)?;
-                let mut stream = tokio::net::TcpStream::from_std(stream)?;
-                tasks.push(tokio::task::spawn_local(async move {
-                    stream.shutdown().await?;
-                    tokio::time::timeout(DEADLINE, async {
-                        let mut sink = [0; 1024];
-                        loop {
-                            // The peer does not close; its EOF may never come.
-                            let read = stream.read(&mut sink);
-                            let pause = std::time::Duration::from_millis(5);
-                            match tokio::time::timeout(pause, read).await {
-                                Ok(Ok(0)) => break Ok(()),
-                                Ok(Ok(_)) => {}
-                                Ok(Err(error)) => break Err(error),
-                                Err(_) if queued(&stream) == 0 => break Ok(()),
-                                Err(_) => {}
-                            }
-                        }
-                    })
-                    .await
-                    .unwrap_or(Ok(()))
-                }));
-            }
-            for task in tasks {
-                task.await.map_err(io::Error::other)??;
-            }
-            Ok(())
-        })
-    }
-}
-
-/// Edge-triggered epoll as one would write it for this purpose alone.
-pub(super) struct Epoll;
-
-impl Run for Epoll {
-    fn close_all(&mut self, streams: Vec<TcpStream>) -> io::Result<()> {
-        // SAFETY: no pointer is passed; the descriptor is new and owned here.
-        let epoll = unsafe { OwnedFd::from_raw_fd(libc::epoll_create1(libc::EPOLL_CLOEXEC)) };
-        let mut left = HashMap::with_capacity(streams.len());
-        for stream in streams {
-            let mut event = libc::epoll_event {
-                events: (libc::EPOLLET | libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP) as u32,
-                u64: stream.as_raw_fd() as u64,
-            };
-            // SAFETY: `event` is read during the call only.
-            unsafe {
-                libc::epoll_ctl(
-                    epoll.as_raw_fd(),
-                    libc::EPOLL_CTL_ADD,
-                    stream.as_raw_fd(),
-                    &mut event,
-                );
-            }
-            stream.shutdown(Shutdown::Write)?;
-            left.insert(stream.as_raw_fd() as u64, stream);
-        }
-        let deadline = std::time::Instant::now() + DEADLINE;
-        let mut events = vec![libc::epoll_event { events: 0, u64: 0 }; 256];
-        while !left.is_empty() {
-            let time = deadline.saturating_duration_since(std::time::Instant::now());
-            if time.is_zero() {
-                break;
-            }
-            // SAFETY: there is room for as many events as are asked for.
-            let n = unsafe {
-                libc::epoll_wait(
-                    epoll.as_raw_fd(),
-                    events.as_mut_ptr(),
-                    events.len() as i32,
-                    time.as_millis() as i32 + 1,
-                )
-            };
-            for event in &events[..usize::try_from(n).unwrap_or(0)] {
-                let key = event.u64;
-                if left.get(&key).is_some_and(|stream| queued(stream) == 0) {
-                    left.remove(&key);
-                }
-            }
-        }
+    fn begin(&self, stream: TcpStream, index: usize, deadline: Duration) -> io::Result<()> {
+        let key = stream.as_raw_fd() as u64;
+        let flags = EpollFlags::EPOLLET
+            | EpollFlags::EPOLLIN
+            | EpollFlags::EPOLLOUT
+            | EpollFlags::EPOLLRDHUP;
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.shutdown(Shutdown::Write)?;
+        self.edges.add(&stream, EpollEvent::new(flags, key))?;
+        let deadline = Instant::now() + deadline;
+        waiting.insert(
+            key,
+            Waiting {
+                stream,
+                deadline,
+                index,
+            },
+        );
         Ok(())
     }
+
+    /// Waits until `n` have come to an end. Deadlines are looked for among all,
+    /// every 100 ms: the price of not having a timer structure.
+    fn finish(&self, n: usize, mut told: impl FnMut(usize)) -> io::Result<Fates> {
+        const LOOK: u16 = 100;
+        let mut fates = Fates::default();
+        let mut events = vec![EpollEvent::empty(); 256];
+        let mut looked = Instant::now();
+        while fates.delivered + fates.overdue < n {
+            let fired = self.edges.wait(&mut events, EpollTimeout::from(LOOK))?;
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            for event in &events[..fired] {
+                let key = event.data();
+                if waiting.get(&key).is_some_and(|w| queued(&w.stream) == 0) {
+                    if let Some(done) = waiting.remove(&key) {
+                        told(done.index);
+                        fates.delivered += 1;
+                    }
+                }
+            }
+            if looked.elapsed() >= Duration::from_millis(LOOK.into()) {
+                looked = Instant::now();
+                let before = waiting.len();
+                waiting.retain(|_, w| {
+                    let overdue = looked >= w.deadline;
+                    if overdue {
+                        let _ = lastbyte::Linger::Abort.set(&w.stream);
+                    }
+                    !overdue
+                });
+                fates.overdue += before - waiting.len();
+            }
+        }
+        Ok(fates)
+    }
 }
 
-fn queued(stream: &impl AsRawFd) -> i32 {
+impl Run for Epoll {
+    fn close_all(&mut self, batch: Batch<'_>) -> io::Result<Fates> {
+        let n = batch.streams.len();
+        for (i, stream) in batch.streams.into_iter().enumerate() {
+            self.begin(stream, i, batch.scenario.deadline(i))?;
+        }
+        (batch.in_flight)();
+        self.finish(n, |_| {})
+    }
+
+    fn close_paced(&mut self, streams: Vec<TcpStream>, pace: &Pace) -> io::Result<bool> {
+        let n = streams.len();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| self.finish(n, |i| pace.told(i)));
+            for (i, stream) in streams.into_iter().enumerate() {
+                pace.wait_for(i);
+                self.begin(stream, i, DEADLINE)?;
+            }
+            waiter
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the waiting thread panicked")))?;
+            Ok(true)
+        })
+    }
+
+    fn serve(&mut self, listener: &TcpListener, n: usize) -> io::Result<usize> {
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn(|| self.finish(n, |_| {}));
+            serve_with(listener, n, |stream| self.begin(stream, 0, DEADLINE))?;
+            let count = clock::threads(Pid::this())?;
+            waiter
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the waiting thread panicked")))?;
+            Ok(count)
+        })
+    }
+}
+
+fn queued(stream: &TcpStream) -> i32 {
     let mut queued = 0;
     // SAFETY: SIOCOUTQ writes one int.
     unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &mut queued) };

@@ -1,47 +1,143 @@
 //! lastbyte::Closer: all at once, on its one thread.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Thread;
 use std::time::Duration;
 
-use lastbyte::Backend;
+use lastbyte::{Backend, Fate, Policy};
 
-use super::{DEADLINE, Run};
+use nix::unistd::Pid;
 
-pub(super) struct Closer(lastbyte::Closer);
+use super::{Batch, Fates, Pace, Run, serve_with, wait};
+use crate::clock;
+
+pub(super) struct Closer {
+    closer: lastbyte::Closer,
+    by_receipt: bool,
+}
+
+const DEADLINE: Duration = Duration::from_secs(5);
 
 impl Closer {
-    pub(super) fn start(backend: Backend) -> io::Result<Self> {
+    pub(super) fn start(backend: Backend, by_receipt: bool) -> io::Result<Self> {
         let closer = lastbyte::Closer::builder().backend(backend).build()?;
         if closer.backend() != backend {
-            return Err(io::Error::other(format!("no {backend:?} to be had here")));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "the kernel has no io_uring for us",
+            ));
         }
-        Ok(Self(closer))
+        Ok(Self { closer, by_receipt })
+    }
+
+    fn policy(&self, wait: Policy) -> Policy {
+        if self.by_receipt {
+            Policy::off().by_receipt()
+        } else {
+            wait
+        }
+    }
+
+    /// Every report has been given and every descriptor closed.
+    fn finish(&self, count: &Count) -> io::Result<Fates> {
+        while count.left.load(Ordering::Acquire) > 0 {
+            std::thread::park();
+        }
+        self.closer.wait_idle(DEADLINE);
+        let fates = Fates {
+            delivered: count.delivered.load(Ordering::Relaxed),
+            overdue: count.overdue.load(Ordering::Relaxed),
+        };
+        Ok(fates)
+    }
+}
+
+struct Count {
+    left: AtomicUsize,
+    delivered: AtomicUsize,
+    overdue: AtomicUsize,
+    waits: Thread,
+}
+
+impl Count {
+    fn of(n: usize) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicUsize::new(n),
+            delivered: AtomicUsize::new(0),
+            overdue: AtomicUsize::new(0),
+            waits: std::thread::current(),
+        })
+    }
+
+    fn note(&self, result: Result<lastbyte::Report, lastbyte::CloseError>) {
+        let fate = match &result {
+            Ok(report) => Some(report.fate),
+            Err(error) => error.fate(),
+        };
+        match fate {
+            Some(Fate::Delivered | Fate::Confirmed) => &self.delivered,
+            Some(Fate::TimedOut) => &self.overdue,
+            // Neither: the sum tells.
+            _ => return self.one_less(),
+        }
+        .fetch_add(1, Ordering::Relaxed);
+        self.one_less();
+    }
+
+    fn one_less(&self) {
+        if self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.waits.unpark();
+        }
     }
 }
 
 impl Run for Closer {
-    fn close_all(&mut self, streams: Vec<TcpStream>) -> io::Result<()> {
-        let left = Arc::new(AtomicUsize::new(streams.len()));
-        let main = std::thread::current();
-        // As by hand: the descriptor is closed at delivery, not held for a peer
-        // that might still be sending.
-        let policy = lastbyte::Policy::wait(DEADLINE).drain_for(Duration::ZERO);
-        for stream in streams {
-            let left = Arc::clone(&left);
-            let main = main.clone();
-            self.0.close(stream, policy, move |_| {
-                if left.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    main.unpark();
-                }
-            })?;
+    fn close_all(&mut self, mut batch: Batch<'_>) -> io::Result<Fates> {
+        let streams = std::mem::take(&mut batch.streams);
+        let count = Count::of(streams.len());
+        for (i, stream) in streams.into_iter().enumerate() {
+            let count = Arc::clone(&count);
+            let policy = self.policy(batch.policy(i));
+            self.closer
+                .close(stream, policy, move |result| count.note(result))?;
         }
-        while left.load(Ordering::Acquire) > 0 {
-            std::thread::park();
+        (batch.in_flight)();
+        self.finish(&count)
+    }
+
+    fn close_paced(&mut self, streams: Vec<TcpStream>, pace: &Pace) -> io::Result<bool> {
+        let count = Count::of(streams.len());
+        for (i, stream) in streams.into_iter().enumerate() {
+            let count = Arc::clone(&count);
+            let told = pace.clone();
+            pace.wait_for(i);
+            self.closer
+                .close(stream, self.policy(wait(DEADLINE)), move |result| {
+                    told.told(i);
+                    count.note(result);
+                })?;
         }
-        self.0.wait_idle(DEADLINE);
-        Ok(())
+        self.finish(&count)?;
+        Ok(true)
+    }
+
+    fn serve(&mut self, listener: &TcpListener, n: usize) -> io::Result<usize> {
+        let count = Count::of(n);
+        serve_with(listener, n, |stream| {
+            let count = Arc::clone(&count);
+            self.closer
+                .close(stream, self.policy(wait(DEADLINE)), move |result| {
+                    count.note(result);
+                })?;
+            Ok(())
+        })?;
+        let fates = self.finish(&count)?;
+        match fates.delivered {
+            delivered if delivered == n => clock::threads(Pid::this()),
+            delivered => Err(io::Error::other(format!("{delivered} of {n} delivered"))),
+        }
     }
 }

@@ -1,20 +1,23 @@
 //! Who closes.
 
+mod asynchronous;
 mod blocking;
 mod by_hand;
 mod closer;
+mod foreign;
 mod kernel;
 
 use std::io;
-use std::net::TcpStream;
-use std::time::Duration;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use lastbyte::Backend;
+use lastbyte::{Backend, Policy};
 
+use crate::clock;
 use crate::scenario::Scenario;
-
-/// The deadline that every subject gives a connection.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) use foreign::Foreign;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -27,6 +30,8 @@ pub(crate) enum Subject {
     /// The same on 64 threads.
     #[value(name = "kernel_linger_64")]
     KernelLinger64,
+    /// tokio, drop: fate unknown. What a server on tokio costs without more.
+    TokioPlain,
     /// tokio: shutdown, read to EOF, time-out.
     TokioByHand,
     /// epoll: shutdown, wait for the FIN's ACK, close.
@@ -37,24 +42,113 @@ pub(crate) enum Subject {
     CloserEpoll,
     /// The same over io_uring.
     CloserUring,
+    /// lastbyte::Closer: off, and the kernel's notice as the receipt.
+    CloserOffReceipt,
+    /// lastbyte::tokio::close.
+    Tokio,
+    /// Go: SetLinger, Close.
+    Go,
+    /// Node: end, and the event `close`.
+    Node,
+    /// Python's asyncio: close, wait_closed.
+    Asyncio,
 }
 
 /// A subject in action.
 pub(crate) trait Run {
-    /// Closes all, and returns when every fate that will be known is known.
-    fn close_all(&mut self, streams: Vec<TcpStream>) -> io::Result<()>;
+    /// Closes all, each with its deadline, and returns when every fate that will
+    /// be known is known.
+    fn close_all(&mut self, batch: Batch<'_>) -> io::Result<Fates>;
+
+    /// Closes each at its time and notes when its fate was told. False where
+    /// this subject cannot: it would block, or is never told.
+    fn close_paced(&mut self, _: Vec<TcpStream>, _: &Pace) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// Answers `n` requests, one per connection, and returns when every fate that
+    /// will be known is known: how many threads that took.
+    fn serve(&mut self, listener: &TcpListener, n: usize) -> io::Result<usize>;
+}
+
+/// Connections to close at once.
+pub(crate) struct Batch<'a> {
+    pub(crate) scenario: Scenario,
+    pub(crate) streams: Vec<TcpStream>,
+    /// To be called when all are in flight.
+    pub(crate) in_flight: &'a mut dyn FnMut(),
+}
+
+impl Batch<'_> {
+    fn policy(&self, i: usize) -> Policy {
+        wait(self.scenario.deadline(i))
+    }
+}
+
+/// How a batch came out, where that is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fates {
+    pub(crate) delivered: usize,
+    pub(crate) overdue: usize,
+}
+
+/// As by hand: the descriptor is closed at delivery, not held for a peer that
+/// might still be sending.
+fn wait(deadline: Duration) -> Policy {
+    Policy::wait(deadline).drain_for(Duration::ZERO)
+}
+
+/// Times to close at, and where to note when the fates were told.
+#[derive(Clone)]
+pub(crate) struct Pace {
+    start: Instant,
+    every: Duration,
+    told: Arc<Vec<AtomicU64>>,
+}
+
+impl Pace {
+    pub(crate) fn new(n: usize, every: Duration) -> Self {
+        Self {
+            start: Instant::now() + Duration::from_millis(20),
+            every,
+            told: Arc::new((0..n).map(|_| AtomicU64::new(0)).collect()),
+        }
+    }
+
+    /// Waits for the time of the `i`th.
+    fn wait_for(&self, i: usize) {
+        let due = self.start + self.every * i as u32;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+
+    /// The `i`th fate was told just now.
+    fn told(&self, i: usize) {
+        self.told[i].store(clock::monotonic(), Ordering::Release);
+    }
+
+    /// By CLOCK_MONOTONIC, 0 where it was not.
+    pub(crate) fn when_told(&self) -> Vec<u64> {
+        let told = self.told.iter();
+        told.map(|at| at.load(Ordering::Acquire)).collect()
+    }
 }
 
 impl Subject {
-    pub(crate) const ALL: [Subject; 8] = [
+    pub(crate) const ALL: [Subject; 14] = [
         Subject::Plain,
         Subject::KernelLinger1,
         Subject::KernelLinger64,
+        Subject::TokioPlain,
         Subject::TokioByHand,
         Subject::EpollByHand,
         Subject::Blocking,
         Subject::CloserEpoll,
         Subject::CloserUring,
+        Subject::CloserOffReceipt,
+        Subject::Tokio,
+        Subject::Go,
+        Subject::Node,
+        Subject::Asyncio,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -62,34 +156,60 @@ impl Subject {
             Subject::Plain => "plain",
             Subject::KernelLinger1 => "kernel_linger_1",
             Subject::KernelLinger64 => "kernel_linger_64",
+            Subject::TokioPlain => "tokio_plain",
             Subject::TokioByHand => "tokio_by_hand",
             Subject::EpollByHand => "epoll_by_hand",
             Subject::Blocking => "blocking",
             Subject::CloserEpoll => "closer_epoll",
             Subject::CloserUring => "closer_uring",
+            Subject::CloserOffReceipt => "closer_off_receipt",
+            Subject::Tokio => "tokio",
+            Subject::Go => "go",
+            Subject::Node => "node",
+            Subject::Asyncio => "asyncio",
         }
     }
 
-    pub(crate) const fn knows_the_fate(self) -> bool {
+    /// Whether it is told what became of its bytes, or at least that the wait for
+    /// the ACK is over (SO_LINGER, which does not say how it ended).
+    pub(crate) const fn waits(self) -> bool {
         !matches!(
             self,
-            Subject::Plain | Subject::KernelLinger1 | Subject::KernelLinger64
+            Subject::Plain | Subject::TokioPlain | Subject::Asyncio
         )
     }
 
-    /// What closes one after the other cannot be asked for thousands.
-    pub(crate) const fn at_most(self) -> usize {
-        match self {
-            Subject::KernelLinger1 | Subject::Blocking => 20,
-            Subject::KernelLinger64 => 640,
+    /// Whether it closes one connection after the other, so that a delayed ACK
+    /// holds up the next.
+    const fn is_serial(self) -> bool {
+        matches!(self, Subject::KernelLinger1 | Subject::Blocking)
+    }
+
+    /// What waits on threads cannot be asked for thousands of delayed ACKs.
+    pub(crate) const fn at_most(self, scenario: Scenario) -> usize {
+        match (scenario, self) {
+            (Scenario::Server, _) => usize::MAX,
+            (_, s) if s.is_serial() => 40,
+            (_, Subject::KernelLinger64 | Subject::Go) => 640,
             _ => usize::MAX,
         }
     }
 
-    pub(crate) fn takes_part(self, scenario: Scenario) -> bool {
-        match scenario {
-            Scenario::SlowReaders => self.at_most() == usize::MAX && self != Subject::TokioByHand,
-            _ => true,
+    pub(crate) const fn takes_part(self, scenario: Scenario) -> bool {
+        match (scenario, self) {
+            // Those that read to EOF want a peer that closes.
+            (Scenario::PeerCloses | Scenario::Server, _) => true,
+            (_, Subject::TokioByHand | Subject::Node) => false,
+            // They have no deadlines, or not thousands of them.
+            (Scenario::SlowReaders, s) => matches!(
+                s,
+                Subject::Plain
+                    | Subject::EpollByHand
+                    | Subject::CloserEpoll
+                    | Subject::CloserUring
+                    | Subject::Tokio
+            ),
+            (Scenario::Empty | Scenario::DelayedAck, s) => !matches!(s, Subject::TokioPlain),
         }
     }
 
@@ -98,11 +218,53 @@ impl Subject {
             Subject::Plain => Box::new(kernel::Plain),
             Subject::KernelLinger1 => Box::new(kernel::Linger { threads: 1 }),
             Subject::KernelLinger64 => Box::new(kernel::Linger { threads: 64 }),
-            Subject::TokioByHand => Box::new(by_hand::Tokio::start()?),
-            Subject::EpollByHand => Box::new(by_hand::Epoll),
+            Subject::TokioPlain => Box::new(asynchronous::Tokio::start(asynchronous::End::Drop)?),
+            Subject::TokioByHand => {
+                Box::new(asynchronous::Tokio::start(asynchronous::End::ByHand)?)
+            }
+            Subject::EpollByHand => Box::new(by_hand::Epoll::start()?),
             Subject::Blocking => Box::new(blocking::Blocking),
-            Subject::CloserEpoll => Box::new(closer::Closer::start(Backend::Epoll)?),
-            Subject::CloserUring => Box::new(closer::Closer::start(Backend::IoUring)?),
+            Subject::CloserEpoll => Box::new(closer::Closer::start(Backend::Epoll, false)?),
+            Subject::CloserUring => Box::new(closer::Closer::start(Backend::IoUring, false)?),
+            Subject::CloserOffReceipt => Box::new(closer::Closer::start(Backend::Epoll, true)?),
+            Subject::Tokio => Box::new(asynchronous::Tokio::start(asynchronous::End::Lastbyte)?),
+            Subject::Go | Subject::Node | Subject::Asyncio => {
+                return Err(io::Error::other("it is a program of its own"));
+            }
         })
     }
+
+    /// The program of a subject that is not in this process; `None` for one that
+    /// is.
+    pub(crate) fn start_foreign(self) -> Option<io::Result<Foreign>> {
+        let language = match self {
+            Subject::Go => foreign::Language::Go,
+            Subject::Node => foreign::Language::Node,
+            Subject::Asyncio => foreign::Language::Python,
+            _ => return None,
+        };
+        Some(Foreign::start(language))
+    }
+}
+
+/// Reads a request and answers it.
+fn answer(mut stream: &TcpStream) -> io::Result<()> {
+    use std::io::{Read, Write};
+    let mut request = crate::scenario::REQUEST;
+    stream.read_exact(&mut request)?;
+    stream.write_all(&crate::scenario::RESPONSE)
+}
+
+/// Serves on the calling thread; `close` ends each connection.
+fn serve_with(
+    listener: &TcpListener,
+    n: usize,
+    mut close: impl FnMut(TcpStream) -> io::Result<()>,
+) -> io::Result<()> {
+    for _ in 0..n {
+        let (stream, _) = listener.accept()?;
+        answer(&stream)?;
+        close(stream)?;
+    }
+    Ok(())
 }
