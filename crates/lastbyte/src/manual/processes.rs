@@ -8,9 +8,9 @@
 //! [`background().wait(…)`](crate::Background::wait) first.
 //!
 //! A program that runs under the command `lastbyte run` has a process that outlives
-it and finishes its connections, exits and crashes included.
-
-**Fork.** A child shares its parent's descriptors. Closing in one of them ends
+//! it and finishes its connections, exits and crashes included.
+//!
+//! **Fork.** A child shares its parent's descriptors. Closing in one of them ends
 //! the connection for both: this library ends connections, where close(2) only
 //! drops a reference. The child's background closer is its own.
 //!
