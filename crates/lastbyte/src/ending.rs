@@ -294,6 +294,11 @@ impl Ending {
         self.drained == 0
     }
 
+    /// Reported, and only late input matters any more.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.phase == Phase::Holding
+    }
+
     /// The kernel would not take a FIN: the connection ended just before.
     pub(crate) fn fin_refused(&mut self) {
         self.fin_sent = false;

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::ending::receipt::Left;
-use crate::ending::{Action, Ending, Step};
+use crate::ending::{Action, Ending, Observation, Step};
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
@@ -54,8 +54,29 @@ impl Ready {
 impl<S: AsFd> Ready<S> {
     /// As [`look`](Ready::look), for any owner of a descriptor.
     pub(crate) fn inspect(socket: S, policy: &Policy, began: Instant) -> Result<Self, (NoLook, S)> {
+        let seen = sys::first_look(socket.as_fd());
+        Self::seen(socket, seen, policy, began)
+    }
+
+    /// As [`inspect`](Self::inspect), for what is known to be a TCP socket.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn inspect_tcp(
+        socket: S,
+        policy: &Policy,
+        began: Instant,
+    ) -> Result<Self, (NoLook, S)> {
+        let seen = sys::first_look_at_tcp(socket.as_fd());
+        Self::seen(socket, seen, policy, began)
+    }
+
+    fn seen(
+        socket: S,
+        seen: Result<Observation, NoLook>,
+        policy: &Policy,
+        began: Instant,
+    ) -> Result<Self, (NoLook, S)> {
         // Nothing is discarded before it is certain that the close can go on.
-        let seen = match sys::first_look(socket.as_fd()) {
+        let seen = match seen {
             Ok(seen) => seen,
             Err(no_look) => return Err((no_look, socket)),
         };
@@ -132,6 +153,11 @@ impl<S: AsFd> Live<S> {
                 report: None,
                 over: true,
             };
+        };
+        let how = match how {
+            Look::Full => how,
+            _ if self.ending.is_holding() => Look::Late,
+            _ => how,
         };
         let seen = sys::look(socket.as_fd(), self.ending.drain_allowance(), how);
         let step = self.ending.observe(self.began.elapsed(), &seen);

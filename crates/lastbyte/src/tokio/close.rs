@@ -175,7 +175,7 @@ impl sealed::Sealed for TcpStream {
                 Err(error) => Close::known(Err(CloseError::lost_sight(error))),
             };
         }
-        Close::begin(Socket::Tcp(self), &policy, began)
+        Close::begin(Socket::Stream(self), &policy, began)
     }
 }
 

@@ -21,15 +21,37 @@ use crate::sys::{self, Edges, Event, Look, NoLook};
 
 /// A connection, and whether the reactor watches it already.
 pub(super) enum Socket {
-    Tcp(TcpStream),
+    Stream(TcpStream),
+    /// By a listener that is known to be one of TCP.
+    Accepted(TcpStream),
     Fd(OwnedFd),
 }
 
 impl Socket {
+    fn watched(&self) -> Option<&TcpStream> {
+        match self {
+            Socket::Stream(stream) | Socket::Accepted(stream) => Some(stream),
+            Socket::Fd(_) => None,
+        }
+    }
+
+    /// The descriptor, in the reactor; unless that fails, and leaves it as it is.
+    fn into_watched(self) -> Self {
+        let Socket::Fd(fd) = self else { return self };
+        // A failure would close the connection, but not this.
+        let Ok(spare) = fd.try_clone() else {
+            return Socket::Fd(fd);
+        };
+        match TcpStream::from_std(fd.into()) {
+            Ok(stream) => Socket::Accepted(stream),
+            Err(_) => Socket::Fd(spare),
+        }
+    }
+
     /// The descriptor, out of the reactor.
     fn into_fd(self) -> io::Result<OwnedFd> {
         Ok(match self {
-            Socket::Tcp(stream) => stream.into_std()?.into(),
+            Socket::Stream(stream) | Socket::Accepted(stream) => stream.into_std()?.into(),
             Socket::Fd(fd) => fd,
         })
     }
@@ -38,7 +60,7 @@ impl Socket {
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Socket::Tcp(stream) => stream.as_fd(),
+            Socket::Stream(stream) | Socket::Accepted(stream) => stream.as_fd(),
             Socket::Fd(fd) => fd.as_fd(),
         }
     }
@@ -77,11 +99,15 @@ impl Drive {
         policy: &Policy,
         began: Instant,
     ) -> Result<(Self, Option<Report>), CloseError> {
-        if let Socket::Tcp(stream) = &socket {
+        if let Some(stream) = socket.watched() {
             // Whatever happens from here on is news.
             clear(stream);
         }
-        let ready = match Ready::inspect(socket, policy, began) {
+        let ready = match &socket {
+            Socket::Accepted(_) => Ready::inspect_tcp(socket, policy, began),
+            _ => Ready::inspect(socket, policy, began),
+        };
+        let ready = match ready {
             Ok(ready) => ready,
             Err((no_look, socket)) => return Err(refused(no_look, socket)),
         };
@@ -118,12 +144,24 @@ impl Drive {
         }
     }
 
+    /// Takes the connection out of the reactor: nobody is to be woken for it.
+    pub(super) fn unwatch(&mut self) {
+        self.own(|socket| socket.into_fd().ok().map(Socket::Fd));
+    }
+
     /// Looks how far it has come, instead of waiting.
     pub(super) fn look(&mut self) -> Option<Report> {
-        if let Some(Socket::Tcp(stream)) = self.live.as_ref().and_then(Live::owner) {
-            clear(stream);
-        }
         self.step(Look::Input).report
+    }
+
+    /// Puts the connection back into the reactor, if it may be; what has happened
+    /// meanwhile shows at once.
+    pub(super) fn watch(&mut self) {
+        self.own(|socket| Some(socket.into_watched()));
+    }
+
+    fn own(&mut self, own: impl FnOnce(Socket) -> Option<Socket>) {
+        self.live = self.live.take().and_then(|live| live.map(own));
     }
 
     /// Once there is a report, waits until the descriptor is closed.
@@ -179,6 +217,11 @@ impl Drive {
         }
     }
 
+    /// Until the ending is over.
+    fn socket(&self) -> Option<&Socket> {
+        self.live.as_ref().and_then(Live::owner)
+    }
+
     fn note(&mut self, progress: &Progress) {
         if progress.over {
             self.live = None;
@@ -217,20 +260,24 @@ impl Drive {
         let mut woken = 0;
         loop {
             let how = match &self.watch {
-                Watch::Own => match self.live.as_ref().and_then(Live::owner) {
-                    Some(Socket::Tcp(stream)) if woken < ENOUGH => {
-                        let how = ready!(poll_own(stream, cx))?;
-                        woken += 1;
-                        // Where it is ready again at once, something is wrong that
-                        // a quick look does not see.
-                        if woken > 1 { Look::Full } else { how }
+                Watch::Own => {
+                    let Some(socket) = self.socket() else {
+                        return Poll::Ready(Ok(self.step(Look::Full)));
+                    };
+                    match socket.watched() {
+                        Some(stream) if woken < ENOUGH => {
+                            let how = ready!(poll_own(stream, cx))?;
+                            woken += 1;
+                            // Where it is ready again at once, something is wrong
+                            // that a quick look does not see.
+                            if woken > 1 { Look::Full } else { how }
+                        }
+                        _ => {
+                            self.watch = nest(socket)?;
+                            continue;
+                        }
                     }
-                    Some(socket) => {
-                        self.watch = nest(socket)?;
-                        continue;
-                    }
-                    None => Look::Full,
-                },
+                }
                 Watch::Nested(edges) => ready!(poll_nested(edges, cx))?,
             };
             let progress = self.step(how);

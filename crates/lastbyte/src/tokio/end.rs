@@ -75,6 +75,16 @@ impl Ending {
         Poll::Ready(self.tell(ready!(report)))
     }
 
+    /// Has nobody woken for it: from here on it is looked at.
+    pub(super) fn unwatch(&mut self) {
+        self.drive.unwatch();
+    }
+
+    /// Has somebody woken for it again.
+    pub(super) fn watch(&mut self) {
+        self.drive.watch();
+    }
+
     /// Looks how far it has come, instead of waiting.
     pub(super) fn look(&mut self) {
         if let Some(report) = self.drive.look() {

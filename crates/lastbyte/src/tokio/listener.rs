@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -18,6 +18,7 @@ use super::stream::Stream;
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
+use crate::sys;
 
 /// A [`TcpListener`](::tokio::net::TcpListener) whose connections are
 /// [`Stream`]s: each ends as the listener's policy says, however the server
@@ -76,11 +77,12 @@ impl Listener {
     /// Has the connections that `tcp` accepts end as `policy` says.
     #[must_use]
     pub fn new(tcp: TcpListener, policy: impl Into<Policy>) -> Self {
+        let is_tcp = sys::is_tcp(tcp.as_fd()).unwrap_or(false);
         Self {
             address: tcp.local_addr().ok(),
             socket: Socket::Open(tcp),
             policy: policy.into(),
-            roll: Arc::new(Roll::new()),
+            roll: Arc::new(Roll::new(is_tcp)),
             runtime: runtime::Handle::try_current().ok(),
         }
     }

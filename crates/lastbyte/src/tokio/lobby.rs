@@ -1,10 +1,11 @@
 //! Where endings wait a moment for the peer, before they are worth a task.
 //!
-//! Most clients close as soon as they have their answer, within a round trip. A
-//! task of its own for each such ending, with an alarm and wakers, would cost a
-//! server of short connections more than all the rest of its ending. So endings
-//! of a listener gather here for a millisecond; one sweep looks at them all, and
-//! only those that are not over go on as tasks.
+//! Most clients close as soon as they have their answer. A task for each such
+//! ending, with an alarm, and with an event of the reactor for each packet that
+//! still comes, would be most of what lastbyte costs a server of short
+//! connections. So endings of a listener gather here, out of the reactor, for a
+//! few milliseconds; one sweep looks at them all, and only those that are not
+//! over go on as tasks.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -43,11 +44,17 @@ impl Lobby {
     #[expect(clippy::result_large_err, reason = "it goes back whole")]
     pub(super) fn enter(
         self: &Arc<Self>,
-        ending: Ending,
+        mut ending: Ending,
         runtime: Option<&Handle>,
     ) -> Result<(), Ending> {
+        if self.lock().sweeper == Sweeper::Gone {
+            return Err(ending);
+        }
+        ending.unwatch();
         let mut state = self.lock();
         if state.sweeper == Sweeper::Gone {
+            drop(state);
+            ending.watch();
             return Err(ending);
         }
         let first = state.waiting.is_empty();
@@ -105,11 +112,13 @@ async fn sweep(shift: Shift) {
         std::mem::swap(&mut endings, &mut state.waiting);
         let over = state.sweeper == Sweeper::Gone;
         drop(state);
-        for mut ending in endings.drain(..) {
+        for ending in &mut endings {
             ending.look();
-            if !ending.is_over() {
-                ending.spawn(None);
-            }
+        }
+        endings.retain(|ending| !ending.is_over());
+        for mut ending in endings.drain(..) {
+            ending.watch();
+            ending.spawn(None);
         }
         if over {
             return;

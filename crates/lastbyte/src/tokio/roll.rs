@@ -59,6 +59,8 @@ impl Patience {
 }
 
 pub(super) struct Roll {
+    /// The listener's protocol, and so its connections'.
+    tcp: bool,
     stage: watch::Sender<Stage>,
     book: Mutex<Book>,
     empty: Notify,
@@ -109,8 +111,9 @@ pub(super) struct Entry {
 pub(super) struct Turn<'a>(MutexGuard<'a, State>);
 
 impl Roll {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(tcp: bool) -> Self {
         Self {
+            tcp,
             stage: watch::Sender::new(Stage::Serving),
             book: Mutex::new(Book {
                 next: 0,
@@ -394,6 +397,11 @@ impl Entry {
             }
         }
         self.roll.stage()
+    }
+
+    /// Whether its listener is known to be one of TCP.
+    pub(super) fn is_tcp(&self) -> bool {
+        self.roll.tcp
     }
 
     /// Whether no shutdown has begun.

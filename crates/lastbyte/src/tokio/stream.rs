@@ -68,8 +68,13 @@ use crate::policy::Policy;
 /// # Ok(()) }
 /// ```
 pub struct Stream {
-    /// Until it is dropped or closed.
-    tcp: Option<TcpStream>,
+    /// Until it is dropped or closed. Servers pass their connections from hand to
+    /// hand; like this it costs them no more than a pointer.
+    held: Option<Box<Held>>,
+}
+
+struct Held {
+    tcp: TcpStream,
     policy: Policy,
     entry: Option<Entry>,
     /// Where the stream was made: it may be dropped where no runtime is.
@@ -83,12 +88,12 @@ impl Stream {
     /// Has `tcp` end as `policy` says.
     #[must_use]
     pub fn new(tcp: TcpStream, policy: impl Into<Policy>) -> Self {
-        Self {
-            tcp: Some(tcp),
+        Self::hold(Held {
+            tcp,
             policy: policy.into(),
             entry: None,
             runtime: Handle::try_current().ok(),
-        }
+        })
     }
 
     pub(super) fn listed(
@@ -97,11 +102,17 @@ impl Stream {
         entry: Entry,
         runtime: Option<Handle>,
     ) -> Self {
-        Self {
-            tcp: Some(tcp),
+        Self::hold(Held {
+            tcp,
             policy,
             entry: Some(entry),
             runtime,
+        })
+    }
+
+    fn hold(held: Held) -> Self {
+        Self {
+            held: Some(Box::new(held)),
         }
     }
 
@@ -112,7 +123,7 @@ impl Stream {
     /// data and FIN are acknowledged. The close begins with the call; dropped,
     /// the future leaves it to the background.
     pub fn close(mut self) -> Close {
-        match self.begin_ending() {
+        match self.held.take().and_then(|held| held.begin_ending()) {
             Some(Ok((ending, result))) => Close::follow(ending, result),
             Some(Err(error)) => Close::known(Err(error)),
             None => Close::known(Err(CloseError::lost_sight(
@@ -123,13 +134,13 @@ impl Stream {
 
     /// How the connection is to end.
     #[must_use]
-    pub const fn policy(&self) -> &Policy {
-        &self.policy
+    pub fn policy(&self) -> &Policy {
+        &self.held().policy
     }
 
     /// Has it end in another way.
     pub fn set_policy(&mut self, policy: impl Into<Policy>) {
-        self.policy = policy.into();
+        self.held_mut().policy = policy.into();
     }
 
     /// The address of the other end.
@@ -179,42 +190,58 @@ impl Stream {
     /// no listener's report or sum will tell.
     #[must_use]
     pub fn into_inner(mut self) -> TcpStream {
-        if let Some(entry) = &self.entry {
+        let held = self.held.take().expect(HELD);
+        if let Some(entry) = &held.entry {
             // The listener's shutdown must not touch it any more.
             entry.begin_ending();
         }
-        self.tcp.take().expect(HELD)
+        held.tcp
     }
 
     fn tcp(&self) -> &TcpStream {
-        self.tcp.as_ref().expect(HELD)
+        &self.held().tcp
     }
 
+    fn held(&self) -> &Held {
+        self.held.as_ref().expect(HELD)
+    }
+
+    fn held_mut(&mut self) -> &mut Held {
+        self.held.as_mut().expect(HELD)
+    }
+}
+
+impl Held {
     /// `None` when it was ended by the listener's shutdown.
-    fn begin_ending(&mut self) -> Option<Result<(Ending, Option<Outcome>), CloseError>> {
+    fn begin_ending(self) -> Option<Result<(Ending, Option<Outcome>), CloseError>> {
         let began = Instant::now();
-        let tcp = self.tcp.take()?;
-        let entry = self.entry.take();
+        let Self { tcp, entry, .. } = self;
         if entry.as_ref().is_some_and(|entry| !entry.begin_ending()) {
             return None;
         }
         // A server may answer before its client has sent what it will send.
         let policy = self.policy.held();
-        Some(Ending::begin(Socket::Tcp(tcp), &policy, entry, began))
+        let socket = match &entry {
+            Some(entry) if entry.is_tcp() => Socket::Accepted(tcp),
+            _ => Socket::Stream(tcp),
+        };
+        Some(Ending::begin(socket, &policy, entry, began))
     }
 
     /// The connection, and the right to write to it.
     fn writable(&mut self) -> io::Result<(Pin<&mut TcpStream>, Option<Turn<'_>>)> {
         let turn = self.entry.as_ref().map(Entry::turn).transpose()?;
-        Ok((Pin::new(self.tcp.as_mut().expect(HELD)), turn))
+        Ok((Pin::new(&mut self.tcp), turn))
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if let Some(Ok((ending, _))) = self.begin_ending() {
+        let Some(held) = self.held.take() else { return };
+        let runtime = held.runtime.clone();
+        if let Some(Ok((ending, _))) = held.begin_ending() {
             if !ending.is_over() {
-                ending.leave(self.runtime.as_ref());
+                ending.leave(runtime.as_ref());
             }
         }
     }
@@ -226,7 +253,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(self.tcp.as_mut().expect(HELD)).poll_read(cx, buf)
+        Pin::new(&mut self.held_mut().tcp).poll_read(cx, buf)
     }
 }
 
@@ -236,7 +263,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let (tcp, _turn) = self.writable()?;
+        let (tcp, _turn) = self.held_mut().writable()?;
         tcp.poll_write(cx, buf)
     }
 
@@ -245,7 +272,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let (tcp, _turn) = self.writable()?;
+        let (tcp, _turn) = self.held_mut().writable()?;
         tcp.poll_write_vectored(cx, bufs)
     }
 
@@ -254,19 +281,20 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.tcp.as_mut().expect(HELD)).poll_flush(cx)
+        Pin::new(&mut self.held_mut().tcp).poll_flush(cx)
     }
 
     /// Half-closes: FIN goes out after what was written, and reading goes on.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let held = self.held_mut();
         {
-            let (tcp, turn) = self.writable()?;
+            let (tcp, turn) = held.writable()?;
             ready!(tcp.poll_shutdown(cx))?;
             if let Some(mut turn) = turn {
                 turn.note_half_closed();
             }
         }
-        self.policy = self.policy.half_closed();
+        held.policy = held.policy.half_closed();
         Poll::Ready(Ok(()))
     }
 }
@@ -286,8 +314,8 @@ impl AsRawFd for Stream {
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Stream")
-            .field("tcp", &self.tcp)
-            .field("policy", &self.policy)
+            .field("tcp", &self.held.as_ref().map(|held| &held.tcp))
+            .field("policy", &self.held.as_ref().map(|held| &held.policy))
             .finish_non_exhaustive()
     }
 }

@@ -19,7 +19,7 @@ pub(crate) use stream::{
     Look, NoLook, abort, close, first_look, freeze, identify, is_nonblocking, look, send_fin,
 };
 #[cfg(feature = "tokio")]
-pub(crate) use stream::{freeze_if_settled, throttle};
+pub(crate) use stream::{first_look_at_tcp, freeze_if_settled, is_tcp, throttle};
 pub(crate) use timer::Timer;
 #[cfg(feature = "io-uring")]
 pub(crate) use uring::Ring;

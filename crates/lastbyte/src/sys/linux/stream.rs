@@ -32,19 +32,27 @@ pub(crate) fn is_nonblocking(socket: BorrowedFd<'_>) -> bool {
 /// Checks that this is a connection that can be ended, and looks at all but its
 /// input. Nothing is changed.
 pub(crate) fn first_look(socket: BorrowedFd<'_>) -> Result<Observation, NoLook> {
-    let refuse = |refusal| Err(NoLook::Refused(refusal));
-    // Not TCP_INFO alone: an MPTCP socket answers that too, for one subflow.
-    match get::<c_int>(socket, libc::SOL_SOCKET, libc::SO_PROTOCOL) {
-        Ok((libc::IPPROTO_TCP, _)) => {}
-        Ok(_) => return refuse(Refusal::NotTcp),
-        Err(error) => {
-            return match error.raw_os_error() {
-                Some(libc::EBADF) => refuse(Refusal::BadDescriptor),
-                Some(libc::ENOTSOCK) => refuse(Refusal::NotASocket),
-                _ => Err(NoLook::Failed(error)),
-            };
-        }
+    match is_tcp(socket) {
+        Ok(true) => first_look_at_tcp(socket),
+        Ok(false) => Err(NoLook::Refused(Refusal::NotTcp)),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EBADF) => Err(NoLook::Refused(Refusal::BadDescriptor)),
+            Some(libc::ENOTSOCK) => Err(NoLook::Refused(Refusal::NotASocket)),
+            _ => Err(NoLook::Failed(error)),
+        },
     }
+}
+
+/// Whether this is a TCP socket. TCP_INFO does not tell: an MPTCP socket answers
+/// that too, for one subflow.
+pub(crate) fn is_tcp(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    let (protocol, _) = get::<c_int>(socket, libc::SOL_SOCKET, libc::SO_PROTOCOL)?;
+    Ok(protocol == libc::IPPROTO_TCP)
+}
+
+/// As [`first_look`], at what is known to be a TCP socket.
+pub(crate) fn first_look_at_tcp(socket: BorrowedFd<'_>) -> Result<Observation, NoLook> {
+    let refuse = |refusal| Err(NoLook::Refused(refusal));
     let info = Info::of(socket).map_err(NoLook::Failed)?;
     match info.state() {
         State::Listening => return refuse(Refusal::Listening),
@@ -65,6 +73,8 @@ pub(crate) enum Look {
     Queue,
     /// At the input as well.
     Input,
+    /// At the input alone: the queue was seen to be empty.
+    Late,
     /// At everything.
     Full,
 }
@@ -87,7 +97,7 @@ pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observa
                 };
             }
         },
-        Look::Input | Look::Full => discard(socket, allowance),
+        Look::Input | Look::Late | Look::Full => discard(socket, allowance),
     };
     if how == Look::Full || input.error.is_some() {
         if let Ok(info) = Info::of(socket) {
@@ -95,7 +105,7 @@ pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observa
         }
     }
     Observation {
-        queued: queued(socket),
+        queued: if how == Look::Late { 0 } else { queued(socket) },
         drained: input.drained,
         unread: input.left,
         eof: input.eof,
@@ -347,7 +357,7 @@ fn with_detail(socket: BorrowedFd<'_>, mut info: Info, input: Input) -> Observat
             transmitted: transmitted.unwrap_or(0),
             error: input
                 .error
-                .or_else(|| pending_error(socket).filter(|_| closed)),
+                .or_else(|| if closed { pending_error(socket) } else { None }),
             fin_acked: info.fin_acked(),
             unanswered: info.unanswered(),
             since_ack: info.since_ack(),
