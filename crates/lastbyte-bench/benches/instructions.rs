@@ -14,10 +14,10 @@ const MANY: u64 = 11_000;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
-    if let [_, what, times] = &args[..] {
-        if let Ok(times) = times.parse() {
-            return repeat(what, times);
-        }
+    if let [_, what, times] = &args[..]
+        && let Ok(times) = times.parse()
+    {
+        return repeat(what, times);
     }
     for (what, title) in [
         ("look", "an observation that changes nothing"),

@@ -68,11 +68,11 @@ impl Epoll {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
             for event in &events[..fired] {
                 let key = event.data();
-                if waiting.get(&key).is_some_and(|w| queued(&w.stream) == 0) {
-                    if let Some(done) = waiting.remove(&key) {
-                        told(done.index);
-                        fates.delivered += 1;
-                    }
+                if waiting.get(&key).is_some_and(|w| queued(&w.stream) == 0)
+                    && let Some(done) = waiting.remove(&key)
+                {
+                    told(done.index);
+                    fates.delivered += 1;
                 }
             }
             if looked.elapsed() >= Duration::from_millis(LOOK.into()) {

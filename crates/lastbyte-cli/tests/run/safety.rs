@@ -134,7 +134,7 @@ fn a_program_without_free_descriptors() {
     assert_eq!(talk.hear(), libc::EMFILE.to_string());
     let line = talk.hear();
     assert!(
-        line.starts_with("close Resource temporarily unavailable 1."),
+        line.starts_with("close Resource temporarily unavailable "),
         "{line}"
     );
     talk.finish();
@@ -191,7 +191,7 @@ fn if_the_undertaker_dies_the_program_goes_on_with_plain_close() {
     talk.say("go on");
     assert!(talk.hear().starts_with("close ok"));
     // The kernel's own wait: the time runs out and close says nothing of it.
-    assert!(talk.hear().starts_with("close ok 1."));
+    assert!(talk.hear().starts_with("close ok "));
     assert_eq!(talk.hear(), "alive");
     assert_eq!(read_all(&first), (5, End::Eof));
 }

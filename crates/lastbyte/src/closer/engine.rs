@@ -200,7 +200,7 @@ impl<R: Readiness> Engine<R> {
                 break;
             }
             self.fresh.pop_front();
-            self.step(key, Look::Settled);
+            self.step(key, Look::Queue);
             self.watch(key, now);
         }
     }

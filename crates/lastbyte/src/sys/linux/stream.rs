@@ -60,10 +60,9 @@ pub(crate) fn first_look(socket: BorrowedFd<'_>) -> Result<Observation, NoLook> 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// At the send queue only: nothing has come in.
+    /// At the send queue; and at the input too once it is empty, because then the
+    /// connection may be closed.
     Queue,
-    /// At the input as well if the send queue is empty.
-    Settled,
     /// At the input as well.
     Input,
     /// At everything.
@@ -74,9 +73,21 @@ pub(crate) enum Look {
 /// way. Where reading fails, the look becomes a full one.
 pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observation {
     let input = match how {
-        Look::Queue => Input::UNSEEN,
-        Look::Settled if queued(socket) > 0 => Input::UNSEEN,
-        Look::Settled | Look::Input | Look::Full => discard(socket, allowance),
+        Look::Queue => match queued(socket) {
+            0 => discard(socket, allowance),
+            // Not asked again: empty by now, it would say that all is over while
+            // the input was never looked at.
+            queued => {
+                return Observation {
+                    queued,
+                    drained: 0,
+                    unread: 0,
+                    eof: false,
+                    detail: None,
+                };
+            }
+        },
+        Look::Input | Look::Full => discard(socket, allowance),
     };
     if how == Look::Full || input.error.is_some() {
         if let Ok(info) = Info::of(socket) {
