@@ -44,8 +44,15 @@ fn every_row_has_its_figures() {
     // It reads to EOF, which does not come there.
     assert!(of("delayed_ack", "tokio_by_hand").is_none());
     let paced = of("peer_closes", "closer_epoll").expect("measured");
-    assert!(paced["ack_to_report_p50_us"].as_f64() <= paced["ack_to_report_p99_us"].as_f64());
-    assert!(paced["ack_to_report_p99_us"].as_f64() > Some(0.0));
+    // Null where the machine kept the peer from its ACKs for too long.
+    match (
+        paced["ack_to_report_p50_us"].as_f64(),
+        paced["ack_to_report_p99_us"].as_f64(),
+    ) {
+        (Some(half), Some(most)) => assert!(0.0 < half && half <= most, "{paced}"),
+        (None, None) => {}
+        _ => panic!("one without the other: {paced}"),
+    }
 }
 
 #[test]
