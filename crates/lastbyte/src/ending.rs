@@ -174,6 +174,9 @@ pub(crate) struct Ending {
     /// The next observation is the first since our FIN.
     fin_fresh: bool,
     eof: bool,
+    /// Both FINs have passed and ours was acknowledged, or the connection broke:
+    /// nothing that is done to the descriptor matters any more.
+    gone: bool,
     closed_first: Option<Side>,
     /// Payload bytes that send() ever accepted.
     written: Option<u64>,
@@ -227,6 +230,7 @@ impl Ending {
             fin_sent: false,
             fin_fresh: false,
             eof: false,
+            gone: false,
             closed_first: None,
             written: None,
             drained: 0,
@@ -294,6 +298,11 @@ impl Ending {
         self.drained == 0
     }
 
+    /// Whether closing the descriptor has no effect on the connection.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
     /// Reported, and only late input matters any more.
     pub(crate) fn is_holding(&self) -> bool {
         self.phase == Phase::Holding
@@ -335,6 +344,7 @@ impl Ending {
         let closed = seen
             .detail
             .filter(|detail| detail.state == TcpState::Closed);
+        self.gone = closed.is_some() || (self.eof && self.fin_sent && seen.queued == 0);
         match self.phase {
             Phase::Flushing => {
                 if self.fin_sent && seen.queued == 0 {

@@ -226,7 +226,11 @@ impl<S: AsFd> Live<S> {
     /// Closes the descriptor now, in the ordinary way.
     pub(crate) fn release(&mut self) {
         if let Some(socket) = self.socket.take() {
-            sys::close(socket, self.frozen);
+            if self.ending.is_gone() {
+                drop(socket);
+            } else {
+                sys::close(socket, self.frozen);
+            }
         }
     }
 
