@@ -64,11 +64,11 @@ impl Ending {
     pub(super) fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         let mut report = self.drive.poll_report(cx);
         if report.is_pending() {
-            let stage = self.stage(cx);
-            if stage == Stage::HeldBack && !std::mem::replace(&mut self.held_back, true) {
+            self.wake_later(cx);
+            if self.is_at(Stage::HeldBack) && !std::mem::replace(&mut self.held_back, true) {
                 self.drive.throttle();
             }
-            if stage == Stage::Over && (self.drive.settle() || self.patience.is_over()) {
+            if self.is_at(Stage::Over) && (self.drive.settle() || self.patience.is_over()) {
                 report = self.drive.cut_short().map(Ok).map_or(report, Poll::Ready);
             }
         }
@@ -101,7 +101,7 @@ impl Ending {
     /// Goes on with nobody waiting for it, cheaply where it is over soon.
     pub(super) fn leave(self, runtime: Option<&Handle>) {
         let lobby = match &self.entry {
-            Some(entry) if entry.is_serving() => entry.lobby(),
+            Some(entry) if !entry.is_at(Stage::LastCall) => entry.lobby(),
             _ => return self.spawn(runtime),
         };
         if let Err(ending) = lobby.enter(self, runtime) {
@@ -134,10 +134,14 @@ impl Ending {
         result
     }
 
-    fn stage(&self, cx: &mut Context<'_>) -> Stage {
-        self.entry
-            .as_ref()
-            .map_or(Stage::Serving, |entry| entry.stage(cx))
+    fn wake_later(&self, cx: &mut Context<'_>) {
+        if let Some(entry) = &self.entry {
+            entry.wake_later(cx);
+        }
+    }
+
+    fn is_at(&self, stage: Stage) -> bool {
+        self.entry.as_ref().is_some_and(|entry| entry.is_at(stage))
     }
 }
 
@@ -150,12 +154,17 @@ impl Future for Ending {
             let _ = ready!(self.poll_result(cx));
         }
         if self.drive.poll_over(cx).is_pending() {
-            match self.stage(cx) {
-                Stage::Serving => return Poll::Pending,
-                // A shutdown waits for peers that are still sending, no others.
-                _ if self.drive.is_quiet() => self.drive.release(),
-                Stage::LastCall | Stage::Closed | Stage::HeldBack => return Poll::Pending,
-                Stage::Over => self.drive.leave(),
+            self.wake_later(cx);
+            if !self.is_at(Stage::LastCall) {
+                return Poll::Pending;
+            }
+            // A shutdown waits for peers that are still sending, no others.
+            if self.drive.is_quiet() {
+                self.drive.release();
+            } else if self.is_at(Stage::Over) {
+                self.drive.leave();
+            } else {
+                return Poll::Pending;
             }
         }
         Poll::Ready(())

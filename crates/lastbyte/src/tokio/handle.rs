@@ -119,7 +119,7 @@ impl Handle {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle")
-            .field("stage", &self.roll.stage())
+            .field("draining", &self.roll.is_at(Stage::LastCall))
             .field("open", &self.open())
             .finish_non_exhaustive()
     }

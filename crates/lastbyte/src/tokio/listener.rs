@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -63,6 +63,8 @@ pub struct Listener {
     address: Option<SocketAddr>,
     policy: Policy,
     roll: Arc<Roll>,
+    /// Ready when a shutdown begins.
+    last_call: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     runtime: Option<runtime::Handle>,
 }
 
@@ -78,11 +80,18 @@ impl Listener {
     #[must_use]
     pub fn new(tcp: TcpListener, policy: impl Into<Policy>) -> Self {
         let is_tcp = sys::is_tcp(tcp.as_fd()).unwrap_or(false);
+        let roll = Arc::new(Roll::new(is_tcp));
+        let mut stages = roll.stages();
+        let last_call = async move {
+            // An error would mean that the listener is gone.
+            let _ = stages.wait_for(|&stage| stage >= Stage::LastCall).await;
+        };
         Self {
             address: tcp.local_addr().ok(),
             socket: Socket::Open(tcp),
             policy: policy.into(),
-            roll: Arc::new(Roll::new(is_tcp)),
+            roll,
+            last_call: Box::pin(last_call),
             runtime: runtime::Handle::try_current().ok(),
         }
     }
@@ -100,13 +109,17 @@ impl Listener {
     ///
     /// It runs where that happened, usually on a thread of the runtime, and
     /// should be quick. An error without a report is a connection whose end
-    /// could not be seen. A hook set later takes the place of an earlier one.
+    /// could not be seen.
+    ///
+    /// # Panics
+    /// When it is called twice.
     #[must_use]
     pub fn on_report<F>(self, hook: F) -> Self
     where
         F: Fn(SocketAddr, &Result<Report, CloseError>) + Send + Sync + 'static,
     {
-        self.roll.set_hook(Arc::new(hook));
+        let first = self.roll.set_hook(Box::new(hook));
+        assert!(first, "a listener has one hook for its reports");
         self
     }
 
@@ -155,11 +168,10 @@ impl Listener {
 
     async fn accept_tcp(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         if let Socket::Open(tcp) = &self.socket {
-            let mut stages = self.roll.stages();
-            let mut last_call = pin!(stages.wait_for(|&stage| stage > Stage::Serving));
+            let last_call = &mut self.last_call;
             let accepted = std::future::poll_fn(|cx| match tcp.poll_accept(cx) {
                 Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-                Poll::Pending => last_call.as_mut().poll(cx).map(|_| None),
+                Poll::Pending => last_call.as_mut().poll(cx).map(|()| None),
             });
             if let Some(accepted) = accepted.await {
                 return accepted.map(Some);

@@ -4,7 +4,7 @@
 //! ending, with an alarm, and with an event of the reactor for each packet that
 //! still comes, would be most of what lastbyte costs a server of short
 //! connections. So endings of a listener gather here, out of the reactor, for a
-//! few milliseconds; one sweep looks at them all, and only those that are not
+//! millisecond or two; one sweep looks at them all, and only those that are not
 //! over go on as tasks.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use ::tokio::sync::Notify;
 use super::end::Ending;
 
 /// Between two sweeps.
-const MOMENT: Duration = Duration::from_millis(4);
+const MOMENT: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
 pub(super) struct Lobby {

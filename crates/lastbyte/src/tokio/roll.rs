@@ -6,7 +6,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ use crate::sums::Sums;
 use crate::sys::{self, NoLook};
 
 /// What is done with each result.
-pub(super) type Hook = Arc<dyn Fn(SocketAddr, &Result<Report, CloseError>) + Send + Sync>;
+pub(super) type Hook = Box<dyn Fn(SocketAddr, &Result<Report, CloseError>) + Send + Sync>;
 
 /// How far a shutdown has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +62,10 @@ impl Patience {
 pub(super) struct Roll {
     /// The listener's protocol, and so its connections'.
     tcp: bool,
-    stage: watch::Sender<Stage>,
+    hook: OnceLock<Hook>,
+    stage: AtomicU8,
+    /// The same, for those who wait for one.
+    stages: watch::Sender<Stage>,
     book: Mutex<Book>,
     empty: Notify,
     lobby: Arc<Lobby>,
@@ -72,7 +76,6 @@ struct Book {
     open: HashMap<u64, Arc<Seat>>,
     /// Nobody new will come.
     listener_closed: bool,
-    hook: Option<Hook>,
     /// Of all that ended since the beginning.
     all: Sums,
     /// Of those that ended since the shutdown began.
@@ -114,12 +117,13 @@ impl Roll {
     pub(super) fn new(tcp: bool) -> Self {
         Self {
             tcp,
-            stage: watch::Sender::new(Stage::Serving),
+            hook: OnceLock::new(),
+            stage: AtomicU8::new(Stage::Serving as u8),
+            stages: watch::Sender::new(Stage::Serving),
             book: Mutex::new(Book {
                 next: 0,
                 open: HashMap::new(),
                 listener_closed: false,
-                hook: None,
                 all: Sums::default(),
                 drained: Drained::default(),
             }),
@@ -128,8 +132,9 @@ impl Roll {
         }
     }
 
-    pub(super) fn set_hook(&self, hook: Hook) {
-        self.book().hook = Some(hook);
+    /// Whether there was none yet.
+    pub(super) fn set_hook(&self, hook: Hook) -> bool {
+        self.hook.set(hook).is_ok()
     }
 
     pub(super) fn enter(self: &Arc<Self>, fd: RawFd, peer: SocketAddr) -> Entry {
@@ -153,13 +158,14 @@ impl Roll {
         }
     }
 
-    pub(super) fn stage(&self) -> Stage {
-        *self.stage.borrow()
+    /// Whether it has come to `stage`, or further.
+    pub(super) fn is_at(&self, stage: Stage) -> bool {
+        self.stage.load(Ordering::Acquire) >= stage as u8
     }
 
     /// The stages to come.
     pub(super) fn stages(&self) -> watch::Receiver<Stage> {
-        self.stage.subscribe()
+        self.stages.subscribe()
     }
 
     /// A shutdown begins: the listener gives out who has connected already and
@@ -173,16 +179,17 @@ impl Roll {
 
     pub(super) fn listener_closed(&self) {
         self.book().listener_closed = true;
-        if self.stage() == Stage::LastCall {
+        if self.is_at(Stage::LastCall) {
             self.advance(Stage::Closed);
         }
     }
 
     /// Goes on to `stage`, never back.
     fn advance(&self, stage: Stage) {
-        let advanced = self.stage.send_if_modified(|now| {
+        let advanced = self.stages.send_if_modified(|now| {
             let advance = *now < stage;
             *now = stage.max(*now);
+            self.stage.store(*now as u8, Ordering::Release);
             advance
         });
         if advanced {
@@ -210,7 +217,7 @@ impl Roll {
             let mut emptied = std::pin::pin!(self.empty.notified());
             // Listening before looking.
             emptied.as_mut().enable();
-            if self.stage() >= Stage::Closed && self.open() == 0 {
+            if self.is_at(Stage::Closed) && self.open() == 0 {
                 return;
             }
             emptied.await;
@@ -299,8 +306,7 @@ impl Roll {
 
     /// What became of a connection.
     fn tell(&self, peer: SocketAddr, result: &Result<Report, CloseError>) {
-        let hook = self.book().hook.clone();
-        if let Some(hook) = hook {
+        if let Some(hook) = self.hook.get() {
             // The panic hook has printed it already; the other connections'
             // ends, and whatever drops this one, must not suffer.
             let _ = catch_unwind(AssertUnwindSafe(|| hook(peer, result)));
@@ -310,7 +316,7 @@ impl Roll {
             Ok(report) => Some(report),
             Err(error) => error.report(),
         };
-        let draining = self.stage() > Stage::Serving;
+        let draining = self.is_at(Stage::LastCall);
         let mut book = self.book();
         match report {
             Some(report) => book.all.add(report),
@@ -387,26 +393,24 @@ impl Entry {
         begins
     }
 
-    /// How far the listener's shutdown has come; wakes the task when it comes
-    /// further.
-    pub(super) fn stage(&self, cx: &mut Context<'_>) -> Stage {
+    /// Wakes the task when the listener's shutdown comes further.
+    pub(super) fn wake_later(&self, cx: &mut Context<'_>) {
         if let State::Ending(waker) = &mut *self.seat.lock() {
             match waker {
                 Some(waker) => waker.clone_from(cx.waker()),
                 None => *waker = Some(cx.waker().clone()),
             }
         }
-        self.roll.stage()
+    }
+
+    /// Whether the listener's shutdown has come to `stage`, or further.
+    pub(super) fn is_at(&self, stage: Stage) -> bool {
+        self.roll.is_at(stage)
     }
 
     /// Whether its listener is known to be one of TCP.
     pub(super) fn is_tcp(&self) -> bool {
         self.roll.tcp
-    }
-
-    /// Whether no shutdown has begun.
-    pub(super) fn is_serving(&self) -> bool {
-        self.roll.stage() == Stage::Serving
     }
 
     pub(super) fn lobby(&self) -> Arc<Lobby> {
