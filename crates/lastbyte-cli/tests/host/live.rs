@@ -125,15 +125,19 @@ pub(crate) fn view() {
         "both ends of three: {screen}"
     );
 
-    // Over 10 000 endings a second, and still answering keys.
-    let mut load = flood::load(&space, 100_000, false)
+    // Over 10 000 endings a second, and still answering keys. The tracepoints are
+    // the whole machine's, so the full flood is for a machine that has nothing
+    // else to do.
+    let long = std::env::var_os("LASTBYTE_LONG_TESTS").is_some();
+    let connections: u32 = if long { 100_000 } else { 2_000 };
+    let mut load = flood::load(&space, connections, false)
         .spawn()
         .expect("the load runs");
     let fastest = Cell::new(0.0_f64);
     let note = |screen: &str| fastest.set(fastest.get().max(rate(screen)));
     let screen = terminal.until("endings by the thousand", |screen| {
         note(screen);
-        total(screen) >= 2_000
+        total(screen) >= 1_000
     });
     println!("{screen}");
     let asked = Instant::now();
@@ -148,15 +152,14 @@ pub(crate) fn view() {
     // A machine that gives the view no time at all may drop some: then it says so.
     let screen = terminal.until("all endings", |screen| {
         note(screen);
-        total(screen) >= 200_000 || screen.contains("DROPPED")
+        total(screen) >= u64::from(connections) * 2 || screen.contains("DROPPED")
     });
     let told = total(&screen);
     println!(
         "the most on the screen: {:.0} endings a second",
         fastest.get()
     );
-    // How many a second a busy machine brings about is not the view's doing.
-    if std::env::var_os("LASTBYTE_LONG_TESTS").is_some() {
+    if long {
         assert!(fastest.get() > 10_000.0, "{screen}");
     }
     assert!(screen.contains("TIME_WAIT"), "{screen}");
