@@ -166,7 +166,7 @@ impl<W: Wake, J> Inbox<W, J> {
     }
 }
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, lastbyte_loom))]
 mod tests {
     use loom::sync::Arc;
     use loom::thread;
