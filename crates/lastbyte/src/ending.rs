@@ -62,8 +62,9 @@ pub(crate) struct Detail {
     pub(crate) transmitted: u64,
     /// The error the kernel held for the next call.
     pub(crate) error: Option<Errno>,
-    /// Whether a FIN of ours was acknowledged, by the count of segments
-    /// delivered. `None` where retransmissions blur it.
+    /// Whether a FIN of ours was acknowledged, by the count of segments delivered;
+    /// of a connection that is gone, also by the peer's FIN and no error. `None`
+    /// where retransmissions blur it.
     pub(crate) fin_acked: Option<bool>,
     /// Retransmissions or probes were under way and unanswered.
     pub(crate) unanswered: bool,
@@ -314,11 +315,6 @@ impl Ending {
         self.fin_fresh = false;
     }
 
-    /// Who sends the first FIN if one is sent now.
-    pub(crate) fn first_to_close(&self) -> Side {
-        self.closed_first.unwrap_or(Side::Local)
-    }
-
     /// The report of an ending that its caller does not await any longer.
     pub(crate) fn detached(&self, at: Duration, seen: &Observation) -> Report {
         self.detached_at(nanos(at), seen)
@@ -400,6 +396,8 @@ impl Ending {
                 self.closed_first = detail.state.closed_first();
             }
             Some(_) => {}
+            // Both FINs have passed, so the state is gone.
+            None if self.eof && seen.queued == 0 => {}
             None if self.eof => {
                 self.fin_fresh = true;
                 return Some(Step::then(Action::Look));

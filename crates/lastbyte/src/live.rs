@@ -8,7 +8,7 @@ use crate::ending::receipt::Left;
 use crate::ending::{Action, Ending, Observation, Step};
 use crate::error::CloseError;
 use crate::policy::Policy;
-use crate::report::Report;
+use crate::report::{Report, Side};
 use crate::sys::{self, Look, NoLook};
 
 /// A connection on its way to the end. `S` is whatever owns its descriptor.
@@ -95,30 +95,6 @@ impl<S: AsFd> Ready<S> {
         !matches!(self.first.action, Action::Close | Action::Freeze)
     }
 
-    /// Closes the descriptor at once and leaves the rest to the kernel, whose last
-    /// word will come under the cookie returned. Gives itself back where that
-    /// would lose data: input is unread, or the close is under way already.
-    #[expect(clippy::result_large_err, reason = "it goes back whole")]
-    pub(crate) fn leave(mut self) -> Result<(u64, Left), Self> {
-        if self.first.action != Action::SendFin {
-            return Err(self);
-        }
-        let Some((cookie, data_segments_in)) = sys::identify(self.socket().as_fd()) else {
-            return Err(self);
-        };
-        // close() would send the FIN too, but not say whether the connection was
-        // still there; and the count of what is lost depends on it.
-        if !sys::send_fin(self.socket().as_fd()) {
-            return Err(self);
-        }
-        let left = Left {
-            closed_first: self.live.ending.first_to_close(),
-            data_segments_in,
-        };
-        self.live.release();
-        Ok((cookie, left))
-    }
-
     /// The socket; open, because nothing was done yet.
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
         self.live.socket()
@@ -143,6 +119,31 @@ impl<S: AsFd> Ready<S> {
         let progress = live.act(first, true);
         (live, progress)
     }
+}
+
+/// Closes the descriptor at once and leaves the rest to the kernel, whose last word
+/// will come under the cookie returned. Gives the socket back where that would lose
+/// data, because input is unread, or say less than a look: the close is under way
+/// already, or the connection gone.
+pub(crate) fn leave(socket: OwnedFd) -> Result<(u64, Left), OwnedFd> {
+    let Some(identity) = sys::identify(socket.as_fd()) else {
+        return Err(socket);
+    };
+    // close() would send the FIN too, but not say whether the connection was
+    // still there; and the count of what is lost depends on it.
+    if !sys::send_fin(socket.as_fd()) {
+        return Err(socket);
+    }
+    sys::close(socket, false);
+    let left = Left {
+        closed_first: if identity.peer_closed {
+            Side::Peer
+        } else {
+            Side::Local
+        },
+        data_segments_in: identity.data_segments_in,
+    };
+    Ok((identity.cookie, left))
 }
 
 impl<S: AsFd> Live<S> {

@@ -167,10 +167,14 @@ impl Policy {
 
     /// Says that the program has already shut down its sending side itself.
     ///
-    /// Needed only for exact counts of a connection that the peer resets before
-    /// the close begins: a reset connection no longer shows whether a FIN was in
-    /// its send queue, and the FIN counts there like one byte. While the
-    /// connection lives, its state tells.
+    /// Needed only for exact counts of a connection that is gone before the close
+    /// begins: it no longer shows whether a FIN was in its send queue, and the FIN
+    /// counts there like one byte. While the connection lives, its state tells.
+    ///
+    /// Without this word, one that is gone without an error, all of it
+    /// acknowledged and the peer's FIN received, is taken for one that ended well.
+    /// That is wrong only where a reset came after the peer's FIN and the program
+    /// has read its error itself.
     #[must_use]
     pub const fn half_closed(mut self) -> Self {
         self.half_closed = true;

@@ -4,7 +4,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{fill, pair, read_all, readable, reset};
+use common::{fill, hung_up, pair, read_all, readable, reset};
 use lastbyte::{Closing, Fate, Linger, Policy};
 
 const LONG: Duration = Duration::from_secs(10);
@@ -92,15 +92,4 @@ fn dropped_it_goes_on_to_its_deadline() {
     let (got, end) = read_all(&peer);
     assert!(end.is_err());
     assert!(got < written);
-}
-
-fn hung_up(stream: &std::net::TcpStream, time: Duration) -> bool {
-    use std::os::fd::AsRawFd;
-    let mut poll = libc::pollfd {
-        fd: stream.as_raw_fd(),
-        events: 0,
-        revents: 0,
-    };
-    // SAFETY: one pollfd, alive during the call.
-    unsafe { libc::poll(&mut poll, 1, time.as_millis() as i32) == 1 }
 }

@@ -2,11 +2,12 @@
 
 mod common;
 
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{blackhole, fill, pair, pair_on, read_all, reset};
+use common::{blackhole, fill, hung_up, pair, pair_on, read_all, reset};
 use lastbyte::{Fate, Linger, Policy, Side};
 
 const LONG: Duration = Duration::from_secs(10);
@@ -170,4 +171,53 @@ fn nothing_was_ever_written() {
     let (ours, _peer) = pair();
     let report = lastbyte::close(ours, Linger::Wait(LONG)).unwrap();
     assert_eq!((report.acked, report.lost), (Some(0), Some(0)));
+}
+
+#[test]
+fn a_fin_that_left_with_the_last_data_was_delivered() {
+    for accepted in [true, false] {
+        for told in [true, false] {
+            let (a, b) = pair();
+            let (ours, peer) = if accepted { (b, a) } else { (a, b) };
+            let written = fill(&ours);
+            // Data is unsent: the FIN has no segment to itself.
+            ours.shutdown(Shutdown::Write).unwrap();
+            assert_eq!(read_all(&peer).0, written);
+            drop(peer);
+            assert!(hung_up(&ours, LONG));
+            let policy = Policy::wait(LONG).confirm();
+            let policy = if told { policy.half_closed() } else { policy };
+            let report = lastbyte::close(ours, policy).unwrap();
+            assert_eq!(report.fate, Fate::Confirmed, "{accepted} {told} {report:?}");
+            assert_eq!((report.acked, report.lost), (Some(written), Some(0)));
+        }
+    }
+}
+
+#[test]
+fn a_reset_whose_error_was_taken_is_told() {
+    for accepted in [true, false] {
+        for half in [true, false] {
+            if half && !accepted {
+                // Looks like one that accepted and ended well; see
+                // `Policy::half_closed`.
+                continue;
+            }
+            let (a, b) = pair();
+            let (ours, peer) = if accepted { (b, a) } else { (a, b) };
+            (&ours).write_all(&[1; 1000]).unwrap();
+            (&peer).read_exact(&mut [0; 1000]).unwrap();
+            if half {
+                peer.shutdown(Shutdown::Write).unwrap();
+                assert_eq!(read_all(&ours).0, 0);
+            }
+            reset(peer);
+            assert!(hung_up(&ours, LONG));
+            ours.take_error().unwrap().unwrap();
+            let error = lastbyte::close(ours, Policy::wait(LONG)).unwrap_err();
+            let report = error.report().unwrap();
+            assert_eq!(report.fate, Fate::Reset, "{accepted} {half} {report:?}");
+            assert_eq!((report.acked, report.lost), (Some(1000), Some(0)));
+        }
+    }
 }

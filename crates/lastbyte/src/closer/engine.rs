@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,8 @@ use super::slots::{Key, Slots, place};
 use super::wheel::Wheel;
 use crate::blocking::outcome;
 use crate::error::CloseError;
-use crate::live::{Live, Progress, Ready};
+use crate::live::{self, Live, Progress, Ready};
+use crate::policy::Policy;
 use crate::report::Report;
 use crate::sys::{Look, Readiness, peer_address};
 
@@ -116,11 +117,13 @@ impl<R: Readiness> Engine<R> {
                 policy,
                 began,
                 sink,
-            } => match Ready::look(socket, &policy, began) {
-                Ok(ready) if policy.is_by_receipt() => self.leave(ready, began, sink),
-                Ok(ready) => self.begin(ready, sink),
-                Err(error) => self.done(sink, Err(error)),
-            },
+            } => {
+                if policy.is_by_receipt() {
+                    self.leave(socket, &policy, began, sink);
+                } else {
+                    self.begin(socket, &policy, began, sink);
+                }
+            }
             // Begun elsewhere; nobody awaits its report any more.
             Job::Adopt(live) => self.seat(Entry::new(live, None)),
             Job::Drain { until, reply } => {
@@ -136,7 +139,11 @@ impl<R: Readiness> Engine<R> {
         }
     }
 
-    fn begin(&mut self, ready: Ready, sink: Sink) {
+    fn begin(&mut self, socket: OwnedFd, policy: &Policy, began: Instant, sink: Sink) {
+        let ready = match Ready::look(socket, policy, began) {
+            Ok(ready) => ready,
+            Err(error) => return self.done(sink, Err(error)),
+        };
         let (live, Progress { report, over }) = ready.start_unseen();
         let mut entry = Entry::new(live, Some(sink));
         entry.tell(report);
@@ -149,16 +156,16 @@ impl<R: Readiness> Engine<R> {
 
     /// Leaves a connection to the kernel where its last word will be heard, and
     /// holds it where not.
-    fn leave(&mut self, ready: Ready, began: Instant, sink: Sink) {
+    fn leave(&mut self, socket: OwnedFd, policy: &Policy, began: Instant, sink: Sink) {
         if self.receipts.is_none() {
             self.receipts = self.subscribe().ok();
         }
         let Some(receipts) = &mut self.receipts else {
-            return self.begin(ready, sink);
+            return self.begin(socket, policy, began, sink);
         };
-        match ready.leave() {
+        match live::leave(socket) {
             Ok((cookie, left)) => receipts.await_word(cookie, left, began, sink),
-            Err(ready) => self.begin(ready, sink),
+            Err(socket) => self.begin(socket, policy, began, sink),
         }
     }
 

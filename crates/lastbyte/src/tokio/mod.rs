@@ -1,4 +1,110 @@
 //! Endings on tokio (feature `tokio`).
+//!
+//! | | for |
+//! |---|---|
+//! | [`close`] | one stream, where the program closes it: awaited, it tells what became of the bytes |
+//! | [`Stream`] | a stream that somebody else drops: it ends as its policy says |
+//! | [`Listener`] | a server: all its connections are such streams, each is told of, and a [shutdown](Handle::shutdown) gives the sums |
+//!
+//! Everything runs on the reactor of the runtime it is used in; there is no thread
+//! beside it, except that what a runtime leaves behind when it ends goes to the
+//! [background closer](crate::background).
+//!
+//! ```
+//! use std::time::Duration;
+//! use lastbyte::{Fate, Policy};
+//! # use tokio::io::AsyncWriteExt;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! # let mut stream = tokio::net::TcpStream::connect(listener.local_addr()?).await?;
+//! # let (_peer, _) = listener.accept().await?;
+//! stream.write_all(b"the last bytes").await?;
+//! let report = lastbyte::tokio::close(stream, Policy::wait(Duration::from_secs(5))).await?;
+//! assert_eq!((report.fate, report.acked), (Fate::Delivered, Some(14)));
+//! # Ok(()) }
+//! ```
+//!
+//! # axum
+//!
+//! With feature `axum`, a server whose clients lose their answers when it closes
+//! with input unread (a 413, an early 401) needs one line changed:
+//!
+#![cfg_attr(feature = "axum", doc = "```no_run")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+//! # async fn serve(app: axum::Router) -> std::io::Result<()> {
+//! use lastbyte::Policy;
+//! use lastbyte::tokio::Listener;
+//!
+//! let tcp = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! // was: axum::serve(tcp, app).await
+//! axum::serve(Listener::new(tcp, Policy::off()), app).await
+//! # }
+//! ```
+//!
+//! Where handlers ask for `ConnectInfo<SocketAddr>`, axum wants to have tapped the
+//! listener before it gives the address of one that is not tokio's:
+//!
+#![cfg_attr(feature = "axum", doc = "```no_run")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+//! # async fn serve(tcp: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+//! use axum::serve::ListenerExt;
+//! # use {lastbyte::Policy, lastbyte::tokio::Listener, std::net::SocketAddr};
+//!
+//! let listener = Listener::new(tcp, Policy::off()).tap_io(|_| {});
+//! axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+//! # }
+//! ```
+//!
+//! # A deploy
+//!
+//! [`Handle::shutdown`] closes the listener, gives what is open its time, and says
+//! what every client got:
+//!
+#![cfg_attr(feature = "axum", doc = "```no_run")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+//! # use {lastbyte::Policy, lastbyte::tokio::Listener, std::future::IntoFuture, std::time::Duration};
+//! # async fn serve(tcp: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+//! let listener = Listener::new(tcp, Policy::wait(Duration::from_secs(60)));
+//! let handle = listener.handle();
+//! let server = axum::serve(listener, app).with_graceful_shutdown(handle.draining());
+//! tokio::spawn(server.into_future());
+//!
+//! tokio::signal::ctrl_c().await?;
+//! let drained = handle.shutdown(Duration::from_secs(10)).await;
+//! println!("{}", drained.sums);
+//! # Ok(()) }
+//! ```
+//!
+//! # hyper
+//!
+//! A [`Stream`] reads and writes as tokio's own does, so hyper takes it where it
+//! takes that:
+//!
+//! ```no_run
+//! # use std::convert::Infallible;
+//! # use {hyper::{Request, Response, body::Incoming, service::service_fn}, hyper_util::rt::TokioIo};
+//! # async fn answer(_: Request<Incoming>) -> Result<Response<String>, Infallible> {
+//! #     Ok(Response::new("hello".to_owned()))
+//! # }
+//! # async fn serve() -> std::io::Result<()> {
+//! use lastbyte::Policy;
+//! use lastbyte::tokio::Listener;
+//!
+//! let mut listener = Listener::bind("127.0.0.1:8080", Policy::off()).await?;
+//! while let Some((stream, _peer)) = listener.accept().await? {
+//!     let http = hyper::server::conn::http1::Builder::new();
+//!     tokio::spawn(http.serve_connection(TokioIo::new(stream), service_fn(answer)));
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # Reports
+//!
+//! [`Listener::on_report`] takes a hook that sees each connection's report. With
+//! feature `tracing` there is an event for each as well, target `lastbyte`: at level
+//! INFO where the ending failed, at DEBUG where it did not. [`Handle::sums`] has the
+//! sums of all so far.
 
 #[cfg(feature = "axum")]
 mod axum;

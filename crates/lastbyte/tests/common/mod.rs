@@ -66,6 +66,17 @@ pub(crate) fn readable(fd: &impl AsFd, time: Duration) -> bool {
     unsafe { libc::poll(&mut poll, 1, time.as_millis() as i32) == 1 }
 }
 
+/// Whether the connection is over, in both directions, within `time`.
+pub(crate) fn hung_up(fd: &impl AsFd, time: Duration) -> bool {
+    let mut poll = libc::pollfd {
+        fd: fd.as_fd().as_raw_fd(),
+        events: 0,
+        revents: 0,
+    };
+    // SAFETY: one pollfd, alive during the call.
+    unsafe { libc::poll(&mut poll, 1, time.as_millis() as i32) == 1 }
+}
+
 /// Drops whatever arrives for `stream`, ACKs included: a network that is gone.
 pub(crate) fn blackhole(stream: &TcpStream) {
     let mut drop_all = libc::sock_filter {

@@ -21,8 +21,15 @@ const BODY: usize = 72;
 /// A subscription to the notices.
 pub(crate) struct Destroyed {
     socket: OwnedFd,
-    buffer: Box<[u8; 16384]>,
+    buffers: Box<[Buffer; BATCH]>,
 }
+
+/// Room for a notice, of which the kernel sends one in a datagram. What is cut off
+/// reads as missing.
+type Buffer = [u8; 1024];
+
+/// Notices taken with one call.
+const BATCH: usize = 64;
 
 /// A socket's last word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +90,7 @@ impl Destroyed {
         }
         Ok(Self {
             socket,
-            buffer: Box::new([0; 16384]),
+            buffers: Box::new([[0; 1024]; BATCH]),
         })
     }
 
@@ -91,25 +98,68 @@ impl Destroyed {
     pub(crate) fn read(&mut self, mut each: impl FnMut(Notice)) -> Result<(), Overrun> {
         let mut overrun = false;
         loop {
-            // SAFETY: the buffer has room for as many bytes as are asked for.
-            let n = unsafe {
-                libc::recv(
-                    self.socket.as_raw_fd(),
-                    self.buffer.as_mut_ptr().cast(),
-                    self.buffer.len(),
-                    0,
-                )
-            };
-            match usize::try_from(n) {
-                Ok(n) => notices(&self.buffer[..n], &mut each),
-                Err(_) => match io::Error::last_os_error().raw_os_error() {
+            match self.receive() {
+                Ok(received) => {
+                    for (buffer, length) in self.buffers.iter().zip(received.lengths()) {
+                        notices(&buffer[..length.min(buffer.len())], &mut each);
+                    }
+                    // What came since wakes the caller again.
+                    if received.count < BATCH {
+                        break;
+                    }
+                }
+                Err(error) => match error.raw_os_error() {
                     Some(libc::EINTR) => {}
                     // Told once for any number that were lost.
                     Some(libc::ENOBUFS) => overrun = true,
-                    _ => return if overrun { Err(Overrun) } else { Ok(()) },
+                    _ => break,
                 },
             }
         }
+        if overrun { Err(Overrun) } else { Ok(()) }
+    }
+
+    /// One recvmmsg(2) into the buffers.
+    fn receive(&mut self) -> io::Result<Received> {
+        let mut places = self.buffers.each_mut().map(|buffer| libc::iovec {
+            iov_base: buffer.as_mut_ptr().cast(),
+            iov_len: buffer.len(),
+        });
+        let mut headers = places.each_mut().map(|place| {
+            // SAFETY: all zero is a valid mmsghdr, of nothing.
+            let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            header.msg_hdr.msg_iov = place;
+            header.msg_hdr.msg_iovlen = 1;
+            header
+        });
+        // SAFETY: each header has one place, each place is a whole buffer of ours,
+        // and all outlive the call; no time-out is passed.
+        let n = unsafe {
+            libc::recvmmsg(
+                self.socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                BATCH as libc::c_uint,
+                0,
+                std::ptr::null_mut(),
+            )
+        };
+        let count = usize::try_from(n).map_err(|_| io::Error::last_os_error())?;
+        Ok(Received {
+            lengths: headers.map(|header| header.msg_len),
+            count,
+        })
+    }
+}
+
+/// What came with one call.
+struct Received {
+    lengths: [libc::c_uint; BATCH],
+    count: usize,
+}
+
+impl Received {
+    fn lengths(&self) -> impl Iterator<Item = usize> {
+        self.lengths[..self.count].iter().map(|&n| n as usize)
     }
 }
 

@@ -87,8 +87,10 @@ impl Event {
     /// its time, not only the edge.
     pub(crate) fn look(&self) -> Look {
         let any = |flags: i32| self.0.events & flags as u32 != 0;
-        if any(libc::EPOLLERR | libc::EPOLLHUP) {
+        if any(libc::EPOLLERR) {
             Look::Full
+        } else if any(libc::EPOLLHUP) {
+            Look::HangUp
         } else if any(libc::EPOLLIN | libc::EPOLLRDHUP) {
             Look::Input
         } else {

@@ -89,8 +89,8 @@ impl Info {
     }
 
     /// Whether the counters and the length of the send queue are of one moment:
-    /// together they hold the payload, and at most a SYN and a FIN beside it. An
-    /// acknowledgement in between shows as less.
+    /// together they hold the payload, a FIN where one was sent, and at most a SYN
+    /// beside it. An acknowledgement in between shows as less.
     pub(super) fn agrees_with(&self, queued: u64) -> bool {
         let (Some(acked), Some(transmitted), Some(unsent)) =
             (self.acked(), self.transmitted(), self.unsent())
@@ -98,14 +98,29 @@ impl Info {
             // An older kernel; reading again does not help.
             return true;
         };
-        matches!(
-            (acked + queued).checked_sub(transmitted + unsent),
-            Some(0..=2)
-        )
+        let beside = (acked + queued).checked_sub(transmitted + unsent);
+        match self.state() {
+            // One that waits is among the unsent.
+            State::Connected(state) if state.fin_queued() && unsent == 0 => {
+                matches!(beside, Some(1..=2))
+            }
+            State::Connected(TcpState::Closed) => matches!(beside, Some(0..=2)),
+            _ => matches!(beside, Some(0..=1)),
+        }
+    }
+
+    /// What is not acknowledged of a connection that sent no FIN, by the counters
+    /// alone; one byte less where a SYN of ours is among the acknowledged and data
+    /// is in flight.
+    pub(super) fn queued_before_fin(&self) -> Option<u64> {
+        let (transmitted, unsent) = (self.transmitted()?, self.unsent()?);
+        Some(transmitted.saturating_sub(self.acked()?) + unsent)
     }
 
     /// tcpi_delivered counts segments, each once: the handshake's, those with data,
-    /// and the FIN's (Linux 4.18). None where the numbers do not add up, which
+    /// and the FIN's (Linux 4.18). A FIN that was queued while data was unsent rides
+    /// in the last data segment and is not told from none (`tcp_send_fin`,
+    /// net/ipv4/tcp_output.c). None where the numbers do not add up, which
     /// retransmissions of anything but whole data segments make so.
     pub(super) fn fin_acked(&self) -> Option<bool> {
         let data = self.u32(156)?.checked_sub(self.u32(100)?)?;

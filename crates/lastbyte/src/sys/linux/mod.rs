@@ -3,6 +3,7 @@
 mod address;
 mod destroyed;
 mod edges;
+mod hint;
 mod info;
 mod option;
 mod stream;

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use libc::c_int;
 
+use super::hint;
 use super::info::{Info, State};
 use super::option::{self, get, ioctl_int, set};
 use crate::ending::{Detail, Observation, TcpState};
@@ -62,7 +63,13 @@ pub(crate) fn first_look_at_tcp(socket: BorrowedFd<'_>) -> Result<Observation, N
         }
         State::Connected(_) => {}
     }
-    Ok(with_detail(socket, info, Input::UNSEEN))
+    // Where the counters say it, the queue is not asked as well.
+    Ok(match (info.state(), info.queued_before_fin()) {
+        (State::Connected(TcpState::Established | TcpState::CloseWait), Some(queued)) => {
+            observation(socket, &info, queued, Input::UNSEEN)
+        }
+        _ => with_detail(socket, info, Input::UNSEEN),
+    })
 }
 
 /// How closely to look.
@@ -73,6 +80,9 @@ pub(crate) enum Look {
     Queue,
     /// At the input as well.
     Input,
+    /// As `Input`; and at everything where that does not show that both sides are
+    /// through.
+    HangUp,
     /// At the input alone: the queue was seen to be empty.
     Late,
     /// At everything.
@@ -97,15 +107,25 @@ pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observa
                 };
             }
         },
-        Look::Input | Look::Late | Look::Full => discard(socket, allowance),
+        Look::Input | Look::HangUp | Look::Late | Look::Full => discard(socket, allowance),
     };
-    if how == Look::Full || input.error.is_some() {
+    let queued = match how {
+        // Seen to be empty, and nothing can be added behind a FIN.
+        Look::Queue | Look::Late => 0,
+        Look::Input | Look::HangUp | Look::Full => queued(socket),
+    };
+    let in_full = match how {
+        Look::Full => true,
+        Look::HangUp => queued > 0 || !input.eof,
+        Look::Queue | Look::Input | Look::Late => false,
+    };
+    if in_full || input.error.is_some() {
         if let Ok(info) = Info::of(socket) {
             return with_detail(socket, info, input);
         }
     }
     Observation {
-        queued: if how == Look::Late { 0 } else { queued(socket) },
+        queued,
         drained: input.drained,
         unread: input.left,
         eof: input.eof,
@@ -113,13 +133,37 @@ pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observa
     }
 }
 
-/// By what the kernel's notice of its end will be known (SO_COOKIE, Linux 4.12),
-/// and the data segments that came in so far. None where input is unread, with
-/// which a close would reset the connection.
-pub(crate) fn identify(socket: BorrowedFd<'_>) -> Option<(u64, u64)> {
+/// What an open connection is known by when its end is left to the kernel.
+pub(crate) struct Identity {
+    /// What the kernel's notice of its end will carry (SO_COOKIE, Linux 4.12).
+    pub(crate) cookie: u64,
+    /// Data segments that came in so far.
+    pub(crate) data_segments_in: u64,
+    /// Whether the peer's FIN is in.
+    pub(crate) peer_closed: bool,
+}
+
+/// Identifies a TCP connection that is open, with no FIN of ours. None where it is
+/// not, and where input is unread, with which a close would reset it. Nothing is
+/// changed.
+pub(crate) fn identify(socket: BorrowedFd<'_>) -> Option<Identity> {
+    if !is_tcp(socket).ok()? {
+        return None;
+    }
+    let info = Info::of(socket).ok()?;
+    let peer_closed = match info.state() {
+        State::Connected(TcpState::Established) => false,
+        State::Connected(TcpState::CloseWait) => true,
+        _ => return None,
+    };
     let (cookie, _) = get::<u64>(socket, libc::SOL_SOCKET, libc::SO_COOKIE).ok()?;
-    let segments = Info::of(socket).ok()?.data_segments_in()?;
-    (count(ioctl_int(socket, SIOCINQ)) == 0).then_some((cookie, segments))
+    let data_segments_in = info.data_segments_in()?;
+    // Last, so that what arrives after it also counts as arriving after the close.
+    (count(ioctl_int(socket, SIOCINQ)) == 0).then_some(Identity {
+        cookie,
+        data_segments_in,
+        peer_closed,
+    })
 }
 
 /// Shuts down the sending side: data, then FIN. False where the connection is
@@ -329,12 +373,28 @@ fn with_detail(socket: BorrowedFd<'_>, mut info: Info, input: Input) -> Observat
             Err(_) => break queued,
         }
     };
+    observation(socket, &info, queued, input)
+}
+
+fn observation(socket: BorrowedFd<'_>, info: &Info, queued: u64, input: Input) -> Observation {
     let state = match info.state() {
         State::Connected(state) => state,
         State::Connecting | State::Listening => TcpState::Closed,
     };
     let closed = state == TcpState::Closed;
     let transmitted = info.transmitted();
+    let error = input
+        .error
+        .or_else(|| if closed { pending_error(socket) } else { None });
+    let fin_acked = match info.fin_acked() {
+        // Both FINs have passed where a connection is gone without an error.
+        Some(false) | None
+            if closed && queued == 0 && error.is_none() && hint::peers_fin_came(socket) =>
+        {
+            Some(true)
+        }
+        counted => counted,
+    };
     Observation {
         queued,
         drained: input.drained,
@@ -355,10 +415,8 @@ fn with_detail(socket: BorrowedFd<'_>, mut info: Info, input: Input) -> Observat
             unsent: info.unsent().unwrap_or(0).min(queued),
             acked: info.acked().filter(|_| transmitted.is_some()),
             transmitted: transmitted.unwrap_or(0),
-            error: input
-                .error
-                .or_else(|| if closed { pending_error(socket) } else { None }),
-            fin_acked: info.fin_acked(),
+            error,
+            fin_acked,
             unanswered: info.unanswered(),
             since_ack: info.since_ack(),
         }),
