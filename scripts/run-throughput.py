@@ -10,19 +10,18 @@ TIME_WAIT, so that no round pays for the ports that an earlier one used up.
 """
 
 import argparse
-import ctypes
-import fcntl
 import os
 import re
 import shutil
 import signal
 import socket
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
 import time
+
+import lib
 
 NGINX = """
 user root; daemon off; master_process on; worker_processes 1; pid {folder}/pid; error_log {folder}/error;
@@ -38,23 +37,6 @@ def need(*programs):
     for program in programs:
         if not shutil.which(program):
             sys.exit(f"{program} is not installed (Debian: nginx-light wrk redis-server redis-tools)")
-
-
-def enter_namespace():
-    """A network of our own, with its loopback up (ioctl SIOCSIFFLAGS, netdevice(7))."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    new_user, new_net = 0x10000000, 0x40000000
-    user, group = os.getuid(), os.getgid()
-    if libc.unshare(new_net | (0 if user == 0 else new_user)):
-        sys.exit(f"cannot make a network namespace: {os.strerror(ctypes.get_errno())}")
-    if user != 0:
-        for name, text in ("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1"):
-            with open(f"/proc/self/{name}", "w") as f:
-                f.write(text)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        fcntl.ioctl(s, 0x8914, struct.pack("16sH22x", b"lo", 1))
-    with open("/proc/sys/net/ipv4/tcp_max_tw_buckets", "w") as f:
-        f.write("0")
 
 
 def free_port():
@@ -134,7 +116,7 @@ def main():
     parser.add_argument("--lastbyte", default="target/release/lastbyte")
     options = parser.parse_args()
     need("nginx", "wrk", "redis-server", "redis-benchmark")
-    enter_namespace()
+    lib.enter_network(tcp_max_tw_buckets="0")
     missed = False
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)

@@ -23,7 +23,7 @@ fn every_row_has_its_figures() {
     let output = bench(&[
         "--json",
         "--scenario=empty,delayed_ack,peer_closes,server",
-        "--subject=closer_epoll,closer_off_receipt,tokio,tokio_by_hand",
+        "--subject=closer_epoll,closer_off_receipt,tokio,tokio_by_hand,tokio_polls",
     ]);
     assert!(output.status.success(), "{output:?}");
     let rows = rows(&output);
@@ -34,7 +34,7 @@ fn every_row_has_its_figures() {
     for scenario in ["empty", "delayed_ack", "peer_closes", "server"] {
         let plain = of(scenario, "plain").expect("plain is always measured");
         assert!(plain["closes_per_s"].is_null(), "nobody waits: {plain}");
-        for subject in ["closer_epoll", "closer_off_receipt", "tokio"] {
+        for subject in ["closer_epoll", "closer_off_receipt", "tokio", "tokio_polls"] {
             let row = of(scenario, subject).expect(subject);
             assert!(row["process_cpu_vs_plain"].as_f64().expect("a ratio") > 0.0);
             assert!(row["closes_per_s"].as_f64().expect("a rate") > 0.0);

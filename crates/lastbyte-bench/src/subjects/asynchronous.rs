@@ -1,4 +1,4 @@
-//! Closes awaited on tokio: by hand as its documentation advises, by
+//! Closes awaited on tokio: by hand as its documentation advises, by polling, by
 //! lastbyte::tokio, and by a mere drop.
 
 use std::cell::Cell;
@@ -14,6 +14,7 @@ use tokio::task::{LocalSet, spawn_local, yield_now};
 
 use nix::unistd::Pid;
 
+use super::by_hand::queued;
 use super::{Batch, Fates, Pace, Run, wait};
 use crate::clock;
 use crate::scenario::{REQUEST, RESPONSE};
@@ -29,6 +30,9 @@ pub(super) enum End {
     /// Shutdown, read to EOF, time-out: tokio's advice where it deprecates
     /// `set_linger`.
     ByHand,
+    /// Shutdown, then SIOCOUTQ every [`POLL`] until nothing is left, time-out: the
+    /// usual way to be told of the last ACK where the peer does not close.
+    Polls,
     Lastbyte,
 }
 
@@ -38,6 +42,8 @@ enum Told {
 }
 
 const DEADLINE: Duration = Duration::from_secs(5);
+/// A fine interval for a program: the mean delay it adds is half of it.
+const POLL: Duration = Duration::from_millis(10);
 
 impl End {
     async fn close(
@@ -60,6 +66,20 @@ impl End {
                     Ok(Told::Delivered)
                 };
                 match tokio::time::timeout(deadline, to_eof).await {
+                    Ok(told) => told,
+                    Err(_) => Ok(Told::Overdue),
+                }
+            }
+            End::Polls => {
+                stream.shutdown().await?;
+                begun();
+                let to_empty = async {
+                    while queued(&stream) > 0 {
+                        tokio::time::sleep(POLL).await;
+                    }
+                    Ok(Told::Delivered)
+                };
+                match tokio::time::timeout(deadline, to_empty).await {
                     Ok(told) => told,
                     Err(_) => Ok(Told::Overdue),
                 }

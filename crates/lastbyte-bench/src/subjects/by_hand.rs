@@ -130,7 +130,7 @@ impl Run for Epoll {
     }
 }
 
-fn queued(stream: &TcpStream) -> i32 {
+pub(super) fn queued(stream: &impl AsRawFd) -> i32 {
     let mut queued = 0;
     // SAFETY: SIOCOUTQ writes one int.
     unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &mut queued) };

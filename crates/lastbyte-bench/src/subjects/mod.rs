@@ -34,6 +34,8 @@ pub(crate) enum Subject {
     TokioPlain,
     /// tokio: shutdown, read to EOF, time-out.
     TokioByHand,
+    /// tokio: shutdown, SIOCOUTQ every 10 ms, time-out.
+    TokioPolls,
     /// epoll: shutdown, wait for the FIN's ACK, close.
     EpollByHand,
     /// lastbyte::close, one after the other.
@@ -134,12 +136,13 @@ impl Pace {
 }
 
 impl Subject {
-    pub(crate) const ALL: [Subject; 14] = [
+    pub(crate) const ALL: [Subject; 15] = [
         Subject::Plain,
         Subject::KernelLinger1,
         Subject::KernelLinger64,
         Subject::TokioPlain,
         Subject::TokioByHand,
+        Subject::TokioPolls,
         Subject::EpollByHand,
         Subject::Blocking,
         Subject::CloserEpoll,
@@ -158,6 +161,7 @@ impl Subject {
             Subject::KernelLinger64 => "kernel_linger_64",
             Subject::TokioPlain => "tokio_plain",
             Subject::TokioByHand => "tokio_by_hand",
+            Subject::TokioPolls => "tokio_polls",
             Subject::EpollByHand => "epoll_by_hand",
             Subject::Blocking => "blocking",
             Subject::CloserEpoll => "closer_epoll",
@@ -204,6 +208,7 @@ impl Subject {
             (Scenario::SlowReaders, s) => matches!(
                 s,
                 Subject::Plain
+                    | Subject::TokioPolls
                     | Subject::EpollByHand
                     | Subject::CloserEpoll
                     | Subject::CloserUring
@@ -222,6 +227,7 @@ impl Subject {
             Subject::TokioByHand => {
                 Box::new(asynchronous::Tokio::start(asynchronous::End::ByHand)?)
             }
+            Subject::TokioPolls => Box::new(asynchronous::Tokio::start(asynchronous::End::Polls)?),
             Subject::EpollByHand => Box::new(by_hand::Epoll::start()?),
             Subject::Blocking => Box::new(blocking::Blocking),
             Subject::CloserEpoll => Box::new(closer::Closer::start(Backend::Epoll, false)?),
