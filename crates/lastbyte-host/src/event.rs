@@ -1,5 +1,6 @@
 //! An ending as it is told: one value, one JSON line.
 
+use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use lastbyte::{Errno, Fate, Side};
@@ -143,6 +144,16 @@ impl Evidence {
 }
 
 impl Ending {
+    /// Writes one line of JSON, with its end; as [`to_json`](Self::to_json).
+    ///
+    /// # Errors
+    ///
+    /// The writer's.
+    pub fn write_json(&self, to: &mut impl Write) -> io::Result<()> {
+        serde_json::to_writer(&mut *to, self)?;
+        to.write_all(b"\n")
+    }
+
     /// One line of JSON, without the line's end. The format is documented in
     /// `docs/watch.md` and stable: keys are never removed or renamed.
     #[must_use]

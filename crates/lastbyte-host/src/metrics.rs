@@ -34,8 +34,8 @@ pub struct Metrics {
     resets: Family<Reset, Counter>,
     times: Family<InState, Histogram>,
     sockets: Family<InState, Gauge>,
-    overruns: Counter,
-    traces: Counter,
+    dropped_endings: Family<DroppedBy, Counter>,
+    dropped_steps: Family<DroppedBy, Counter>,
     told: Losses,
 }
 
@@ -67,12 +67,19 @@ struct Reset {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DroppedBy {
+    by: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct InState {
     state: Word,
 }
 
 /// What is not known is said, not left out.
 const UNKNOWN: Word = Word("unknown");
+const KERNEL: Word = Word("kernel");
+const LASTBYTE: Word = Word("lastbyte");
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -100,8 +107,8 @@ impl Metrics {
             resets: Family::default(),
             times: Family::new_with_constructor(buckets),
             sockets: Family::default(),
-            overruns: Counter::default(),
-            traces: Counter::default(),
+            dropped_endings: Family::default(),
+            dropped_steps: Family::default(),
             told: Losses::default(),
         };
         metrics.register();
@@ -156,15 +163,21 @@ impl Metrics {
             self.sockets.clone(),
         );
         registry.register(
-            "overruns",
-            "Times that endings were dropped unseen (ENOBUFS)",
-            self.overruns.clone(),
+            "endings_dropped",
+            "Endings never told: dropped by the kernel (ENOBUFS) or by lastbyte, its queue full",
+            self.dropped_endings.clone(),
         );
         registry.register(
             "trace_records_dropped",
-            "Tracepoint records dropped unseen; their endings are inferred",
-            self.traces.clone(),
+            "Steps dropped by the kernel, its ring full, or by lastbyte; their endings are inferred",
+            self.dropped_steps.clone(),
         );
+        for dropped in [&self.dropped_endings, &self.dropped_steps] {
+            for by in [KERNEL, LASTBYTE] {
+                // From the start: a rise from 0 is seen.
+                let _ = dropped.get_or_create(&DroppedBy { by });
+            }
+        }
     }
 
     /// Counts an ending.
@@ -201,10 +214,20 @@ impl Metrics {
 
     /// Takes over what else the watch knows.
     pub fn update(&mut self, joiner: &Joiner, losses: Losses) {
-        self.overruns
-            .inc_by(losses.overruns.saturating_sub(self.told.overruns));
-        self.traces
-            .inc_by(losses.traces.saturating_sub(self.told.traces));
+        let told = self.told;
+        for (counter, now, before) in [
+            (&self.dropped_endings, losses.endings, told.endings),
+            (&self.dropped_steps, losses.steps, told.steps),
+        ] {
+            for (by, now, before) in [
+                (KERNEL, now.by_kernel, before.by_kernel),
+                (LASTBYTE, now.here, before.here),
+            ] {
+                counter
+                    .get_or_create(&DroppedBy { by })
+                    .inc_by(now.saturating_sub(before));
+            }
+        }
         self.told = losses;
         let closing = [
             State::FinWait1,

@@ -27,6 +27,9 @@ pub struct Case<'a> {
     pub socket: &'a Socket,
     /// What the tracepoints told, if they could.
     pub story: Option<&'a Story>,
+    /// Steps were missed when the story ended: what was not told, an RST above all,
+    /// may have happened.
+    pub blind: bool,
     /// The last look at the living socket, if there was one.
     pub seen: Option<&'a Seen>,
     /// When the obituary came, in nanoseconds of `CLOCK_MONOTONIC`.
@@ -174,7 +177,8 @@ fn fin_queued(case: &Case<'_>, fin_sent: Option<bool>, counts: Option<Counts>) -
     fin_sent.filter(|_| all_sent)
 }
 
-const fn has_queued_fin(state: State) -> bool {
+/// Whether our FIN comes before this state.
+pub(crate) const fn has_queued_fin(state: State) -> bool {
     matches!(
         state,
         State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck | State::TimeWait
@@ -192,6 +196,7 @@ fn fin_received(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
     {
         match end.from {
             State::CloseWait | State::LastAck | State::Closing => return Some(true),
+            State::FinWait2 if case.blind => return None,
             State::FinWait2 if !story.got_reset && story.sent_reset.is_none() => {
                 // The peer's FIN, or the move of an orphan into a smaller
                 // socket that waits for it.
@@ -224,6 +229,8 @@ fn fin_counted(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
         };
     };
     match story.end?.from {
+        // Nothing but TIME_WAIT shows that no RST ended it.
+        State::FinWait2 if case.blind && case.after != After::TimeWait => None,
         State::FinWait2 if !story.got_reset && story.sent_reset.is_none() => {
             // An orphan's receive queue was empty when it was closed; only a FIN
             // takes a place in it since. A socket that outlived its end was still
@@ -261,7 +268,8 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
     let answered = story.sent_reset.is_some_and(|reset| reset.answers);
     let side = match (story.sent_reset, story.got_reset) {
         (Some(_), _) if answered || !story.got_reset => Some(Side::Local),
-        (_, true) => Some(Side::Peer),
+        // Our own RST to a segment it could not take looks the same at first.
+        (_, true) if !case.blind => Some(Side::Peer),
         _ => None,
     };
     let gave_up = case
@@ -274,7 +282,7 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
         _ if gave_up.is_some() => Some(Fate::Failed),
         Some(Side::Local) => Some(Fate::Aborted),
         Some(Side::Peer) => Some(Fate::Reset),
-        None if end.in_process => Some(Fate::Aborted),
+        None if end.in_process && !case.blind => Some(Fate::Aborted),
         None => None,
     };
     let closed_first = story.closed_first.or(match side {
@@ -287,24 +295,30 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
             .filter(|_| fate == Some(Fate::Failed))
             .map(Errno::from_raw),
         closed_first,
-        rst: Some(match side {
-            None => Rst::None,
-            Some(Side::Local) => Rst::By {
+        rst: match side {
+            None if case.blind && case.after != After::TimeWait => None,
+            None => Some(Rst::None),
+            Some(Side::Local) => Some(Rst::By {
                 side: Side::Local,
                 reason: story.sent_reset.and_then(|reset| reset.reason),
                 listener: story.listener_closed,
-            },
+            }),
             Some(Side::Peer) => {
                 let (reason, listener) = case.peer_reason.unwrap_or_default();
-                Rst::By {
+                Some(Rst::By {
                     side: Side::Peer,
                     reason,
                     listener,
-                }
+                })
             }
-        }),
+        },
         bytes: Bytes::default(),
-        evidence: Evidence::Observed,
+        // That the peer had not closed is not known where the table was asked in
+        // vain, or not at all.
+        evidence: match unresolved || case.blind || story.broken {
+            true => Evidence::Inferred,
+            false => Evidence::Observed,
+        },
         ask: unresolved && case.after == After::Unasked,
     };
     if signs.scrubbed {
@@ -322,7 +336,9 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
             .sent_reset
             .and_then(|reset| reset.reason)
             .is_some_and(Reason::discards_input);
-        if discards {
+        // After the peer's FIN nothing can arrive.
+        let unseen = case.blind && fate != Some(Fate::Confirmed);
+        if discards || unseen {
             verdict.bytes.unread = None;
         }
     }

@@ -8,6 +8,7 @@ use crate::event::Ending;
 use crate::joiner::{Finished, Joiner};
 use crate::parse::inet_diag::Socket;
 use crate::process::Process;
+use crate::source::backlog::{Batch, Dropped};
 use crate::source::collector::Collector;
 use crate::source::destroy::Destroyed;
 use crate::source::diag::Diag;
@@ -31,12 +32,12 @@ pub struct Config {
 /// What could not be told, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Times the kernel dropped obituaries because they were not read fast
-    /// enough.
-    pub overruns: u64,
-    /// Tracepoint records dropped: their endings are inferred, not observed.
-    pub traces: u64,
-    /// Living sockets not followed because a limit was reached.
+    /// Obituaries dropped: endings that are not told (or sockets that never were
+    /// connections).
+    pub endings: Dropped,
+    /// Steps dropped: the endings that they belong to are inferred, not observed.
+    pub steps: Dropped,
+    /// Sockets not followed, or not to their end, because a limit was reached.
     pub unfollowed: u64,
 }
 
@@ -45,6 +46,10 @@ pub struct Losses {
 pub struct Watcher {
     config: Config,
     collector: Collector,
+    /// What is left of the batch taken last.
+    batch: Option<Batch>,
+    /// Up to when all that happened is joined.
+    joined: u64,
     diag: Diag,
     /// Why steps are not told, or not all of them.
     blind: Option<Blind>,
@@ -70,10 +75,12 @@ const ROUND: Duration = Duration::from_millis(500);
 const SHARE: u32 = 20;
 /// How long the last batch of obituaries is waited for.
 const LAST_BATCH: Duration = Duration::from_millis(30);
-/// A step reads for this long at most.
+/// A step reads, and looks up, for this long at most each.
 const STEP: Duration = Duration::from_millis(50);
-/// Look-ups carried out between two readings.
-const LOOK_UPS: usize = 4096;
+/// Steps, and obituaries, joined between two looks at the clock.
+const HANDFUL: usize = 512;
+/// Look-ups carried out between two looks at the clock.
+const LOOK_UPS: usize = 256;
 
 impl Watcher {
     /// Opens the sources and takes a first look at what is there.
@@ -101,6 +108,8 @@ impl Watcher {
         let mut watcher = Self {
             config,
             collector,
+            batch: None,
+            joined: 0,
             diag: Diag::open()?,
             joiner: Joiner::new(traced),
             blind,
@@ -153,10 +162,10 @@ impl Watcher {
     /// What could not be told so far.
     #[must_use]
     pub fn losses(&self) -> Losses {
-        let (overruns, traces) = self.collector.losses();
+        let (endings, steps) = self.collector.dropped();
         Losses {
-            overruns,
-            traces,
+            endings,
+            steps,
             unfollowed: self.joiner.counts().unfollowed,
         }
     }
@@ -202,17 +211,12 @@ impl Watcher {
             })
             .min(self.next_round.saturating_duration_since(Instant::now()));
         self.read(wait)?;
-        let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
-        if !queries.is_empty() {
-            let Self { diag, joiner, .. } = self;
-            diag.find(&queries, |tuple, state| {
-                joiner.answer(clock::monotonic(), tuple, state);
-            })?;
-        }
+        let began = Instant::now();
+        while self.look_up()? && began.elapsed() < STEP {}
         if Instant::now() >= self.next_round {
             self.round()?;
         }
-        self.joiner.tick(clock::monotonic());
+        self.joiner.tick(self.joined);
         self.hand_over(&mut each);
         Ok(())
     }
@@ -229,37 +233,57 @@ impl Watcher {
             while self.read(LAST_BATCH)? {}
         }
         self.joiner.ask_all();
-        loop {
-            let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
-            if queries.is_empty() {
-                break;
-            }
-            let Self { diag, joiner, .. } = self;
-            diag.find(&queries, |tuple, state| {
-                joiner.answer(clock::monotonic(), tuple, state);
-            })?;
-        }
+        while self.look_up()? {}
         self.joiner.flush();
         self.hand_over(&mut each);
         Ok(())
     }
 
-    /// Takes what was collected, as much as fits a step.
+    /// Takes what was collected, as much as fits a step; whether more may be there.
     fn read(&mut self, mut wait: Duration) -> io::Result<bool> {
         let began = Instant::now();
-        while let Some(batch) = self.collector.take(wait)? {
-            for (at, trace, process) in &batch.traces {
-                self.joiner.trace(*at, trace, *process);
+        loop {
+            if self.batch.is_none() {
+                let now = clock::monotonic();
+                self.batch = self.collector.take(wait)?;
+                wait = Duration::ZERO;
+                // A backlog is joined as if it were then, not now.
+                self.joined = self.batch.as_ref().map_or(now, |batch| batch.at);
+                if let Some(Batch { missed, .. }) = &self.batch
+                    && missed.any()
+                {
+                    self.joiner.missed(missed.from, missed.until);
+                }
             }
-            for (at, socket) in &batch.obituaries {
-                self.joiner.obituary(*at, socket);
+            let Self { batch, joiner, .. } = self;
+            let Some(left) = batch else {
+                return Ok(false);
+            };
+            for (at, trace, process) in left.traces.by_ref().take(HANDFUL) {
+                joiner.trace(at, &trace, process);
             }
-            wait = Duration::ZERO;
+            if left.traces.len() == 0 {
+                for (at, socket) in left.obituaries.by_ref().take(HANDFUL) {
+                    joiner.obituary(at, &socket);
+                }
+                if left.obituaries.len() == 0 {
+                    *batch = None;
+                }
+            }
             if began.elapsed() > STEP {
                 return Ok(true);
             }
         }
-        Ok(false)
+    }
+
+    /// Carries out some of the look-ups that are due; whether more may be.
+    fn look_up(&mut self) -> io::Result<bool> {
+        let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
+        let Self { diag, joiner, .. } = self;
+        diag.find(&queries, |tuple, state| {
+            joiner.answer(clock::monotonic(), tuple, state);
+        })?;
+        Ok(queries.len() == LOOK_UPS)
     }
 
     /// A look at every living socket, and at who owns the new ones.
@@ -290,11 +314,13 @@ impl Watcher {
     }
 
     fn hand_over(&mut self, each: &mut impl FnMut(Ending)) {
-        for finished in self.joiner.take() {
+        let finished = self.joiner.take();
+        let wall = clock::Wall::now();
+        for finished in finished {
             if self.wanted(&finished) {
                 let mut ending = finished.ending;
-                ending.time = clock::wall(finished.at);
-                ending.opened = finished.opened.map(clock::wall);
+                ending.time = wall.at(finished.at);
+                ending.opened = finished.opened.map(|at| wall.at(at));
                 each(ending);
             }
         }

@@ -1,7 +1,7 @@
 //! Very many connections at full speed: every ending told exactly once, at what
 //! cost, and within what memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -111,8 +111,10 @@ fn exactly_once(space: &Space, command: Command, who: &str) {
     );
     let took = began.elapsed().as_secs_f64();
     let mut expected: HashMap<(String, String), i64> = HashMap::new();
+    let mut clients = HashSet::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let (local, remote) = line.split_once(' ').expect("two ends");
+        clients.insert((local.to_owned(), remote.to_owned()));
         *expected.entry((local.into(), remote.into())).or_default() += 1;
         *expected.entry((remote.into(), local.into())).or_default() += 1;
     }
@@ -123,11 +125,24 @@ fn exactly_once(space: &Space, command: Command, who: &str) {
     let _ = ss.wait();
     let ss_told = ss_lines.join().expect("the reader does not panic");
     let (lines, said) = watch.stop();
-    let overruns = said.contains("ENOBUFS");
+    let dropped = dropped(&said);
     let mut fates: HashMap<String, u64> = HashMap::new();
     for line in &lines {
         let end = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
-        *expected.entry((end("local"), end("remote"))).or_default() -= 1;
+        let ends = (end("local"), end("remote"));
+        // The server closes first, and nobody resets. What is not known is null.
+        let first = match clients.contains(&ends) {
+            true => "peer",
+            false => "local",
+        };
+        let known = |field: &str, truth: &str| line[field].is_null() || line[field] == truth;
+        let right = known("closed_first", first) && known("rst_by", "none");
+        let fate = match line["evidence"] == "observed" {
+            true => line["fate"] == "confirmed",
+            false => known("fate", "confirmed") || line["fate"] == "delivered",
+        };
+        assert!(right && fate, "{line}\n{said}");
+        *expected.entry(ends).or_default() -= 1;
         *fates.entry(line["fate"].to_string()).or_default() += 1;
         assert_eq!(line["lost"], 0, "{line}");
     }
@@ -136,7 +151,7 @@ fn exactly_once(space: &Space, command: Command, who: &str) {
     let per_thousand = |seconds: f64, endings: usize| seconds * 1e6 / endings.max(1) as f64;
     println!(
         "{who}: {} endings of {NUMBER} connections in {took:.1} s, {missing} missing, {twice} too \
-         many, overruns said: {overruns}; CPU per 1 000 endings: watch {:.2} ms, ss -E {:.2} ms \
+         many, {dropped} said to be dropped; CPU per 1 000 endings: watch {:.2} ms, ss -E {:.2} ms \
          ({ss_told} lines); peak memory {peak} kB; {fates:?}",
         lines.len(),
         per_thousand(after.0 - before.0, lines.len()),
@@ -144,11 +159,27 @@ fn exactly_once(space: &Space, command: Command, who: &str) {
     );
     // Where the kernel says that it dropped some, none may be invented.
     assert_eq!(twice, 0, "told twice");
+    // Listeners and the like are among those dropped.
     assert!(
-        missing == 0 || overruns,
-        "{missing} lost in silence: {said}"
+        missing.unsigned_abs() <= dropped,
+        "{missing} lost, and {dropped} said: {said}"
     );
     assert!(who != "root" || missing == 0, "{missing} lost: {said}");
+    // On a machine that is busy with other tests steps may be missed, and that said.
+    let quiet = std::env::var_os("LASTBYTE_LONG_TESTS").is_some()
+        && !said.contains("missed")
+        && !said.contains("can be followed");
+    if who == "root" && quiet {
+        let all = HashMap::from([(r#""confirmed""#.to_owned(), 2 * u64::from(NUMBER))]);
+        assert_eq!(fates, all, "{said}");
+    }
+}
+
+/// How many endings a watch said that it had dropped, in all.
+fn dropped(said: &str) -> u64 {
+    let last = said.lines().rfind(|line| line.contains("endings dropped"));
+    last.and_then(|line| line.strip_prefix("lastbyte: ")?.split(' ').next())
+        .map_or(0, |number| number.parse().expect("a number"))
 }
 
 /// A million endings: memory at a tenth of the way, and at the end.
@@ -186,8 +217,15 @@ pub(crate) fn memory() {
     child.wait().expect("it can be waited for");
     println!("{endings} endings; peak memory in kB after each 100 000: {sizes:?}");
     assert!(endings >= 1_000_000, "{endings}: {said}");
-    // Tables fill to their limits first; from then on nothing may grow.
-    let (full, last) = (sizes[5], sizes[sizes.len() - 1]);
-    assert!(last <= full + full / 10, "memory grows: {sizes:?} kB");
+    // A leak grows in every round; falling behind for a moment shows in one. Ten
+    // bytes for each ending would be 1 MB in a round.
+    let (early, late) = (&sizes[4..sizes.len() - 1], &sizes[5..]);
+    let mut grown: Vec<_> = late.iter().zip(early).map(|(b, a)| b - a).collect();
+    grown.sort_unstable();
+    assert!(
+        grown[grown.len() / 2] < 1 << 10,
+        "memory grows: {sizes:?} kB"
+    );
+    let last = sizes[sizes.len() - 1];
     assert!(last < 256 << 10, "memory is not small: {sizes:?} kB");
 }

@@ -45,7 +45,8 @@ pub(crate) fn served() {
     for line in [
         "# UNIT lastbyte_lost_bytes bytes",
         "# EOF",
-        "lastbyte_overruns_total 0",
+        "lastbyte_endings_dropped_total{by=\"kernel\"} 0",
+        "lastbyte_endings_dropped_total{by=\"lastbyte\"} 0",
     ] {
         assert!(text.contains(line), "{line} is not in {text}");
     }

@@ -5,6 +5,8 @@
 //! Everything it keeps is bounded, by the number of living sockets or by the
 //! limits below, whichever is less.
 
+mod gaps;
+mod numbers;
 mod recent;
 pub mod seen;
 mod steps;
@@ -18,7 +20,9 @@ use crate::parse::inet_diag::Socket;
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::tuple::{State, Tuple};
-use crate::verdict::{After, Case, Verdict, judge};
+use crate::verdict::{After, Case, Verdict, has_queued_fin, judge};
+use gaps::Gaps;
+use numbers::ByNumber;
 use recent::Recent;
 use seen::Seen;
 use story::{Nanos, Story};
@@ -29,8 +33,9 @@ const STORIES: usize = 1 << 17;
 pub const SEEN: usize = 1 << 18;
 /// Endings that wait for the peer's FIN.
 const WAITING: usize = 1 << 15;
-/// Destroyed sockets whose obituary has not come.
-const DEAD: usize = 1 << 16;
+/// Destroyed sockets whose obituary has not come: in a flood the kernel's work
+/// queue, which writes them, was seen to fall 66 000 behind.
+const DEAD: usize = 1 << 18;
 /// Resets and errors remembered for the other end.
 const RESETS: usize = 1 << 14;
 
@@ -47,17 +52,21 @@ const LOOK_AGAIN: Nanos = SECOND / 20;
 const LOOK_AGAIN_AT_MOST: Nanos = 5 * SECOND;
 /// Longer than any FIN_WAIT2 lasts without a descriptor: 60 s, and room.
 const FIN_WAIT2_AT_MOST: Nanos = 90 * SECOND;
+/// Looks this close together cannot miss a TIME_WAIT between them.
+const TIME_WAIT_LASTS: Nanos = 50 * SECOND;
+/// An RST that answers a segment goes out a moment after the socket is destroyed.
+const MOMENT: Nanos = SECOND / 100;
 
 /// The joiner.
 #[derive(Debug)]
 pub struct Joiner {
     tracing: bool,
     // Boxed, as tables keep room to grow in.
-    stories: HashMap<u64, Box<Story>>,
-    dead: HashMap<u64, (u64, Box<Story>)>,
-    dead_sk: HashMap<u64, u64>,
+    stories: ByNumber<Box<Story>>,
+    dead: ByNumber<(u64, Box<Story>)>,
+    dead_sk: ByNumber<u64>,
     dead_order: VecDeque<(Nanos, u64)>,
-    seen: HashMap<u64, Box<Seen>>,
+    seen: ByNumber<Box<Seen>>,
     round: u32,
     listening: Box<[u64; 1024]>,
     listener_closing: HashMap<u32, (u64, u16)>,
@@ -68,6 +77,11 @@ pub struct Joiner {
     queries: VecDeque<Tuple>,
     finished: Vec<Finished>,
     counts: Counts,
+    gaps: Gaps,
+    /// Up to which gap stale stories were looked for.
+    cleared: Nanos,
+    /// Up to when all is joined.
+    joined: Nanos,
 }
 
 /// What the joiner itself counts.
@@ -76,7 +90,7 @@ pub struct Counts {
     /// Obituaries of sockets that never were connections: listeners, failed
     /// connects, sockets never used.
     pub not_connections: u64,
-    /// Living sockets not followed because the limit was reached.
+    /// Sockets not followed, or not to their end, because a limit was reached.
     pub unfollowed: u64,
 }
 
@@ -101,6 +115,8 @@ struct Waiting {
     at: Nanos,
     step: Nanos,
     last: After,
+    /// When it was in FIN_WAIT2 for certain.
+    looked: Nanos,
 }
 
 impl Joiner {
@@ -109,11 +125,11 @@ impl Joiner {
     pub fn new(tracing: bool) -> Self {
         Self {
             tracing,
-            stories: HashMap::new(),
-            dead: HashMap::new(),
-            dead_sk: HashMap::new(),
+            stories: ByNumber::default(),
+            dead: ByNumber::default(),
+            dead_sk: ByNumber::default(),
             dead_order: VecDeque::new(),
-            seen: HashMap::new(),
+            seen: ByNumber::default(),
             round: 0,
             listening: Box::new([0; 1024]),
             listener_closing: HashMap::new(),
@@ -124,6 +140,9 @@ impl Joiner {
             queries: VecDeque::new(),
             finished: Vec::new(),
             counts: Counts::default(),
+            gaps: Gaps::default(),
+            cleared: 0,
+            joined: 0,
         }
     }
 
@@ -188,8 +207,10 @@ impl Joiner {
         // One round's grace: the obituary of a socket that just left the table
         // may still be on its way, and a socket that ended but is held open
         // leaves the table long before.
+        let joined = self.joined;
         self.seen.retain(|_, seen| {
             round.wrapping_sub(seen.round) <= 1
+                || seen.at >= joined
                 || seen.inode != 0 && round.wrapping_sub(seen.round) <= 60
         });
         for seen in self.seen.values_mut().filter(|seen| seen.round == round) {
@@ -233,6 +254,7 @@ impl Joiner {
             at: ended.map_or(at, |end| end.at),
             step: LOOK_AGAIN,
             last: After::Unasked,
+            looked: 0,
         };
         let verdict = self.judge(&waiting);
         if verdict.ask && socket.tuple.is_whole() && self.waiting.len() < WAITING {
@@ -250,7 +272,9 @@ impl Joiner {
                 return;
             }
             // The same ends again: the earlier connection is over for certain.
-            if self.waiting.contains_key(&socket.tuple) {
+            if let Some(earlier) = self.waiting.get_mut(&socket.tuple) {
+                // How, nobody saw.
+                earlier.last = After::Nothing;
                 self.conclude(socket.tuple);
             }
             self.waiting.insert(socket.tuple, Box::new(waiting));
@@ -295,12 +319,16 @@ impl Joiner {
         let Some(waiting) = self.waiting.get_mut(&tuple) else {
             return;
         };
+        let soon = now.saturating_sub(waiting.looked) < TIME_WAIT_LASTS;
         waiting.last = match (state, waiting.last) {
             (Some(State::TimeWait), _) => After::TimeWait,
-            (Some(State::FinWait2), _) => After::FinWait2,
-            // Nothing, or a new connection with the same ends. Had it been in
-            // FIN_WAIT2, it stays so that the peer's FIN was never seen.
-            (_, After::FinWait2) => After::FinWait2,
+            (Some(State::FinWait2), _) => {
+                waiting.looked = now;
+                After::FinWait2
+            }
+            // Had it been in FIN_WAIT2, it stays so that the peer's FIN never came.
+            (None, After::FinWait2) if soon => After::FinWait2,
+            // A new connection with the same ends may have ended its TIME_WAIT.
             _ => After::Nothing,
         };
         let held = state == Some(State::FinWait2);
@@ -313,8 +341,9 @@ impl Joiner {
         }
     }
 
-    /// Forgets what is too old to matter.
+    /// All up to `now` is joined; forgets what is too old to matter.
     pub fn tick(&mut self, now: Nanos) {
+        self.joined = now;
         while let Some((at, cookie)) = self.dead_order.front().copied()
             && (now.saturating_sub(at) > OBITUARY_WAIT || !self.dead.contains_key(&cookie))
         {
@@ -349,15 +378,20 @@ impl Joiner {
 
     fn judge(&self, waiting: &Waiting) -> Verdict {
         let tuple = whole(waiting);
-        let errno = waiting
-            .story
-            .is_some()
-            .then(|| self.errors.find(&tuple))
-            .flatten();
-        let peer_reason = self.resets.find(&tuple.reversed());
+        let story = waiting.story.as_deref();
+        // Another connection may have had the same ends a moment earlier.
+        let opened = story.and_then(|story| story.opened).unwrap_or(0);
+        let errno = story
+            .and_then(|_| self.errors.find(&tuple))
+            .filter(|(when, _)| *when >= opened);
+        let peer_reason = self
+            .resets
+            .find(&tuple.reversed())
+            .filter(|(when, _)| *when >= opened);
         judge(&Case {
             socket: &waiting.socket,
-            story: waiting.story.as_deref(),
+            story,
+            blind: story.is_some_and(|story| self.was_blind(story, waiting.last)),
             seen: waiting.seen.as_deref(),
             at: waiting.at,
             port_listens: self.listens(waiting.socket.tuple.local.port),
@@ -367,9 +401,32 @@ impl Joiner {
         })
     }
 
+    /// Whether an RST, or what else ended the connection, may have gone unseen. A
+    /// gap before the state that it left last is of no matter: an RST would have
+    /// ended it then.
+    fn was_blind(&self, story: &Story, last: After) -> bool {
+        let Some(end) = story.end else { return false };
+        let Some(since) = end.whole_since else {
+            let missing = story.broken || self.gaps.any() || self.counts.unfollowed > 0;
+            return missing;
+        };
+        // While the peer's FIN is waited for, one may still come.
+        let until = match (last, story.destroyed) {
+            (After::Unasked | After::TimeWait, Some((at, _))) => at.saturating_add(MOMENT),
+            _ => Nanos::MAX,
+        };
+        self.gaps.touch(since, until)
+    }
+
     fn finish(&mut self, waiting: &Waiting) {
         let verdict = self.judge(waiting);
         let story = waiting.story.as_ref();
+        // Whoever ran when it ended may have met a peer's RST that went unseen.
+        let closer = story.and_then(|story| {
+            let by_end = story.end.is_some_and(|end| !has_queued_fin(end.from));
+            let unsure = by_end && self.was_blind(story, waiting.last);
+            story.closer.filter(|_| !unsure)
+        });
         let mut states = story.filter(|s| s.end.is_some()).map(|s| s.times);
         if let (Some(states), Some(end)) = (&mut states, story.and_then(|s| s.end)) {
             // It went on in a smaller socket, whose time nobody tells, unless
@@ -399,7 +456,7 @@ impl Joiner {
                 opened: None,
                 tuple: whole(waiting),
                 owner: owner.or(from_story),
-                closer: story.and_then(|story| story.closer),
+                closer,
                 fate: verdict.fate,
                 error: verdict.error,
                 closed_first: verdict.closed_first,

@@ -1,5 +1,6 @@
 //! What each tracepoint does to the stories.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::story::{Nanos, SentReset, Story};
@@ -10,6 +11,12 @@ use crate::tuple::{State, Tuple};
 use crate::verdict::After;
 
 impl Joiner {
+    /// Steps were dropped, none of them before `from` or after `until`: whatever
+    /// they would have told is not known. To be told before later steps.
+    pub fn missed(&mut self, from: Nanos, until: Nanos) {
+        self.gaps.add(from, until);
+    }
+
     /// A tracepoint fired while `process` ran.
     pub fn trace(&mut self, at: Nanos, trace: &Trace, process: Process) {
         let actor = trace.in_process.then_some(process);
@@ -69,7 +76,10 @@ impl Joiner {
         if new == State::Listen {
             return;
         }
-        if self.stories.len() >= STORIES && !self.stories.contains_key(&sk) {
+        let known = self.stories.get(&sk);
+        if known.is_some_and(|story| story.is_over(tuple, old)) {
+            self.stories.remove(&sk);
+        } else if known.is_none() && self.stories.len() >= STORIES && !self.forget_stale() {
             self.counts.unfollowed += 1;
             return;
         }
@@ -97,6 +107,8 @@ impl Joiner {
             }
             _ => self.stories.get_mut(&sk),
         };
+        // After missed steps the address may be another socket's by now.
+        let story = story.filter(|story| !story.is_of_others(tuple));
         if let Some(story) = story {
             story.sent_reset = Some(reset);
             listener = story.listener_closed;
@@ -116,6 +128,20 @@ impl Joiner {
         }
     }
 
+    /// Forgets sockets whose end must have been missed: heard of last before steps
+    /// were dropped, and in the table of living sockets no more. Whether there is
+    /// room now.
+    fn forget_stale(&mut self) -> bool {
+        let Some(gap) = self.gaps.last().filter(|gap| *gap > self.cleared) else {
+            return false;
+        };
+        self.cleared = gap;
+        let living: HashSet<Tuple> = self.seen.values().map(|seen| seen.tuple).collect();
+        self.stories
+            .retain(|_, story| story.heard() > gap || living.contains(&story.tuple));
+        self.stories.len() < STORIES
+    }
+
     fn destroy(&mut self, at: Nanos, sk: u64, cookie: u64, actor: Option<Process>) {
         if let Some(Process { pid, .. }) = actor
             && self
@@ -132,8 +158,9 @@ impl Joiner {
         story.destroyed = Some((at, actor.is_some()));
         if self.dead.len() >= DEAD
             && let Some((_, oldest)) = self.dead_order.pop_front()
+            && self.forget_dead(oldest).is_some()
         {
-            self.forget_dead(oldest);
+            self.counts.unfollowed += 1;
         }
         self.dead.insert(cookie, (sk, story));
         self.dead_sk.insert(sk, cookie);

@@ -43,6 +43,9 @@ pub struct Story {
     pub listener_closed: bool,
     /// When the socket was destroyed, and whether a process did it.
     pub destroyed: Option<(Nanos, bool)>,
+    /// A step is missing between two that were told.
+    pub broken: bool,
+    state: Option<State>,
     entered: Option<Nanos>,
 }
 
@@ -55,6 +58,9 @@ pub struct End {
     pub from: State,
     /// Whether a process did it by a system call.
     pub in_process: bool,
+    /// Since when every step was told: when it came into the state it left. `None`
+    /// when nothing earlier is known.
+    pub whole_since: Option<Nanos>,
 }
 
 /// Our RST.
@@ -84,13 +90,41 @@ impl Story {
             got_reset: false,
             listener_closed: false,
             destroyed: None,
+            broken: false,
+            state: None,
             entered: None,
         }
+    }
+
+    /// When it was last heard of.
+    #[must_use]
+    pub fn heard(&self) -> Nanos {
+        self.entered.unwrap_or(0)
+    }
+
+    /// Whether a step of these ends is of another socket, which got the address in
+    /// the kernel later: the end of this one was missed.
+    #[must_use]
+    pub fn is_over(&self, tuple: Tuple, old: State) -> bool {
+        // The step into SYN_RECV is not asked for.
+        let opens_again = old == State::SynRecv && !matches!(self.state, Some(State::SynSent));
+        opens_again || self.is_of_others(tuple)
+    }
+
+    /// Whether these ends are not this socket's.
+    #[must_use]
+    pub fn is_of_others(&self, tuple: Tuple) -> bool {
+        tuple.is_whole() && self.tuple.is_whole() && tuple != self.tuple
     }
 
     /// A transition. `actor` is the process that made it, if one did.
     pub fn transition(&mut self, at: Nanos, old: State, new: State, actor: Option<Process>) {
         self.learn_ends(old, new);
+        if self.state.is_some_and(|state| state != old) && old != State::SynRecv {
+            self.broken = true;
+            self.entered = None;
+        }
+        self.state = Some(new);
         match (old, new) {
             (State::Close, State::SynSent) => {
                 self.role = Some(Role::Connected);
@@ -115,15 +149,20 @@ impl Story {
             _ => {}
         }
         self.spend(at, old);
-        self.entered = Some(at);
+        let whole_since = self.entered.replace(at);
         if new == State::Close {
             self.end = Some(End {
                 at,
                 from: old,
                 in_process: actor.is_some(),
+                whole_since,
             });
-            // A process that aborts has closed; a reset's or a timer's end has no closer.
-            if !matches!(old, State::LastAck | State::FinWait2 | State::Closing) {
+            // A process that aborts has closed, unless our side was closing already;
+            // a reset's or a timer's end has no closer.
+            if matches!(
+                old,
+                State::SynSent | State::SynRecv | State::Established | State::CloseWait
+            ) {
                 self.closer = self.closer.or(actor.filter(|_| !self.got_reset));
             }
         }

@@ -26,8 +26,13 @@ pub enum Record<'a> {
         /// What the tracepoint wrote, for the layout of its `format` file.
         raw: &'a [u8],
     },
-    /// The ring was full: this many records were dropped.
-    Lost(u64),
+    /// The ring was full: records were dropped.
+    Lost {
+        /// How many.
+        count: u64,
+        /// When there was room again.
+        time: u64,
+    },
     /// A process took another name.
     Comm {
         /// Whose.
@@ -83,7 +88,10 @@ impl<'a> Record<'a> {
                     raw: body.get(20..)?.get(..size)?,
                 }
             }
-            LOST => Self::Lost(bytes::u64(body, 8)?),
+            LOST => Self::Lost {
+                count: bytes::u64(body, 8)?,
+                time: bytes::u64(body, body.len().checked_sub(8)?)?,
+            },
             COMM => Self::Comm {
                 pid: bytes::u32(body, 0)?,
                 tid: bytes::u32(body, 4)?,
@@ -118,6 +126,20 @@ mod tests {
         record.extend(size.to_ne_bytes());
         record.extend(body);
         record
+    }
+
+    #[test]
+    fn what_was_lost_has_a_number_and_a_time() {
+        let mut body = Vec::new();
+        for number in [7u64, 42, 812 | 813 << 32, 1_000_000] {
+            body.extend(number.to_ne_bytes());
+        }
+        let lost = Record::Lost {
+            count: 42,
+            time: 1_000_000,
+        };
+        assert_eq!(Record::parse(&record(LOST, &body)), Some(lost));
+        assert_eq!(Record::parse(&record(LOST, &body[..7])), None);
     }
 
     #[test]

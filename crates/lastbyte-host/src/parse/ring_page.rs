@@ -36,6 +36,12 @@ impl<'a> Page<'a> {
         })
     }
 
+    /// When it begins.
+    #[must_use]
+    pub const fn time(&self) -> u64 {
+        self.time
+    }
+
     /// The records and their times, up to the first whose length cannot be true.
     pub fn records(&self) -> impl Iterator<Item = (u64, &'a [u8])> {
         let mut time = self.time;

@@ -16,11 +16,29 @@ pub fn monotonic() -> u64 {
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
-/// The time of day at a moment of [`monotonic`], by today's offset.
-#[must_use]
-pub fn wall(at: u64) -> SystemTime {
-    let now = SystemTime::now();
-    let ago = monotonic().saturating_sub(at);
-    now.checked_sub(Duration::from_nanos(ago))
-        .unwrap_or(UNIX_EPOCH)
+/// The time of day at moments of [`monotonic`], by the offset of when it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Wall {
+    now: SystemTime,
+    monotonic: u64,
+}
+
+impl Wall {
+    /// By the offset of now.
+    #[must_use]
+    pub fn now() -> Self {
+        Self {
+            now: SystemTime::now(),
+            monotonic: monotonic(),
+        }
+    }
+
+    /// The time of day at a moment.
+    #[must_use]
+    pub fn at(self, moment: u64) -> SystemTime {
+        let ago = self.monotonic.saturating_sub(moment);
+        self.now
+            .checked_sub(Duration::from_nanos(ago))
+            .unwrap_or(UNIX_EPOCH)
+    }
 }

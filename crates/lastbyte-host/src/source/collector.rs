@@ -1,39 +1,23 @@
 //! A thread that does nothing but take what the kernel tells before its buffers
 //! overflow: that of an ordinary user holds some 300 obituaries.
 
-use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::backlog::{Backlog, Batch, Dropped};
 use super::destroy::Destroyed;
-use super::tracepoints::Tracepoints;
-use super::{check, clock};
+use super::tracepoints::{Missed, Tracepoints};
+use super::{check, clock, hurry};
 use crate::parse::inet_diag::Socket;
 use crate::parse::netlink;
-use crate::parse::trace::Trace;
-use crate::process::Process;
 
-/// Obituaries kept for a slow consumer; some 30 MB.
-const OBITUARIES: usize = 1 << 17;
-/// Steps kept for a slow consumer; some 50 MB.
-const TRACES: usize = 1 << 19;
-/// With room for it in the kernel's buffers, they are emptied this far apart: one
-/// wake-up for many.
+/// The kernel's buffers are emptied this far apart, one wake-up for many, where they
+/// have room for it; otherwise as much sooner as they have less.
 const BATCH: Duration = Duration::from_millis(10);
-const ROOM_FOR_BATCHES: usize = 8 << 20;
-
-/// What the kernel told in a moment. The steps are to be taken into account
-/// first: each fires before its socket's obituary is written.
-#[derive(Debug, Default)]
-pub struct Batch {
-    /// Steps, in the order of time.
-    pub traces: Vec<(u64, Trace, Process)>,
-    /// Obituaries and when they came, in the order they came.
-    pub obituaries: Vec<(u64, Socket)>,
-}
+const ROOM_FOR_BATCH: usize = 8 << 20;
 
 /// The thread, and what it has taken.
 #[derive(Debug)]
@@ -51,11 +35,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Queue {
-    batches: VecDeque<Batch>,
-    obituaries: usize,
-    traces: usize,
-    overruns: u64,
-    lost_traces: u64,
+    backlog: Backlog,
     failed: Option<io::Error>,
 }
 
@@ -89,7 +69,7 @@ impl Collector {
     ///
     /// The kernel's socket broke.
     pub fn take(&self, wait: Duration) -> io::Result<Option<Batch>> {
-        let empty = |queue: &mut Queue| queue.batches.is_empty() && queue.failed.is_none();
+        let empty = |queue: &mut Queue| queue.backlog.is_empty() && queue.failed.is_none();
         let (mut queue, _) = self
             .shared
             .more
@@ -98,20 +78,14 @@ impl Collector {
         if let Some(error) = queue.failed.take() {
             return Err(error);
         }
-        let batch = queue.batches.pop_front();
-        if let Some(batch) = &batch {
-            queue.obituaries -= batch.obituaries.len();
-            queue.traces -= batch.traces.len();
-        }
-        Ok(batch)
+        Ok(queue.backlog.pop(clock::monotonic()))
     }
 
-    /// How often obituaries, and how many steps, were dropped so far: by the
-    /// kernel, or here because they were not taken.
+    /// How many obituaries, and how many steps, were dropped so far.
     #[must_use]
-    pub fn losses(&self) -> (u64, u64) {
-        let queue = self.shared.lock();
-        (queue.overruns, queue.lost_traces)
+    pub fn dropped(&self) -> (Dropped, Dropped) {
+        let backlog = &self.shared.lock().backlog;
+        (backlog.dropped_obituaries, backlog.dropped_steps)
     }
 }
 
@@ -140,70 +114,60 @@ fn collect(
     shared: &Shared,
     stop: &OwnedFd,
 ) {
-    hurry();
-    let in_batches = destroyed.room() >= ROOM_FOR_BATCHES;
-    while !wait(&destroyed, tracepoints.as_ref(), stop) {
-        let mut batch = Batch::default();
+    hurry::hurry();
+    let room = destroyed.room().min(ROOM_FOR_BATCH);
+    let rest = BATCH.mul_f64(room as f64 / ROOM_FOR_BATCH as f64);
+    let mut more = false;
+    while !wait(&destroyed, tracepoints.as_ref(), stop, more) {
+        let (mut steps, mut obituaries) = (Vec::new(), Vec::new());
         let at = clock::monotonic();
         // Obituaries first: the steps that led to them are in the rings then.
         let drained = destroyed.drain(|datagram| {
             for message in netlink::messages(datagram) {
                 if let Some(socket) = Socket::parse(message.payload) {
-                    batch.obituaries.push((at, socket));
+                    obituaries.push((at, socket));
                 }
             }
         });
-        let mut lost_traces = 0;
-        if let Some(tracepoints) = &mut tracepoints {
-            tracepoints.drain(|at, trace, process| batch.traces.push((at, *trace, process)));
-            lost_traces = tracepoints.lost();
-        }
+        let missed = tracepoints.as_mut().map_or(Missed::default(), |t| {
+            t.drain(|at, trace, process| steps.push((at, *trace, process)))
+        });
         let mut queue = shared.lock();
-        match drained {
-            Ok(drained) => queue.overruns += drained.overruns,
-            Err(error) => queue.failed = Some(error),
-        }
-        if queue.obituaries + batch.obituaries.len() > OBITUARIES {
-            queue.overruns += 1;
-            batch.obituaries = Vec::new();
-        }
-        if queue.traces + batch.traces.len() > TRACES {
-            lost_traces += batch.traces.len() as u64;
-            batch.traces = Vec::new();
-        }
-        queue.lost_traces += lost_traces;
-        queue.obituaries += batch.obituaries.len();
-        queue.traces += batch.traces.len();
+        let unseen = match drained {
+            Ok(drained) => {
+                more = drained.more;
+                drained.dropped
+            }
+            Err(error) => {
+                queue.failed = Some(error);
+                0
+            }
+        };
+        queue.backlog.push(at, steps, obituaries, missed, unseen);
         let failed = queue.failed.is_some();
-        if !batch.obituaries.is_empty() || !batch.traces.is_empty() {
-            queue.batches.push_back(batch);
-        }
         drop(queue);
         shared.more.notify_one();
         if failed {
             return;
         }
-        if in_batches {
-            thread::sleep(BATCH);
-        }
+        // Never without a rest: nobody else may run before this thread.
+        thread::sleep(if more { rest / 10 } else { rest });
     }
 }
 
-/// Asks to run before others: this thread needs little, but soon. Root only.
-fn hurry() {
-    const NICE: libc::c_int = -10;
-    // SAFETY: plain system call; 0 is the calling thread. Refused, things stay
-    // as they are.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
-}
-
 /// Waits for something to read; whether it is time to stop instead.
-fn wait(destroyed: &Destroyed, tracepoints: Option<&Tracepoints>, stop: &OwnedFd) -> bool {
+/// `more` is there to read already.
+fn wait(
+    destroyed: &Destroyed,
+    tracepoints: Option<&Tracepoints>,
+    stop: &OwnedFd,
+    more: bool,
+) -> bool {
     // Steps alone do not wake anybody before a ring is a quarter full.
     const AT_MOST_MS: libc::c_int = 50;
     let rings = tracepoints.into_iter().flat_map(Tracepoints::rings);
-    let mut fds: Vec<libc::pollfd> = [stop.as_fd(), destroyed.as_fd()]
-        .into_iter()
+    let mut fds: Vec<libc::pollfd> = std::iter::once(stop.as_fd())
+        .chain(destroyed.fds())
         .chain(rings.map(AsFd::as_fd))
         .map(|fd| libc::pollfd {
             fd: fd.as_raw_fd(),
@@ -211,10 +175,10 @@ fn wait(destroyed: &Destroyed, tracepoints: Option<&Tracepoints>, stop: &OwnedFd
             revents: 0,
         })
         .collect();
-    let timeout = if tracepoints.is_some() {
-        AT_MOST_MS
-    } else {
-        -1
+    let timeout = match tracepoints {
+        _ if more => 0,
+        Some(_) => AT_MOST_MS,
+        None => -1,
     };
     // SAFETY: `fds` is valid for its length.
     unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };

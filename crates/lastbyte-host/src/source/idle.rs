@@ -16,20 +16,23 @@ use std::path::{Path, PathBuf};
 
 use super::doing;
 use super::tracefs::Place;
+use super::tracepoints::Missed;
 use crate::parse::ring_page::Page;
 use crate::parse::trace::TRACEPOINTS;
 
 const PREFIX: &str = "lastbyte-";
 const BUFFER_KB: &str = "2048";
+/// Pages read of a CPU at once: twice what the buffer holds.
+const PAGES: usize = 1024;
 
 /// The instance.
 #[derive(Debug)]
 pub struct Idle {
     // Closed before the folder is removed.
-    pipes: Vec<File>,
+    /// With up to when each was read.
+    pipes: Vec<(File, u64)>,
     folder: Folder,
     page: Box<[u8]>,
-    lost: u64,
 }
 
 impl Idle {
@@ -51,7 +54,7 @@ impl Idle {
                 .custom_flags(libc::O_NONBLOCK)
                 .open(&path)
                 .map_err(doing(format!("cannot open {}", path.display())))?;
-            pipes.push(pipe);
+            pipes.push((pipe, 0));
         }
         for (tracepoint, filter) in TRACEPOINTS.iter().zip(filters) {
             let idle = match filter {
@@ -67,29 +70,33 @@ impl Idle {
             pipes,
             folder,
             page,
-            lost: 0,
         })
     }
 
-    /// Hands over each record and its time, CPU by CPU.
-    pub fn drain(&mut self, mut each: impl FnMut(u64, &[u8])) {
-        for pipe in &mut self.pipes {
+    /// Hands over each record and its time, CPU by CPU. What was dropped before
+    /// some of them is told: how often, and the latest time.
+    pub fn drain(&mut self, mut each: impl FnMut(u64, &[u8])) -> Missed {
+        let mut missed = Missed::default();
+        for (pipe, read_until) in &mut self.pipes {
+            let mut pages = 0;
             // Nothing there is EAGAIN; a CPU that went away has nothing either.
-            while let Ok(length @ 1..) = pipe.read(&mut self.page[..4096.max(page_size())]) {
+            while pages < PAGES
+                && let Ok(length @ 1..) = pipe.read(&mut self.page[..4096.max(page_size())])
+            {
                 let Some(page) = self.page.get(..length).and_then(Page::parse) else {
                     break;
                 };
-                self.lost += u64::from(page.missed);
+                pages += 1;
+                if page.missed {
+                    missed.add(1, *read_until, page.time());
+                }
                 for (time, record) in page.records() {
+                    *read_until = time;
                     each(time, record);
                 }
             }
         }
-    }
-
-    /// How often records were dropped since this was asked last.
-    pub fn take_lost(&mut self) -> u64 {
-        std::mem::take(&mut self.lost)
+        missed
     }
 }
 

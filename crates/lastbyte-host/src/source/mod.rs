@@ -8,11 +8,13 @@
 //! | [`tracepoints`] | each transition, each RST and its reason | root, or `CAP_PERFMON` and readable tracefs |
 //! | [`counters`] | `/proc/net` | nothing |
 
+pub mod backlog;
 pub mod clock;
 pub mod collector;
 pub mod counters;
 pub mod destroy;
 pub mod diag;
+pub mod hurry;
 pub mod idle;
 pub mod names;
 pub mod netns;

@@ -202,13 +202,17 @@ impl Ring {
         &self.event
     }
 
-    /// Hands every record written so far to `each`.
-    pub fn drain(&mut self, mut each: impl FnMut(Record<'_>)) {
+    /// Hands every record written so far to `each`. Whether it was full: then some
+    /// may have been dropped that no record tells of yet.
+    pub fn drain(&mut self, mut each: impl FnMut(Record<'_>)) -> bool {
+        // More than any record takes.
+        const LARGEST: u64 = 4096;
         const HEAD: usize = 1024;
         const TAIL: usize = 1032;
         // Acquire: what was written before the head moved is seen.
         let head = self.position(HEAD).load(Ordering::Acquire);
         let mut tail = self.position(TAIL).load(Ordering::Relaxed);
+        let full = head.saturating_sub(tail) + LARGEST > self.size as u64;
         let mut scratch = std::mem::take(&mut self.scratch);
         while tail < head {
             scratch.resize(8, 0);
@@ -231,6 +235,7 @@ impl Ring {
         self.scratch = scratch;
         // Release: what was read is read before the kernel may write over it.
         self.position(TAIL).store(tail, Ordering::Release);
+        full
     }
 
     fn position(&self, offset: usize) -> &AtomicU64 {

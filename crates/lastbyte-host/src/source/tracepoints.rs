@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::io;
 
+use super::backlog::Step;
 use super::idle::Idle;
 use super::names::Names;
 use super::ring::{Event, Ring, ring_size};
@@ -21,7 +22,46 @@ pub struct Tracepoints {
     idle: io::Result<Idle>,
     names: Names,
     ready: Vec<(u64, Item)>,
-    lost: u64,
+    /// Up to when each ring was read.
+    read_until: Vec<u64>,
+}
+
+/// Steps that are missing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// How many, as far as that is counted.
+    pub count: u64,
+    /// None is missing before this moment,
+    pub from: u64,
+    /// and none after this one; 0 if none is at all.
+    pub until: u64,
+}
+
+impl Missed {
+    /// Whether there are any.
+    #[must_use]
+    pub const fn any(&self) -> bool {
+        self.until != 0
+    }
+
+    /// Some more, from a moment until another.
+    pub fn add(&mut self, count: u64, from: u64, until: u64) {
+        self.count += count;
+        self.from = if self.any() {
+            self.from.min(from)
+        } else {
+            from
+        };
+        self.until = self.until.max(until);
+    }
+
+    /// These steps, which are in the order of time; says how many they are.
+    pub fn steps(&mut self, steps: &[Step]) -> u64 {
+        if let ([(first, ..), ..], [.., (last, ..)]) = (steps, steps) {
+            self.add(0, *first, *last);
+        }
+        steps.len() as u64
+    }
 }
 
 impl Tracepoints {
@@ -67,7 +107,7 @@ impl Tracepoints {
             idle,
             names,
             ready: Vec::new(),
-            lost: 0,
+            read_until: vec![0; cpus.len()],
         })
     }
 
@@ -82,14 +122,9 @@ impl Tracepoints {
         self.idle.as_ref().err()
     }
 
-    /// Records that the kernel dropped because a ring was full, since this was
-    /// asked last.
-    pub fn lost(&mut self) -> u64 {
-        std::mem::take(&mut self.lost)
-    }
-
-    /// Hands over what has fired, in the order of time across CPUs.
-    pub fn drain(&mut self, mut each: impl FnMut(u64, &Trace, Process)) {
+    /// Hands over what has fired, in the order of time across CPUs; tells what the
+    /// kernel dropped because a buffer was full.
+    pub fn drain(&mut self, mut each: impl FnMut(u64, &Trace, Process)) -> Missed {
         // What fires on one CPU while another's ring is read is kept for the next
         // time: up to this moment every ring is complete.
         let until = clock::monotonic();
@@ -99,20 +134,22 @@ impl Tracepoints {
             idle,
             names,
             ready,
-            lost,
+            read_until,
             ..
         } = self;
+        let mut missed = Missed::default();
         let whole = idle.is_ok();
-        for ring in rings {
-            ring.drain(|record| match record {
+        for (ring, read_until) in rings.iter_mut().zip(read_until) {
+            let full = ring.drain(|record| match record {
                 // An idle CPU's are in the other source, all of them.
                 Record::Sample { pid: 0, .. } if whole => {}
                 Record::Sample { pid, time, raw } => {
+                    *read_until = time;
                     if let Some(trace) = layouts.decode(raw) {
                         ready.push((time, Item::Trace(pid, trace)));
                     }
                 }
-                Record::Lost(count) => *lost += count,
+                Record::Lost { count, time } => missed.add(count, *read_until, time),
                 Record::Comm {
                     pid,
                     tid,
@@ -129,14 +166,19 @@ impl Tracepoints {
                 }
                 Record::Comm { .. } | Record::Exit { .. } | Record::Other => {}
             });
+            if full {
+                missed.add(0, *read_until, clock::monotonic());
+            }
         }
         if let Ok(idle) = idle {
-            idle.drain(|time, raw| {
+            let by_idle = idle.drain(|time, raw| {
                 if let Some(trace) = layouts.decode(raw) {
                     ready.push((time, Item::Trace(0, trace)));
                 }
             });
-            *lost += idle.take_lost();
+            if by_idle.any() {
+                missed.add(by_idle.count, by_idle.from, by_idle.until);
+            }
         }
         ready.sort_by_key(|(time, _)| *time);
         let complete = ready.partition_point(|(time, _)| *time <= until);
@@ -157,6 +199,7 @@ impl Tracepoints {
                 Item::Exited(pid) => names.exited(pid),
             }
         }
+        missed
     }
 }
 

@@ -13,6 +13,8 @@ use super::{Model, Order, Pane};
 use crate::doctor::Direction;
 use crate::event::{Ending, Rst};
 use crate::process::Process;
+use crate::source::backlog::Dropped;
+use crate::watcher::Losses;
 
 /// Whether to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,11 +63,12 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
 fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let all: f64 = model.rates.iter().sum();
     let mut title = format!("lastbyte watch  {} endings  {all:.0}/s", model.total);
-    if model.losses.overruns > 0 {
-        title += &format!("  DROPPED {} times", model.losses.overruns);
+    let Losses { endings, steps, .. } = model.losses;
+    if endings.in_all() > 0 {
+        title += &format!("  DROPPED {}{}", endings.in_all(), mostly(endings));
     }
-    if model.losses.traces > 0 {
-        title += &format!("  {} steps missed", model.losses.traces);
+    if steps.in_all() > 0 {
+        title += &format!("  {} steps missed{}", size(steps.in_all()), mostly(steps));
     }
     if model.paused {
         title += "  PAUSED";
@@ -152,8 +155,10 @@ fn draw_offenders(frame: &mut Frame<'_>, area: Rect, model: &Model) {
 }
 
 fn draw_stuck(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let total: u64 = model.waiting.iter().map(|w| w.number).sum();
-    let title = format!("Stuck now: {}; TIME_WAIT {total}", model.stuck.len());
+    let title = format!(
+        "Stuck now: {}; TIME_WAIT {}",
+        model.stuck_in_all, model.waiting_in_all
+    );
     let waiting = model.waiting.iter().map(|w| {
         let text = match w.direction {
             Direction::Out { to, .. } => format!(
@@ -313,6 +318,14 @@ fn draw_ending(frame: &mut Frame<'_>, ending: &Ending) {
         .title("Ending (Esc closes)");
     frame.render_widget(Clear, area);
     frame.render_widget(Paragraph::new(lines).block(block), area);
+}
+
+/// Who dropped most of it: a larger buffer, or more CPU, would help.
+fn mostly(dropped: Dropped) -> &'static str {
+    match dropped.by_kernel >= dropped.here {
+        true => " by kernel",
+        false => " here",
+    }
 }
 
 fn process(process: Option<Process>) -> String {

@@ -1,22 +1,24 @@
 //! The live view: what it shows and how keys change it, without a terminal.
 //! [`draw`] puts it on a screen of 80×24 or more.
 
+mod digest;
 mod draw;
 mod filter;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use lastbyte::{Fate, Side};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::doctor::Direction;
-use crate::event::{Ending, Rst};
-use crate::joiner::Joiner;
+use crate::event::Ending;
 use crate::process::Process;
 use crate::tuple::{State, Tuple};
 use crate::watcher::Losses;
 
+use digest::ByFate;
+
+pub use digest::{Digest, Look};
 pub use draw::{Theme, draw};
 pub use filter::Filter;
 
@@ -24,7 +26,7 @@ pub use filter::Filter;
 const LATEST: usize = 1000;
 /// Processes counted; beyond, the least of them make room.
 const PROCESSES: usize = 2048;
-/// Stuck sockets listed.
+/// Stuck sockets, and directions with TIME_WAIT, listed.
 const STUCK: usize = 500;
 /// Directions whose first closer is remembered.
 const CLOSERS: usize = 4096;
@@ -94,14 +96,16 @@ pub struct Model {
     total: u64,
     /// Endings by fate, this second and the second before; the last slot is for
     /// unknown fates.
-    counting: [u64; 9],
+    counting: ByFate,
     rates: [f64; 9],
     counted_since: Instant,
     latest: VecDeque<Ending>,
     tallies: HashMap<Process, Tally>,
     closers: HashMap<Direction, Process>,
     stuck: Vec<StuckRow>,
+    stuck_in_all: usize,
     waiting: Vec<Waiting>,
+    waiting_in_all: u64,
     losses: Losses,
     pane: Pane,
     row: usize,
@@ -129,7 +133,9 @@ impl Model {
             tallies: HashMap::new(),
             closers: HashMap::new(),
             stuck: Vec::new(),
+            stuck_in_all: 0,
             waiting: Vec::new(),
+            waiting_in_all: 0,
             losses: Losses::default(),
             pane: Pane::Latest,
             row: 0,
@@ -143,108 +149,56 @@ impl Model {
         }
     }
 
-    /// Takes an ending.
-    pub fn ending(&mut self, ending: Ending, listens: bool) {
-        self.total += 1;
-        let slot = ending
-            .fate
-            .and_then(|fate| Fate::ALL.iter().position(|f| *f == fate))
-            .unwrap_or(8);
-        self.counting[slot] += 1;
-        if let Some(process) = ending.owner.or(ending.closer) {
-            self.tally(process, &ending);
+    /// What of the latest endings is wanted.
+    #[must_use]
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// Takes what has come.
+    pub fn digest(&mut self, digest: Digest) {
+        for (counting, number) in self.counting.iter_mut().zip(digest.by_fate) {
+            *counting += number;
+            self.total += number;
         }
-        if ending.closed_first == Some(Side::Local)
-            && let Some(process) = ending.closer.or(ending.owner)
-            && self.closers.len() < CLOSERS
-        {
-            let direction = match listens {
-                true => Direction::In {
-                    on: ending.tuple.local,
-                },
-                false => Direction::Out {
-                    from: ending.tuple.local.ip,
-                    to: ending.tuple.remote,
-                },
-            };
-            self.closers.insert(direction, process);
+        for (process, tally) in digest.tallies {
+            digest::add(&mut self.tallies, process, tally);
         }
-        if self.paused || !self.filter.admits(&ending) {
+        for (direction, process) in digest.closers {
+            if self.closers.len() < CLOSERS || self.closers.contains_key(&direction) {
+                self.closers.insert(direction, process);
+            }
+        }
+        if let Some(look) = digest.look {
+            self.look(look);
+        }
+        if self.paused {
             return;
         }
-        if self.latest.len() >= LATEST {
-            self.latest.pop_back();
+        // The filter may have changed meanwhile.
+        let before = self.latest.len();
+        for ending in digest.latest.into_iter().rev() {
+            if self.filter.admits(&ending) {
+                self.latest.push_front(ending);
+            }
         }
-        self.latest.push_front(ending);
+        let more = self.latest.len() - before;
+        self.latest.truncate(LATEST);
         // What was selected stays selected while others come.
         if self.pane == Pane::Latest && self.row > 0 && !self.by_lost {
-            self.row = (self.row + 1).min(self.latest.len() - 1);
+            self.row = (self.row + more).min(self.latest.len().saturating_sub(1));
         }
     }
 
-    fn tally(&mut self, process: Process, ending: &Ending) {
-        if self.tallies.len() >= PROCESSES && !self.tallies.contains_key(&process) {
-            let least = self
-                .tallies
-                .iter()
-                .min_by_key(|(_, t)| (t.lost, t.resets_sent + t.resets_got, t.endings))
-                .map(|(process, _)| *process);
-            least.map(|process| self.tallies.remove(&process));
+    fn look(&mut self, look: Look) {
+        self.losses = look.losses;
+        self.stuck = look.stuck;
+        self.stuck_in_all = look.stuck_in_all;
+        self.waiting_in_all = look.waiting_in_all;
+        self.waiting = look.waiting;
+        for waiting in &mut self.waiting {
+            waiting.closer = self.closers.get(&waiting.direction).copied();
         }
-        let tally = self.tallies.entry(process).or_default();
-        tally.endings += 1;
-        tally.lost += ending.bytes.lost.unwrap_or(0);
-        match ending.rst {
-            Some(Rst::By {
-                side: Side::Local, ..
-            }) => tally.resets_sent += 1,
-            Some(Rst::By {
-                side: Side::Peer, ..
-            }) => tally.resets_got += 1,
-            _ => {}
-        }
-    }
-
-    /// Takes a new look at the living sockets, and how many are in TIME_WAIT.
-    pub fn look(
-        &mut self,
-        joiner: &Joiner,
-        time_wait: impl Iterator<Item = (Direction, u64)>,
-        losses: Losses,
-    ) {
-        self.losses = losses;
-        self.waiting = time_wait
-            .map(|(direction, number)| Waiting {
-                direction,
-                number,
-                closer: self.closers.get(&direction).copied(),
-            })
-            .collect();
-        self.waiting.sort_by_key(|w| std::cmp::Reverse(w.number));
-        self.stuck = joiner
-            .living()
-            .filter(|(_, s)| {
-                matches!(
-                    s.state,
-                    State::CloseWait
-                        | State::FinWait1
-                        | State::FinWait2
-                        | State::LastAck
-                        | State::Closing
-                )
-            })
-            .map(|(_, s)| StuckRow {
-                state: s.state,
-                age: s.age(),
-                owner: s.owner,
-                held: s.inode != 0,
-                tuple: s.tuple,
-                queued: s.wqueue,
-            })
-            .filter(|row| row.age >= Duration::from_secs(1))
-            .collect();
-        self.stuck.sort_by_key(|row| std::cmp::Reverse(row.age));
-        self.stuck.truncate(STUCK);
     }
 
     /// Time goes on: rates are of the last second or more.

@@ -1,84 +1,146 @@
-//! The live view on a terminal.
+//! The live view on a terminal: one thread reads keys and draws, another follows
+//! the watch, so that no backlog keeps a key waiting.
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use lastbyte_host::doctor::Direction;
 use lastbyte_host::source::counters::sysctl;
+use lastbyte_host::source::hurry::hurry;
 use lastbyte_host::stop::Stop;
 use lastbyte_host::tuple::State;
-use lastbyte_host::view::{Answer, Model, Theme, draw};
+use lastbyte_host::view::{Answer, Digest, Look, Model, Theme, draw};
 use lastbyte_host::watcher::Watcher;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event};
 
 use super::serve::Served;
 
-/// Between two pictures at least.
+/// Between two pictures, unless a key asks for one.
 const PICTURE: Duration = Duration::from_millis(200);
 /// Between two looks at the table of TIME_WAIT sockets at least.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long either thread waits before it looks whether the other has ended.
+const GLANCE: Duration = Duration::from_millis(50);
+/// Keys taken before they are shown.
+const KEYS: usize = 256;
 
 /// Shows it until the user or `stop` ends it; the terminal is restored whatever
 /// happens.
 pub(super) fn show(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) -> io::Result<()> {
-    let mut terminal = ratatui::try_init()?;
-    let shown = run(watcher, stop, served, &mut terminal);
-    ratatui::restore();
-    shown
+    let mut model = Model::new(watcher.notes(), ports());
+    let digest = Mutex::new(Digest::default());
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mut terminal = ratatui::try_init()?;
+        let follower = thread::Builder::new()
+            .name("watch".to_owned())
+            .spawn_scoped(scope, || follow(watcher, &digest, &over, served));
+        hurry();
+        let shown = match &follower {
+            Ok(follower) => screen(&mut model, &digest, &mut terminal, || {
+                !stop.now() && !follower.is_finished()
+            }),
+            Err(_) => Ok(()),
+        };
+        // The user has the terminal back before the watch has cleared up.
+        ratatui::restore();
+        over.store(true, Ordering::Relaxed);
+        let followed = follower?
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        shown.and(followed)
+    })
 }
 
-fn run(
-    watcher: &mut Watcher,
-    stop: &Stop,
-    served: Option<&Served>,
+/// Reads keys and draws, and waits for nothing else.
+fn screen(
+    model: &mut Model,
+    digest: &Mutex<Digest>,
     terminal: &mut DefaultTerminal,
+    goes_on: impl Fn() -> bool,
 ) -> io::Result<()> {
     let theme = match std::env::var_os("NO_COLOR") {
         Some(value) if !value.is_empty() => Theme::Plain,
         _ => Theme::Colours,
     };
-    let mut model = Model::new(watcher.notes(), ports());
     let mut next_picture = Instant::now();
-    let mut next_look = Instant::now();
-    while !stop.now() {
-        let wait = stop.wait().min(Duration::from_millis(50));
-        let mut endings = Vec::new();
-        watcher.step(wait, |ending| endings.push(ending))?;
-        for ending in endings {
-            if let Some(served) = served {
-                served.ending(&ending);
-            }
-            let listens = watcher.joiner().listens(ending.tuple.local.port);
-            model.ending(ending, listens);
-        }
+    while goes_on() {
+        let wait = next_picture.saturating_duration_since(Instant::now());
         let mut touched = false;
-        while event::poll(Duration::ZERO)? {
+        let mut there = event::poll(wait.min(GLANCE))?;
+        for _ in 0..KEYS {
+            if !there {
+                break;
+            }
             touched = true;
             if let Event::Key(key) = event::read()?
                 && model.key(key) == Answer::Quit
             {
                 return Ok(());
             }
+            there = event::poll(Duration::ZERO)?;
         }
         let now = Instant::now();
-        model.tick(now);
+        if touched || now >= next_picture {
+            let news = lock(digest).take(model.filter());
+            model.digest(news);
+            model.tick(now);
+            terminal.draw(|frame| draw(frame, model, theme))?;
+            next_picture = now + PICTURE;
+        }
+    }
+    Ok(())
+}
+
+/// Follows the watch and digests what it tells for the screen.
+fn follow(
+    watcher: &mut Watcher,
+    shared: &Mutex<Digest>,
+    over: &AtomicBool,
+    served: Option<&Served>,
+) -> io::Result<()> {
+    let mut next_look = Instant::now();
+    let mut endings = Vec::new();
+    while !over.load(Ordering::Relaxed) {
+        watcher.step(GLANCE, |ending| endings.push(ending))?;
+        if let Some(served) = served {
+            served.endings(&endings);
+        }
+        let now = Instant::now();
+        let mut look = None;
         if now >= next_look {
             let time_wait = time_wait(watcher)?;
-            model.look(watcher.joiner(), time_wait.into_iter(), watcher.losses());
+            look = Some(Look::new(watcher.joiner(), time_wait, watcher.losses()));
             if let Some(served) = served {
                 served.update(watcher);
             }
             // A large table is looked at less often: a twentieth of the time.
             next_look = Instant::now() + LOOK.max(now.elapsed() * 20);
         }
-        if touched || now >= next_picture {
-            terminal.draw(|frame| draw(frame, &model, theme))?;
-            next_picture = now + PICTURE;
+        // The lock is held for a moment only: whoever holds it may be made to wait
+        // for a CPU, and the screen with them.
+        let mut digest = lock(shared).take_out();
+        for ending in endings.drain(..) {
+            let listens = watcher.joiner().listens(ending.tuple.local.port);
+            digest.ending(ending, listens);
         }
+        if let Some(look) = look {
+            digest.look(look);
+        }
+        let nothing = lock(shared).put_back(digest);
+        drop(nothing);
     }
     Ok(())
+}
+
+fn lock(digest: &Mutex<Digest>) -> MutexGuard<'_, Digest> {
+    // A digest is whole at any moment; a panic ends the other thread too.
+    digest.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn time_wait(watcher: &mut Watcher) -> io::Result<HashMap<Direction, u64>> {

@@ -95,10 +95,10 @@ fn lines(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) -> io::Res
         watcher.step(stop.wait(), |ending| {
             told.endings += 1;
             if let Some(served) = served {
-                served.ending(&ending);
+                served.endings(std::slice::from_ref(&ending));
             }
             if written.is_ok() {
-                written = writeln!(out, "{}", ending.to_json());
+                written = ending.write_json(&mut out);
             }
         })?;
         written?;
@@ -112,7 +112,7 @@ fn lines(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) -> io::Res
     watcher.finish(|ending| {
         told.endings += 1;
         if written.is_ok() {
-            written = writeln!(out, "{}", ending.to_json());
+            written = ending.write_json(&mut out);
         }
     })?;
     written?;
@@ -131,22 +131,28 @@ struct Told {
 
 impl Told {
     fn losses(&mut self, now: Losses) {
-        if now.overruns > self.losses.overruns {
+        let Losses { endings, steps, .. } = now;
+        if endings != self.losses.endings {
             eprintln!(
-                "lastbyte: the kernel dropped endings {} time(s), how many it does not say \
-                 (ENOBUFS); root gets a larger buffer",
-                now.overruns
+                "lastbyte: {} endings dropped so far: {} by the kernel, its buffer full (ENOBUFS; \
+                 root gets a larger one), {} here, not told fast enough",
+                endings.in_all(),
+                endings.by_kernel,
+                endings.here
             );
         }
-        if now.traces > self.losses.traces {
+        if steps != self.losses.steps {
             eprintln!(
-                "lastbyte: {} tracepoint records dropped; their endings are inferred",
-                now.traces
+                "lastbyte: {} steps missed so far: {} by the kernel, {} here; their endings are \
+                 inferred",
+                steps.in_all(),
+                steps.by_kernel,
+                steps.here
             );
         }
         if now.unfollowed > self.losses.unfollowed {
             eprintln!(
-                "lastbyte: more living sockets than can be followed ({} not)",
+                "lastbyte: more sockets at once than can be followed ({} not)",
                 now.unfollowed
             );
         }

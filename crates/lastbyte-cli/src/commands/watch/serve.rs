@@ -71,11 +71,11 @@ impl Served {
         Ok(Self(metrics))
     }
 
-    pub(super) fn ending(&self, ending: &Ending) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .ending(ending);
+    pub(super) fn endings(&self, endings: &[Ending]) {
+        let metrics = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for ending in endings {
+            metrics.ending(ending);
+        }
     }
 
     pub(super) fn update(&self, watcher: &Watcher) {

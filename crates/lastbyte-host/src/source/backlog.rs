@@ -1,0 +1,196 @@
+//! What was collected and waits to be joined: bounded, and what it cannot hold
+//! counted.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+use std::vec;
+
+use super::tracepoints::Missed;
+use crate::parse::inet_diag::Socket;
+use crate::parse::trace::Trace;
+use crate::process::Process;
+
+/// Obituaries kept for a slow consumer; 40 MB.
+const OBITUARIES: usize = 1 << 18;
+/// Steps kept for a slow consumer; 59 MB.
+const STEPS: usize = 1 << 19;
+/// Steps older than this are passed over when their turn comes, so that whoever
+/// has fallen behind catches up. Obituaries never are.
+const LATE: Duration = Duration::from_secs(3);
+
+/// A step, when it happened and who ran.
+pub type Step = (u64, Trace, Process);
+
+/// What the kernel told in a moment. What was missed is to be taken into account
+/// first, then the steps: each fires before its socket's obituary is written.
+#[derive(Debug)]
+pub struct Batch {
+    /// When it was collected.
+    pub at: u64,
+    /// Steps that were dropped.
+    pub missed: Missed,
+    /// Steps, in the order of time.
+    pub traces: vec::IntoIter<Step>,
+    /// Obituaries and when they came, in the order they came.
+    pub obituaries: vec::IntoIter<(u64, Socket)>,
+}
+
+/// How many of something were dropped, and by whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// By the kernel: they were not read fast enough.
+    pub by_kernel: u64,
+    /// Here: they were not joined fast enough.
+    pub here: u64,
+}
+
+impl Dropped {
+    /// By whomever.
+    #[must_use]
+    pub const fn in_all(self) -> u64 {
+        self.by_kernel.saturating_add(self.here)
+    }
+}
+
+/// Batches, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    batches: VecDeque<Batch>,
+    obituaries: usize,
+    steps: usize,
+    pub(super) dropped_obituaries: Dropped,
+    pub(super) dropped_steps: Dropped,
+}
+
+impl Backlog {
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    /// Keeps what there is room for. `missed` tells what the kernel dropped of the
+    /// steps, `unseen` of the obituaries.
+    pub(super) fn push(
+        &mut self,
+        at: u64,
+        mut steps: Vec<Step>,
+        mut obituaries: Vec<(u64, Socket)>,
+        mut missed: Missed,
+        unseen: u64,
+    ) {
+        self.dropped_obituaries.by_kernel += unseen;
+        self.dropped_steps.by_kernel += missed.count;
+        let room = OBITUARIES.saturating_sub(self.obituaries);
+        self.dropped_obituaries.here += obituaries.len().saturating_sub(room) as u64;
+        obituaries.truncate(room);
+        let room = STEPS.saturating_sub(self.steps);
+        self.dropped_steps.here += missed.steps(steps.get(room..).unwrap_or_default());
+        steps.truncate(room);
+        self.obituaries += obituaries.len();
+        self.steps += steps.len();
+        if !steps.is_empty() || !obituaries.is_empty() || missed.any() {
+            self.batches.push_back(Batch {
+                at,
+                missed,
+                traces: steps.into_iter(),
+                obituaries: obituaries.into_iter(),
+            });
+        }
+    }
+
+    /// The oldest batch.
+    pub(super) fn pop(&mut self, now: u64) -> Option<Batch> {
+        let mut batch = self.batches.pop_front()?;
+        self.obituaries -= batch.obituaries.len();
+        self.steps -= batch.traces.len();
+        if u128::from(now.saturating_sub(batch.at)) > LATE.as_nanos() {
+            self.dropped_steps.here += batch.missed.steps(batch.traces.as_slice());
+            batch.traces = Vec::new().into_iter();
+        }
+        Some(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::trace::Event;
+    use crate::process::Comm;
+    use crate::tuple::{Endpoint, State, Tuple};
+
+    fn steps(number: usize, from: u64) -> Vec<Step> {
+        let event = Event::Destroy { sk: 1, cookie: 2 };
+        let trace = Trace {
+            event,
+            in_process: false,
+        };
+        let nobody = Process {
+            pid: 0,
+            comm: Comm::default(),
+        };
+        (0..number as u64)
+            .map(|n| (from + n, trace, nobody))
+            .collect()
+    }
+
+    fn obituaries(number: usize) -> Vec<(u64, Socket)> {
+        let socket = Socket {
+            tuple: Tuple {
+                local: Endpoint::UNKNOWN,
+                remote: Endpoint::UNKNOWN,
+            },
+            state: State::Close,
+            cookie: 0,
+            rqueue: 0,
+            wqueue: 0,
+            expires_ms: 0,
+            uid: 0,
+            inode: 0,
+            info: None,
+        };
+        vec![(0, socket); number]
+    }
+
+    #[test]
+    fn it_is_bounded_and_counts_each_that_it_could_not_keep() {
+        let mut backlog = Backlog::default();
+        let parts = 8;
+        for n in 0..=parts {
+            let steps = steps(STEPS / parts, n as u64 * STEPS as u64);
+            let told = obituaries(OBITUARIES / parts + 1);
+            backlog.push(0, steps, told, Missed::default(), 0);
+        }
+        let given = (parts + 1) * (OBITUARIES / parts + 1);
+        let mut kept = (0, 0);
+        let mut last = None;
+        while let Some(batch) = backlog.pop(0) {
+            kept.0 += batch.traces.len();
+            kept.1 += batch.obituaries.len();
+            last = Some(batch.missed);
+        }
+        assert_eq!(kept, (STEPS, OBITUARIES));
+        assert_eq!(backlog.dropped_steps.here, (STEPS / parts) as u64);
+        assert_eq!(backlog.dropped_obituaries.here as usize, given - OBITUARIES);
+        // When the steps were missed is told with what came beside them.
+        let from = (parts * STEPS) as u64;
+        let missed = last.expect("some batches");
+        let until = from + (STEPS / parts) as u64 - 1;
+        assert_eq!((missed.from, missed.until), (from, until));
+        // There is room again.
+        backlog.push(0, steps(1, 0), obituaries(1), Missed::default(), 7);
+        assert!(backlog.pop(0).is_some());
+        assert_eq!(backlog.dropped_obituaries.by_kernel, 7);
+    }
+
+    #[test]
+    fn late_steps_are_passed_over_and_no_obituary() {
+        let mut backlog = Backlog::default();
+        backlog.push(0, steps(5, 10), obituaries(3), Missed::default(), 0);
+        let batch = backlog
+            .pop(LATE.as_nanos() as u64 + 1)
+            .expect("it is there");
+        assert_eq!((batch.traces.len(), batch.obituaries.len()), (0, 3));
+        assert_eq!((batch.missed.from, batch.missed.until), (10, 14));
+        assert_eq!(backlog.dropped_steps.here, 5);
+        assert!(backlog.is_empty());
+    }
+}

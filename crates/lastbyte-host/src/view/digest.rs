@@ -1,0 +1,253 @@
+//! What has come since the view took it last: bounded, whatever comes.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use lastbyte::{Fate, Side};
+
+use super::{CLOSERS, Filter, LATEST, PROCESSES, STUCK, StuckRow, Tally, Waiting};
+use crate::doctor::Direction;
+use crate::event::{Ending, Rst};
+use crate::joiner::Joiner;
+use crate::process::Process;
+use crate::tuple::State;
+use crate::watcher::Losses;
+
+/// Endings by fate; the last slot is for unknown fates.
+pub(super) type ByFate = [u64; 9];
+
+/// Endings and looks on their way to the [`Model`](super::Model).
+#[derive(Debug, Default)]
+pub struct Digest {
+    filter: Filter,
+    pub(super) by_fate: ByFate,
+    /// The newest first.
+    pub(super) latest: VecDeque<Ending>,
+    pub(super) tallies: HashMap<Process, Tally>,
+    pub(super) closers: HashMap<Direction, Process>,
+    pub(super) look: Option<Look>,
+}
+
+impl Digest {
+    /// Takes an ending; `listens` tells whether its local port does.
+    pub fn ending(&mut self, ending: Ending, listens: bool) {
+        let slot = ending
+            .fate
+            .and_then(|fate| Fate::ALL.iter().position(|f| *f == fate))
+            .unwrap_or(8);
+        self.by_fate[slot] += 1;
+        if let Some(process) = ending.owner.or(ending.closer) {
+            add(&mut self.tallies, process, Tally::of(&ending));
+        }
+        if ending.closed_first == Some(Side::Local)
+            && let Some(process) = ending.closer.or(ending.owner)
+            && self.closers.len() < CLOSERS
+        {
+            let direction = match listens {
+                true => Direction::In {
+                    on: ending.tuple.local,
+                },
+                false => Direction::Out {
+                    from: ending.tuple.local.ip,
+                    to: ending.tuple.remote,
+                },
+            };
+            self.closers.insert(direction, process);
+        }
+        if self.filter.admits(&ending) {
+            self.latest.truncate(LATEST - 1);
+            self.latest.push_front(ending);
+        }
+    }
+
+    /// All there is, for the screen; of the latest endings to come, those that
+    /// `filter` admits are kept.
+    #[must_use]
+    pub fn take(&mut self, filter: &Filter) -> Self {
+        let empty = Self {
+            filter: filter.clone(),
+            ..Self::default()
+        };
+        std::mem::replace(self, empty)
+    }
+
+    /// All there is, to add to it.
+    #[must_use]
+    pub fn take_out(&mut self) -> Self {
+        let filter = self.filter.clone();
+        self.take(&filter)
+    }
+
+    /// Puts back what was taken out; what the screen wants may have changed
+    /// meanwhile. What was there, an empty digest, is left to the caller to drop.
+    #[must_use]
+    pub fn put_back(&mut self, mut digest: Self) -> Self {
+        digest.filter = std::mem::take(&mut self.filter);
+        std::mem::replace(self, digest)
+    }
+
+    /// Takes a look; the one before is of no interest any more.
+    pub fn look(&mut self, look: Look) {
+        self.look = Some(look);
+    }
+}
+
+impl Tally {
+    fn of(ending: &Ending) -> Self {
+        let by = |side| matches!(ending.rst, Some(Rst::By { side: s, .. }) if s == side);
+        Self {
+            lost: ending.bytes.lost.unwrap_or(0),
+            resets_sent: by(Side::Local).into(),
+            resets_got: by(Side::Peer).into(),
+            endings: 1,
+        }
+    }
+}
+
+/// Adds to the tally of a process; the least of them make room.
+pub(super) fn add(tallies: &mut HashMap<Process, Tally>, process: Process, more: Tally) {
+    if tallies.len() >= PROCESSES && !tallies.contains_key(&process) {
+        let least = tallies
+            .iter()
+            .min_by_key(|(_, t)| (t.lost, t.resets_sent + t.resets_got, t.endings))
+            .map(|(process, _)| *process);
+        least.map(|process| tallies.remove(&process));
+    }
+    let tally = tallies.entry(process).or_default();
+    tally.endings += more.endings;
+    tally.lost += more.lost;
+    tally.resets_sent += more.resets_sent;
+    tally.resets_got += more.resets_got;
+}
+
+/// What the tables of living sockets show.
+#[derive(Debug)]
+pub struct Look {
+    pub(super) stuck: Vec<StuckRow>,
+    pub(super) stuck_in_all: usize,
+    pub(super) waiting: Vec<Waiting>,
+    pub(super) waiting_in_all: u64,
+    pub(super) losses: Losses,
+}
+
+impl Look {
+    /// At the living sockets; `time_wait` tells how many are in TIME_WAIT.
+    #[must_use]
+    pub fn new(
+        joiner: &Joiner,
+        time_wait: impl IntoIterator<Item = (Direction, u64)>,
+        losses: Losses,
+    ) -> Self {
+        let mut waiting: Vec<_> = time_wait
+            .into_iter()
+            .map(|(direction, number)| Waiting {
+                direction,
+                number,
+                closer: None,
+            })
+            .collect();
+        waiting.sort_by_key(|w| std::cmp::Reverse(w.number));
+        let waiting_in_all = waiting.iter().map(|w| w.number).sum();
+        waiting.truncate(STUCK);
+        let mut stuck: Vec<_> = joiner
+            .living()
+            .filter(|(_, s)| {
+                matches!(
+                    s.state,
+                    State::CloseWait
+                        | State::FinWait1
+                        | State::FinWait2
+                        | State::LastAck
+                        | State::Closing
+                )
+            })
+            .map(|(_, s)| StuckRow {
+                state: s.state,
+                age: s.age(),
+                owner: s.owner,
+                held: s.inode != 0,
+                tuple: s.tuple,
+                queued: s.wqueue,
+            })
+            .filter(|row| row.age >= Duration::from_secs(1))
+            .collect();
+        stuck.sort_by_key(|row| std::cmp::Reverse(row.age));
+        let stuck_in_all = stuck.len();
+        stuck.truncate(STUCK);
+        Self {
+            stuck,
+            stuck_in_all,
+            waiting,
+            waiting_in_all,
+            losses,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Bytes, Evidence};
+    use crate::process::Comm;
+    use crate::tuple::{Endpoint, Tuple};
+
+    fn ending(number: u32) -> Ending {
+        let end = |port| Endpoint::new(std::net::Ipv4Addr::from(number + 1).into(), port);
+        Ending {
+            time: std::time::UNIX_EPOCH,
+            opened: None,
+            tuple: Tuple {
+                local: end(1),
+                remote: end(2),
+            },
+            owner: Some(Process {
+                pid: number,
+                comm: Comm::default(),
+            }),
+            closer: None,
+            fate: Some(Fate::Confirmed),
+            error: None,
+            closed_first: Some(Side::Local),
+            rst: None,
+            bytes: Bytes {
+                lost: Some(number.into()),
+                ..Bytes::default()
+            },
+            states: None,
+            evidence: Evidence::Observed,
+        }
+    }
+
+    #[test]
+    fn it_is_bounded_and_forgets_no_ending_in_its_sums() {
+        let mut digest = Digest::default();
+        for number in 0..10_000 {
+            digest.ending(ending(number), false);
+        }
+        assert_eq!(digest.by_fate.iter().sum::<u64>(), 10_000);
+        assert_eq!(digest.latest.len(), LATEST);
+        assert_eq!(digest.latest[0], ending(9_999));
+        assert_eq!(digest.tallies.len(), PROCESSES);
+        let most = digest.tallies.keys().map(|process| process.pid).max();
+        assert_eq!(most, Some(9_999));
+        assert_eq!(digest.closers.len(), CLOSERS);
+    }
+
+    #[test]
+    fn what_the_screen_wants_outlives_an_exchange() {
+        let mut shared = Digest::default();
+        let mut out = shared.take_out();
+        let wanted = Filter::parse("pid:7").expect("a filter");
+        // Meanwhile the screen takes what is there, nothing, and wants less.
+        assert_eq!(shared.take(&wanted).by_fate, [0; 9]);
+        out.ending(ending(6), false);
+        assert_eq!(shared.put_back(out).by_fate, [0; 9]);
+        let mut out = shared.take_out();
+        (6..9).for_each(|number| out.ending(ending(number), false));
+        let _ = shared.put_back(out);
+        let news = shared.take(&wanted);
+        assert_eq!(news.by_fate.iter().sum::<u64>(), 4);
+        let pids: Vec<_> = news.latest.iter().map(|e| e.owner.map(|p| p.pid)).collect();
+        assert_eq!(pids, [Some(7), Some(6)]);
+    }
+}
