@@ -40,6 +40,8 @@ pub struct Case<'a> {
     pub errno: Option<i32>,
     /// Why the peer sent its RST, when the peer is on this host.
     pub peer_reason: Option<(Option<Reason>, bool)>,
+    /// Whether that was after the socket was gone.
+    pub peer_reset_later: bool,
     /// What the table of TIME_WAIT sockets said afterwards.
     pub after: After,
 }
@@ -53,7 +55,9 @@ pub enum After {
     TimeWait,
     /// The kernel holds it in FIN_WAIT2: the peer's FIN has not come.
     FinWait2,
-    /// The kernel holds nothing (any more).
+    /// The kernel held it in FIN_WAIT2 until the time for that was over.
+    Expired,
+    /// The kernel holds nothing (any more), who knows since when.
     Nothing,
     /// The peer sent something that we answered with an RST.
     Reset(Reason),
@@ -188,7 +192,7 @@ pub(crate) const fn has_queued_fin(state: State) -> bool {
 fn fin_received(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
     match case.after {
         After::TimeWait => return Some(true),
-        After::FinWait2 | After::Reset(_) => return Some(false),
+        After::FinWait2 | After::Expired | After::Reset(_) => return Some(false),
         After::Unasked | After::Nothing => {}
     }
     if let Some(story) = case.story
@@ -296,21 +300,18 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
             .map(Errno::from_raw),
         closed_first,
         rst: match side {
-            None if case.blind && case.after != After::TimeWait => None,
+            // An RST ends the small socket that waits for the peer's FIN, too.
+            None if unresolved && case.after == After::Nothing && case.peer_reset_later => {
+                peers_rst(case)
+            }
+            None if unresolved || case.blind && case.after != After::TimeWait => None,
             None => Some(Rst::None),
             Some(Side::Local) => Some(Rst::By {
                 side: Side::Local,
                 reason: story.sent_reset.and_then(|reset| reset.reason),
                 listener: story.listener_closed,
             }),
-            Some(Side::Peer) => {
-                let (reason, listener) = case.peer_reason.unwrap_or_default();
-                Some(Rst::By {
-                    side: Side::Peer,
-                    reason,
-                    listener,
-                })
-            }
+            Some(Side::Peer) => peers_rst(case),
         },
         bytes: Bytes::default(),
         // That the peer had not closed is not known where the table was asked in
@@ -343,6 +344,15 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
         }
     }
     verdict
+}
+
+fn peers_rst(case: &Case<'_>) -> Option<Rst> {
+    let (reason, listener) = case.peer_reason.unwrap_or_default();
+    Some(Rst::By {
+        side: Side::Peer,
+        reason,
+        listener,
+    })
 }
 
 /// The verdict from the final counts and an earlier look.
@@ -383,7 +393,9 @@ fn inferred(case: &Case<'_>, signs: &Signs) -> Verdict {
     }
     // All is acknowledged, our FIN included.
     match case.after {
-        After::TimeWait | After::FinWait2 => verdict.closed_first = Some(Side::Local),
+        After::TimeWait | After::FinWait2 | After::Expired => {
+            verdict.closed_first = Some(Side::Local);
+        }
         After::Unasked if verdict.closed_first != Some(Side::Peer) => verdict.ask = true,
         _ => {}
     }

@@ -9,7 +9,7 @@ use crate::joiner::{Finished, Joiner};
 use crate::parse::inet_diag::Socket;
 use crate::process::Process;
 use crate::source::backlog::{Batch, Dropped};
-use crate::source::collector::Collector;
+use crate::source::collector::{Collector, Taken};
 use crate::source::destroy::Destroyed;
 use crate::source::diag::Diag;
 use crate::source::owners::Owners;
@@ -48,7 +48,7 @@ pub struct Watcher {
     collector: Collector,
     /// What is left of the batch taken last.
     batch: Option<Batch>,
-    /// Up to when all that happened is joined.
+    /// Up to when all that was told is joined.
     joined: u64,
     diag: Diag,
     /// Why steps are not told, or not all of them.
@@ -75,6 +75,9 @@ const ROUND: Duration = Duration::from_millis(500);
 const SHARE: u32 = 20;
 /// How long the last batch of obituaries is waited for.
 const LAST_BATCH: Duration = Duration::from_millis(30);
+/// How long the steps up to the last look-up are waited for, where the machine is
+/// too busy for the collector.
+const LAST_STEPS: Duration = Duration::from_secs(2);
 /// A step reads, and looks up, for this long at most each.
 const STEP: Duration = Duration::from_millis(50);
 /// Steps, and obituaries, joined between two looks at the clock.
@@ -234,6 +237,11 @@ impl Watcher {
         }
         self.joiner.ask_all();
         while self.look_up()? {}
+        // What was gone may have gone by an RST that is not joined yet.
+        let (asked, began) = (clock::monotonic(), Instant::now());
+        while self.joined < asked && began.elapsed() < LAST_STEPS {
+            self.read(LAST_BATCH)?;
+        }
         self.joiner.flush();
         self.hand_over(&mut each);
         Ok(())
@@ -244,11 +252,11 @@ impl Watcher {
         let began = Instant::now();
         loop {
             if self.batch.is_none() {
-                let now = clock::monotonic();
-                self.batch = self.collector.take(wait)?;
+                match self.collector.take(wait)? {
+                    Taken::Batch(batch) => self.batch = Some(batch),
+                    Taken::AllUpTo(then) => self.joined = then,
+                }
                 wait = Duration::ZERO;
-                // A backlog is joined as if it were then, not now.
-                self.joined = self.batch.as_ref().map_or(now, |batch| batch.at);
                 if let Some(Batch { missed, .. }) = &self.batch
                     && missed.any()
                 {
@@ -267,6 +275,7 @@ impl Watcher {
                     joiner.obituary(at, &socket);
                 }
                 if left.obituaries.len() == 0 {
+                    self.joined = left.at;
                     *batch = None;
                 }
             }
@@ -280,8 +289,8 @@ impl Watcher {
     fn look_up(&mut self) -> io::Result<bool> {
         let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
         let Self { diag, joiner, .. } = self;
-        diag.find(&queries, |tuple, state| {
-            joiner.answer(clock::monotonic(), tuple, state);
+        diag.find(&queries, |tuple, socket| {
+            joiner.answer(clock::monotonic(), tuple, socket);
         })?;
         Ok(queries.len() == LOOK_UPS)
     }

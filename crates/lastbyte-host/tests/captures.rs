@@ -27,6 +27,14 @@ fn ending(capture: &[u8]) -> Option<Finished> {
     joiner.take().pop()
 }
 
+fn in_state(state: State) -> Socket {
+    Socket {
+        state,
+        expires_ms: 60_000,
+        ..socket(include_bytes!("../fixtures/destroy_clean_client.bin"))
+    }
+}
+
 #[test]
 fn a_clean_end_counts_payload_and_nothing_else() {
     // It connected, sent 100 bytes, closed first; the FIN it got was never read.
@@ -53,7 +61,7 @@ fn the_table_tells_who_closed_first() {
     let mut joiner = Joiner::new(false);
     joiner.obituary(0, &socket);
     for tuple in joiner.queries(0, 10) {
-        joiner.answer(0, tuple, Some(State::TimeWait));
+        joiner.answer(0, tuple, Some(&in_state(State::TimeWait)));
     }
     let ending = joiner.take().pop().expect("a connection").ending;
     assert_eq!(ending.fate, Some(Fate::Confirmed));
@@ -66,13 +74,13 @@ fn fin_wait2_is_waited_for_and_told_once() {
     let mut joiner = Joiner::new(false);
     joiner.obituary(0, &socket);
     for tuple in joiner.queries(0, 10) {
-        joiner.answer(0, tuple, Some(State::FinWait2));
+        joiner.answer(0, tuple, Some(&in_state(State::FinWait2)));
     }
     assert_eq!(joiner.take(), []);
     assert_eq!(joiner.waiting(), 1);
     let due = joiner.next_query().expect("it will be asked again");
     for tuple in joiner.queries(due, 10) {
-        joiner.answer(due, tuple, Some(State::TimeWait));
+        joiner.answer(due, tuple, Some(&in_state(State::TimeWait)));
     }
     assert_eq!(joiner.take().len(), 1);
     joiner.flush();

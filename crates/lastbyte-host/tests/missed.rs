@@ -94,20 +94,36 @@ impl Life {
     }
 
     fn obituary(&self, joiner: &mut Joiner) {
-        // It connected, sent 100 bytes and a FIN, all acknowledged.
-        let bytes = include_bytes!("../fixtures/destroy_clean_client.bin");
-        let message = netlink::messages(bytes).next().expect("one message");
-        let socket = Socket::parse(message.payload).expect("an obituary");
-        joiner.obituary(
-            self.at + 31 * MS,
-            &Socket {
-                tuple: self.tuple(),
-                cookie: self.cookie(),
-                rqueue: 0,
-                ..socket
-            },
-        );
+        let socket = Socket {
+            tuple: self.tuple(),
+            cookie: self.cookie(),
+            rqueue: 0,
+            ..a_socket()
+        };
+        joiner.obituary(self.at + 31 * MS, &socket);
     }
+
+    /// An RST of ours, or of the peer's, which is on this host as well.
+    fn reset(&self, joiner: &mut Joiner, ms: u64, by: Side, reason: Reason) {
+        let tuple = match by {
+            Side::Local => self.tuple(),
+            Side::Peer => self.tuple().reversed(),
+        };
+        let event = Event::SendReset {
+            sk: 0,
+            tuple,
+            reason: Some(reason),
+            answers: true,
+        };
+        self.event(joiner, ms, false, event);
+    }
+}
+
+/// It connected, sent 100 bytes and a FIN, all acknowledged.
+fn a_socket() -> Socket {
+    let bytes = include_bytes!("../fixtures/destroy_clean_client.bin");
+    let message = netlink::messages(bytes).next().expect("one message");
+    Socket::parse(message.payload).expect("an obituary")
 }
 
 /// One connection, established.
@@ -124,10 +140,26 @@ fn only(joiner: &mut Joiner) -> Ending {
     told.remove(0).ending
 }
 
-/// The kernel's answers to all that is asked.
+/// The kernel's answers to all that is asked; all up to then is joined. FIN_WAIT2
+/// is held until a moment, all else for a minute.
 fn answer(joiner: &mut Joiner, now: u64, state: Option<State>) {
+    asked(joiner, now, state);
+    joiner.tick(now);
+}
+
+fn asked(joiner: &mut Joiner, now: u64, state: Option<State>) {
+    const LET_GO: u64 = 5_020 * MS;
     for tuple in joiner.queries(now, usize::MAX) {
-        joiner.answer(now, tuple, state);
+        let expires = match state {
+            Some(FinWait2) => LET_GO.saturating_sub(now) / MS,
+            _ => 60_000,
+        };
+        let socket = state.map(|state| Socket {
+            state,
+            expires_ms: expires as u32,
+            ..a_socket()
+        });
+        joiner.answer(now, tuple, socket.as_ref());
     }
 }
 
@@ -161,11 +193,77 @@ fn delivered_is_observed_only_where_the_peer_is_known_not_to_have_closed() {
     // Asked too late, or the TIME_WAIT gave way to a new connection: it may have closed.
     assert_eq!(told(&[(40, None)]), Evidence::Inferred);
     assert_eq!(told(&[(40, Some(Established))]), Evidence::Inferred);
+    // It went sooner than the kernel forgets it.
+    assert_eq!(
+        told(&[(40, Some(FinWait2)), (90, None)]),
+        Evidence::Inferred
+    );
     let waiting = (40, Some(FinWait2));
     assert_eq!(told(&[waiting, (5_040, Some(SynRecv))]), Evidence::Inferred);
     assert_eq!(told(&[waiting, (70_000, None)]), Evidence::Inferred);
     // It waited until the kernel forgot it.
     assert_eq!(told(&[waiting, (5_040, None)]), Evidence::Observed);
+}
+
+#[test]
+fn an_rst_that_ended_the_wait_for_the_peer_is_told_though_the_look_up_was_faster() {
+    let told = |by: Side, reason: Reason, faster: bool| {
+        let (mut joiner, life) = opened();
+        life.closes_first(&mut joiner);
+        life.obituary(&mut joiner);
+        answer(&mut joiner, 40 * MS, Some(FinWait2));
+        if faster {
+            asked(&mut joiner, 95 * MS, None);
+            // Joined is what happened before the look-up, and not all of it.
+            joiner.tick(94 * MS);
+            assert!(joiner.take().is_empty());
+        }
+        life.reset(&mut joiner, 93, by, reason);
+        if !faster {
+            asked(&mut joiner, 95 * MS, None);
+        }
+        joiner.tick(95 * MS);
+        let ending = only(&mut joiner);
+        assert_eq!(ending.fate, Some(Fate::Delivered));
+        assert_eq!(ending.closed_first, Some(Side::Local));
+        (ending.rst, ending.bytes.unread, ending.evidence)
+    };
+    for faster in [true, false] {
+        let rst = |side, reason| {
+            Some(Rst::By {
+                side,
+                reason: Some(reason),
+                listener: false,
+            })
+        };
+        let (late, unread) = (Reason::TIMEWAIT_SOCKET, Reason::ABORT_ON_CLOSE);
+        let ours = (rst(Side::Local, late), None, Evidence::Observed);
+        assert_eq!(told(Side::Local, late, faster), ours);
+        let theirs = (rst(Side::Peer, unread), Some(0), Evidence::Inferred);
+        assert_eq!(told(Side::Peer, unread, faster), theirs);
+    }
+}
+
+#[test]
+fn no_rst_is_told_only_where_none_can_have_come() {
+    let told = |answers: &[(u64, Option<State>)]| {
+        let (mut joiner, life) = opened();
+        life.closes_first(&mut joiner);
+        life.obituary(&mut joiner);
+        for (ms, state) in answers {
+            answer(&mut joiner, ms * MS, *state);
+        }
+        // Long after, the peer's end meets an RST of its own making.
+        life.reset(&mut joiner, 9_000, Side::Peer, Reason::ABORT_ON_CLOSE);
+        only(&mut joiner).rst
+    };
+    // A peer on another host may have reset it.
+    assert_eq!(told(&[(40, None)]), None);
+    assert_eq!(told(&[(40, Some(FinWait2)), (95, None)]), None);
+    // The peer's FIN came, or the kernel let it go in its time.
+    assert_eq!(told(&[(40, Some(TimeWait))]), Some(Rst::None));
+    let waited = [(40, Some(FinWait2)), (5_040, None)];
+    assert_eq!(told(&waited), Some(Rst::None));
 }
 
 #[test]

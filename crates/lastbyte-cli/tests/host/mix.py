@@ -177,6 +177,21 @@ def late_input_all_delivered():
           received=10, unread=0, **rst("peer", code))
 
 
+def reset_after_delivery():
+    """All was delivered, our FIN too; then the peer closes without reading it."""
+    client, server = pair()
+    server.sendall(b"h" * 10)
+    where = [ends(server), ends(client)]
+    server.close()
+    wait_for("the FIN's ACK", lambda: not in_table(where[0]["local"], "04"))
+    client.close()
+    code = "TCP_ABORT_ON_CLOSE"
+    truth("reset after delivery, closer", where[0], fate="delivered", closed_first="local", sent=10,
+          lost=0, received=0, unread=0, closer_pid=ME, **rst("peer", code))
+    truth("reset after delivery, peer", where[1], fate="aborted", closed_first="peer", sent=0,
+          lost=0, received=10, unread=10, closer_pid=ME, **rst("local", code))
+
+
 def in_table(local, state):
     port = "%04X" % int(local.rsplit(":", 1)[1])
     with open("/proc/self/net/tcp") as table:
@@ -382,6 +397,7 @@ def main():
     clean("server")
     unread_input()
     late_input_all_delivered()
+    reset_after_delivery()
     late_input_queue_full()
     orphan_reset()
     killed()

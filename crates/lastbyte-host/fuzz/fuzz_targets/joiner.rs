@@ -8,7 +8,8 @@ use lastbyte_host::tuple::State;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|steps: Vec<(u8, Vec<u8>)>| {
-    let mut joiner = Joiner::new(false);
+    let tracing = steps.first().is_some_and(|(kind, _)| kind & 128 != 0);
+    let mut joiner = Joiner::new(tracing);
     let (mut now, mut given, mut told) = (0, 0, 0);
     for (kind, bytes) in steps {
         now += u64::from(kind) * 1_000_000;
@@ -22,11 +23,14 @@ fuzz_target!(|steps: Vec<(u8, Vec<u8>)>| {
                 joiner.row(now, &socket);
                 joiner.end_round(|_| None);
             }
-            _ => {
+            (_, held) => {
+                let state = State::from_raw(u32::from(kind) % 14);
+                let held = held.zip(state).map(|(socket, state)| Socket { state, ..socket });
                 for tuple in joiner.queries(now, 100) {
-                    joiner.answer(now, tuple, State::from_raw(u32::from(kind) % 14));
+                    joiner.answer(now, tuple, held.as_ref());
                 }
-                joiner.tick(now);
+                // Some answers are faster than what is joined.
+                joiner.tick(now.saturating_sub(u64::from(kind >> 4) * 1_000_000));
             }
         }
         for finished in joiner.take() {

@@ -56,6 +56,8 @@ const FIN_WAIT2_AT_MOST: Nanos = 90 * SECOND;
 const TIME_WAIT_LASTS: Nanos = 50 * SECOND;
 /// An RST that answers a segment goes out a moment after the socket is destroyed.
 const MOMENT: Nanos = SECOND / 100;
+/// How far the kernel's word on when a socket expires can be off: it counts in ticks.
+const TICKS: Nanos = SECOND / 50;
 
 /// The joiner.
 #[derive(Debug)]
@@ -75,6 +77,8 @@ pub struct Joiner {
     waiting: HashMap<Tuple, Box<Waiting>>,
     due: BinaryHeap<Reverse<(Nanos, Tuple)>>,
     queries: VecDeque<Tuple>,
+    /// Endings whose last word is spoken once all up to a moment is joined.
+    settling: VecDeque<(Nanos, Tuple)>,
     finished: Vec<Finished>,
     counts: Counts,
     gaps: Gaps,
@@ -115,8 +119,10 @@ struct Waiting {
     at: Nanos,
     step: Nanos,
     last: After,
-    /// When it was in FIN_WAIT2 for certain.
-    looked: Nanos,
+    /// When it was in FIN_WAIT2 for certain, and when the kernel will let it go.
+    held: Option<(Nanos, Nanos)>,
+    /// When it was found to be there no more.
+    gone: Option<Nanos>,
 }
 
 impl Joiner {
@@ -138,6 +144,7 @@ impl Joiner {
             waiting: HashMap::new(),
             due: BinaryHeap::new(),
             queries: VecDeque::new(),
+            settling: VecDeque::new(),
             finished: Vec::new(),
             counts: Counts::default(),
             gaps: Gaps::default(),
@@ -254,7 +261,8 @@ impl Joiner {
             at: ended.map_or(at, |end| end.at),
             step: LOOK_AGAIN,
             last: After::Unasked,
-            looked: 0,
+            held: None,
+            gone: None,
         };
         let verdict = self.judge(&waiting);
         if verdict.ask && socket.tuple.is_whole() && self.waiting.len() < WAITING {
@@ -273,8 +281,10 @@ impl Joiner {
             }
             // The same ends again: the earlier connection is over for certain.
             if let Some(earlier) = self.waiting.get_mut(&socket.tuple) {
-                // How, nobody saw.
-                earlier.last = After::Nothing;
+                if earlier.gone.is_none() {
+                    // How, nobody saw.
+                    earlier.last = After::Nothing;
+                }
                 self.conclude(socket.tuple);
             }
             self.waiting.insert(socket.tuple, Box::new(waiting));
@@ -311,39 +321,62 @@ impl Joiner {
     /// Asks once more about every ending that waits: the watch is about to end.
     pub fn ask_all(&mut self) {
         self.due.clear();
-        self.queries = self.waiting.keys().copied().collect();
+        let open = self.waiting.iter().filter(|(_, w)| w.gone.is_none());
+        self.queries = open.map(|(tuple, _)| *tuple).collect();
     }
 
-    /// What the kernel holds for these ends now: a state, or nothing.
-    pub fn answer(&mut self, now: Nanos, tuple: Tuple, state: Option<State>) {
+    /// What the kernel holds for these ends now, if anything.
+    pub fn answer(&mut self, now: Nanos, tuple: Tuple, held: Option<&Socket>) {
         let Some(waiting) = self.waiting.get_mut(&tuple) else {
             return;
         };
-        let soon = now.saturating_sub(waiting.looked) < TIME_WAIT_LASTS;
-        waiting.last = match (state, waiting.last) {
-            (Some(State::TimeWait), _) => After::TimeWait,
-            (Some(State::FinWait2), _) => {
-                waiting.looked = now;
-                After::FinWait2
+        match held.map(|socket| (socket.state, socket.expires_ms)) {
+            Some((State::TimeWait, _)) => waiting.last = After::TimeWait,
+            Some((State::FinWait2, expires_ms)) => {
+                let until = now.saturating_add(u64::from(expires_ms) * 1_000_000);
+                waiting.last = After::FinWait2;
+                waiting.held = Some((now, until));
+                if now.saturating_sub(waiting.at) < FIN_WAIT2_AT_MOST {
+                    let due = (now + waiting.step).min(until + TICKS);
+                    waiting.step = (waiting.step * 2).min(LOOK_AGAIN_AT_MOST);
+                    self.due.push(Reverse((due, tuple)));
+                    return;
+                }
             }
-            // Had it been in FIN_WAIT2, it stays so that the peer's FIN never came.
-            (None, After::FinWait2) if soon => After::FinWait2,
-            // A new connection with the same ends may have ended its TIME_WAIT.
-            _ => After::Nothing,
-        };
-        let held = state == Some(State::FinWait2);
-        if held && now.saturating_sub(waiting.at) < FIN_WAIT2_AT_MOST {
-            let due = now + waiting.step;
-            waiting.step = (waiting.step * 2).min(LOOK_AGAIN_AT_MOST);
-            self.due.push(Reverse((due, tuple)));
-        } else {
-            self.conclude(tuple);
+            other => {
+                // Had it been in FIN_WAIT2 to the last, the peer's FIN never came.
+                // Where there is a new connection instead, it may have ended its
+                // TIME_WAIT.
+                let to_the_last = waiting.held.is_some_and(|(looked, until)| {
+                    now.saturating_sub(looked) < TIME_WAIT_LASTS && now + TICKS >= until
+                });
+                waiting.last = match to_the_last && other.is_none() {
+                    true => After::Expired,
+                    false => After::Nothing,
+                };
+                // The RST that ended it may be on its way to us.
+                if self.tracing && waiting.gone.is_none() {
+                    waiting.gone = Some(now);
+                    self.settling.push_back((now, tuple));
+                    return;
+                }
+            }
         }
+        self.conclude(tuple);
     }
 
     /// All up to `now` is joined; forgets what is too old to matter.
     pub fn tick(&mut self, now: Nanos) {
         self.joined = now;
+        while let Some((at, tuple)) = self.settling.front().copied()
+            && at <= now
+        {
+            self.settling.pop_front();
+            let still = self.waiting.get(&tuple);
+            if still.is_some_and(|waiting| waiting.gone == Some(at)) {
+                self.conclude(tuple);
+            }
+        }
         while let Some((at, cookie)) = self.dead_order.front().copied()
             && (now.saturating_sub(at) > OBITUARY_WAIT || !self.dead.contains_key(&cookie))
         {
@@ -397,6 +430,7 @@ impl Joiner {
             port_listens: self.listens(waiting.socket.tuple.local.port),
             errno: errno.map(|(_, errno)| errno),
             peer_reason: peer_reason.map(|(_, reason)| reason),
+            peer_reset_later: peer_reason.is_some_and(|(when, _)| when >= waiting.at),
             after: waiting.last,
         })
     }

@@ -24,9 +24,10 @@ impl<K: Copy + Eq + Hash, V: Copy> Recent<K, V> {
 
     pub(super) fn insert(&mut self, at: Nanos, key: K, value: V) {
         if self.order.len() >= self.limit
-            && let Some((_, oldest)) = self.order.pop_front()
+            && let Some((oldest, its)) = self.order.pop_front()
+            && self.map.get(&its).is_some_and(|(at, _)| *at == oldest)
         {
-            self.map.remove(&oldest);
+            self.map.remove(&its);
         }
         self.order.push_back((at, key));
         self.map.insert(key, (at, value));
@@ -63,5 +64,9 @@ mod tests {
         recent.forget_before(3);
         assert_eq!(recent.find(&'b'), None);
         assert_eq!(recent.order.len(), 1);
+        // The newer of the same key stays when the older is forgotten.
+        recent.insert(4, 'c', 4);
+        recent.insert(5, 'd', 5);
+        assert_eq!(recent.find(&'c'), Some((4, 4)));
     }
 }

@@ -36,7 +36,18 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     backlog: Backlog,
+    /// When everything was collected last.
+    collected: u64,
     failed: Option<io::Error>,
+}
+
+/// What there is to take.
+#[derive(Debug)]
+pub enum Taken {
+    /// The oldest batch.
+    Batch(Batch),
+    /// Nothing: all that happened up to this moment was taken.
+    AllUpTo(u64),
 }
 
 impl Collector {
@@ -63,12 +74,12 @@ impl Collector {
         })
     }
 
-    /// The oldest batch, after waiting for one at most `wait`.
+    /// The oldest batch, after waiting for one for at most `wait`.
     ///
     /// # Errors
     ///
     /// The kernel's socket broke.
-    pub fn take(&self, wait: Duration) -> io::Result<Option<Batch>> {
+    pub fn take(&self, wait: Duration) -> io::Result<Taken> {
         let empty = |queue: &mut Queue| queue.backlog.is_empty() && queue.failed.is_none();
         let (mut queue, _) = self
             .shared
@@ -78,7 +89,10 @@ impl Collector {
         if let Some(error) = queue.failed.take() {
             return Err(error);
         }
-        Ok(queue.backlog.pop(clock::monotonic()))
+        Ok(match queue.backlog.pop(clock::monotonic()) {
+            Some(batch) => Taken::Batch(batch),
+            None => Taken::AllUpTo(queue.collected),
+        })
     }
 
     /// How many obituaries, and how many steps, were dropped so far.
@@ -144,6 +158,7 @@ fn collect(
             }
         };
         queue.backlog.push(at, steps, obituaries, missed, unseen);
+        queue.collected = at;
         let failed = queue.failed.is_some();
         drop(queue);
         shared.more.notify_one();

@@ -7,7 +7,7 @@ use super::destroy::netlink_socket;
 use super::doing;
 use crate::parse::inet_diag::{Request, Socket};
 use crate::parse::netlink;
-use crate::tuple::{State, Tuple};
+use crate::tuple::Tuple;
 
 /// A dump is sent in parts of at most 32 KiB.
 const PART: usize = 64 << 10;
@@ -92,7 +92,7 @@ impl Diag {
     pub fn find(
         &mut self,
         tuples: &[Tuple],
-        mut each: impl FnMut(Tuple, Option<State>),
+        mut each: impl FnMut(Tuple, Option<&Socket>),
     ) -> io::Result<()> {
         for chunk in tuples.chunks(LOOK_UPS) {
             let requests: Vec<_> = chunk.iter().map(|tuple| Request::Find(*tuple)).collect();
@@ -109,11 +109,11 @@ impl Diag {
                     if std::mem::replace(&mut answered[index], true) {
                         continue;
                     }
-                    let state = match message.kind {
+                    let socket = match message.kind {
                         netlink::ERROR => None,
-                        _ => Socket::parse(message.payload).map(|socket| socket.state),
+                        _ => Socket::parse(message.payload),
                     };
-                    each(chunk[index], state);
+                    each(chunk[index], socket.as_ref());
                 }
             }
         }
