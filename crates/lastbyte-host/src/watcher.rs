@@ -75,8 +75,7 @@ const ROUND: Duration = Duration::from_millis(500);
 const SHARE: u32 = 20;
 /// How long the last batch of obituaries is waited for.
 const LAST_BATCH: Duration = Duration::from_millis(30);
-/// How long the steps up to the last look-up are waited for, where the machine is
-/// too busy for the collector.
+/// How long the collector is waited for at the end, on a machine too busy for it.
 const LAST_STEPS: Duration = Duration::from_secs(2);
 /// A step reads, and looks up, for this long at most each.
 const STEP: Duration = Duration::from_millis(50);
@@ -231,19 +230,27 @@ impl Watcher {
     ///
     /// A source broke.
     pub fn finish(&mut self, mut each: impl FnMut(Ending)) -> io::Result<()> {
-        // Two more batches may be on their way: their sockets are gone already.
+        self.catch_up()?;
+        // The kernel writes obituaries a moment after the end.
         for _ in 0..2 {
             while self.read(LAST_BATCH)? {}
         }
         self.joiner.ask_all();
         while self.look_up()? {}
         // What was gone may have gone by an RST that is not joined yet.
+        self.catch_up()?;
+        self.joiner.flush();
+        self.hand_over(&mut each);
+        Ok(())
+    }
+
+    /// Joins all that was there when it began.
+    fn catch_up(&mut self) -> io::Result<()> {
         let (asked, began) = (clock::monotonic(), Instant::now());
+        self.collector.hurry();
         while self.joined < asked && began.elapsed() < LAST_STEPS {
             self.read(LAST_BATCH)?;
         }
-        self.joiner.flush();
-        self.hand_over(&mut each);
         Ok(())
     }
 

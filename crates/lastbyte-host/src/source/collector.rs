@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -23,7 +24,7 @@ const ROOM_FOR_BATCH: usize = 8 << 20;
 #[derive(Debug)]
 pub struct Collector {
     shared: Arc<Shared>,
-    stop: OwnedFd,
+    bell: OwnedFd,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -31,6 +32,7 @@ pub struct Collector {
 struct Shared {
     queue: Mutex<Queue>,
     more: Condvar,
+    stopping: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -57,19 +59,20 @@ impl Collector {
     ///
     /// No thread, or no descriptor, can be made.
     pub fn start(destroyed: Destroyed, tracepoints: Option<Tracepoints>) -> io::Result<Self> {
+        let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
         // SAFETY: plain system call; the result is checked.
-        let stop = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) })?;
+        let bell = check(unsafe { libc::eventfd(0, flags) })?;
         // SAFETY: the descriptor was just made and nobody else has it.
-        let stop = unsafe { OwnedFd::from_raw_fd(stop) };
+        let bell = unsafe { OwnedFd::from_raw_fd(bell) };
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
-        let stopped = stop.try_clone()?;
+        let heard = bell.try_clone()?;
         let thread = thread::Builder::new()
             .name("collector".to_owned())
-            .spawn(move || collect(destroyed, tracepoints, &theirs, &stopped))?;
+            .spawn(move || collect(destroyed, tracepoints, &theirs, &heard))?;
         Ok(Self {
             shared,
-            stop,
+            bell,
             thread: Some(thread),
         })
     }
@@ -95,6 +98,13 @@ impl Collector {
         })
     }
 
+    /// Has it collect at once, also where nothing seems to be there.
+    pub fn hurry(&self) {
+        let one = 1u64;
+        // SAFETY: eight bytes, as an eventfd wants them.
+        unsafe { libc::write(self.bell.as_raw_fd(), (&raw const one).cast(), 8) };
+    }
+
     /// How many obituaries, and how many steps, were dropped so far.
     #[must_use]
     pub fn dropped(&self) -> (Dropped, Dropped) {
@@ -105,9 +115,8 @@ impl Collector {
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        let one = 1u64;
-        // SAFETY: eight bytes, as an eventfd wants them.
-        unsafe { libc::write(self.stop.as_raw_fd(), (&raw const one).cast(), 8) };
+        self.shared.stopping.store(true, Ordering::Release);
+        self.hurry();
         if let Some(thread) = self.thread.take() {
             // Its panic was told when it happened.
             let _ = thread.join();
@@ -126,13 +135,17 @@ fn collect(
     mut destroyed: Destroyed,
     mut tracepoints: Option<Tracepoints>,
     shared: &Shared,
-    stop: &OwnedFd,
+    bell: &OwnedFd,
 ) {
     hurry::hurry();
     let room = destroyed.room().min(ROOM_FOR_BATCH);
     let rest = BATCH.mul_f64(room as f64 / ROOM_FOR_BATCH as f64);
     let mut more = false;
-    while !wait(&destroyed, tracepoints.as_ref(), stop, more) {
+    loop {
+        wait(&destroyed, tracepoints.as_ref(), bell, more);
+        if shared.stopping.load(Ordering::Acquire) {
+            return;
+        }
         let (mut steps, mut obituaries) = (Vec::new(), Vec::new());
         let at = clock::monotonic();
         // Obituaries first: the steps that led to them are in the rings then.
@@ -170,18 +183,10 @@ fn collect(
     }
 }
 
-/// Waits for something to read; whether it is time to stop instead.
-/// `more` is there to read already.
-fn wait(
-    destroyed: &Destroyed,
-    tracepoints: Option<&Tracepoints>,
-    stop: &OwnedFd,
-    more: bool,
-) -> bool {
-    // Steps alone do not wake anybody before a ring is a quarter full.
-    const AT_MOST_MS: libc::c_int = 50;
+/// Waits for something to read, or the bell. `more` is there to read already.
+fn wait(destroyed: &Destroyed, tracepoints: Option<&Tracepoints>, bell: &OwnedFd, more: bool) {
     let rings = tracepoints.into_iter().flat_map(Tracepoints::rings);
-    let mut fds: Vec<libc::pollfd> = std::iter::once(stop.as_fd())
+    let mut fds: Vec<libc::pollfd> = std::iter::once(bell.as_fd())
         .chain(destroyed.fds())
         .chain(rings.map(AsFd::as_fd))
         .map(|fd| libc::pollfd {
@@ -192,10 +197,14 @@ fn wait(
         .collect();
     let timeout = match tracepoints {
         _ if more => 0,
-        Some(_) => AT_MOST_MS,
-        None => -1,
+        // Steps alone do not wake anybody before a ring is a quarter full.
+        Some(_) => 50,
+        // That there was nothing is news as well.
+        None => 500,
     };
     // SAFETY: `fds` is valid for its length.
     unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
-    fds[0].revents != 0
+    let mut rung = 0u64;
+    // SAFETY: eight bytes, as an eventfd wants them; it never blocks.
+    unsafe { libc::read(bell.as_raw_fd(), (&raw mut rung).cast(), 8) };
 }
