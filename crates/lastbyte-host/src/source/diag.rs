@@ -36,7 +36,7 @@ impl Diag {
         })
     }
 
-    /// Every TCP socket in one of the states ([`State::bit`]), of both address
+    /// Every TCP socket in one of the states ([`State::bit`](crate::tuple::State::bit)), of both address
     /// families.
     ///
     /// # Errors
