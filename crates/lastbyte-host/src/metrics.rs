@@ -36,6 +36,7 @@ pub struct Metrics {
     sockets: Family<InState, Gauge>,
     dropped_endings: Family<DroppedBy, Counter>,
     dropped_steps: Family<DroppedBy, Counter>,
+    beyond: Family<Limit, Counter>,
     told: Losses,
 }
 
@@ -72,6 +73,11 @@ struct DroppedBy {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Limit {
+    limit: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct InState {
     state: Word,
 }
@@ -80,6 +86,8 @@ struct InState {
 const UNKNOWN: Word = Word("unknown");
 const KERNEL: Word = Word("kernel");
 const LASTBYTE: Word = Word("lastbyte");
+const FOLLOWED: Word = Word("followed");
+const WAITING: Word = Word("waiting");
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -109,6 +117,7 @@ impl Metrics {
             sockets: Family::default(),
             dropped_endings: Family::default(),
             dropped_steps: Family::default(),
+            beyond: Family::default(),
             told: Losses::default(),
         };
         metrics.register();
@@ -172,6 +181,15 @@ impl Metrics {
             "Steps dropped by the kernel, its ring full, or by lastbyte; their endings are inferred",
             self.dropped_steps.clone(),
         );
+        registry.register(
+            "limit_exceeded",
+            "Sockets beyond what is followed at once, and endings beyond those whose peer's FIN is \
+             waited for; both are told as inferred",
+            self.beyond.clone(),
+        );
+        for limit in [FOLLOWED, WAITING] {
+            let _ = self.beyond.get_or_create(&Limit { limit });
+        }
         for dropped in [&self.dropped_endings, &self.dropped_steps] {
             for by in [KERNEL, LASTBYTE] {
                 // From the start: a rise from 0 is seen.
@@ -227,6 +245,14 @@ impl Metrics {
                     .get_or_create(&DroppedBy { by })
                     .inc_by(now.saturating_sub(before));
             }
+        }
+        for (limit, now, before) in [
+            (FOLLOWED, losses.unfollowed, told.unfollowed),
+            (WAITING, losses.unasked, told.unasked),
+        ] {
+            self.beyond
+                .get_or_create(&Limit { limit })
+                .inc_by(now.saturating_sub(before));
         }
         self.told = losses;
         let closing = [

@@ -39,6 +39,9 @@ pub struct Losses {
     pub steps: Dropped,
     /// Sockets not followed, or not to their end, because a limit was reached.
     pub unfollowed: u64,
+    /// Endings told without asking whether the peer closed as well, because a limit
+    /// was reached.
+    pub unasked: u64,
 }
 
 /// A watch in progress.
@@ -56,6 +59,7 @@ pub struct Watcher {
     joiner: Joiner,
     next_round: Instant,
     next_owners: Instant,
+    next_listeners: Instant,
     owners: Owners,
     rounds: u64,
 }
@@ -71,6 +75,8 @@ enum Blind {
 
 /// Between two dumps at least.
 const ROUND: Duration = Duration::from_millis(500);
+/// Between two looks at the listeners alone, at least.
+const LISTENERS: Duration = Duration::from_millis(20);
 /// A dump, and a reading of owners, take at most this share of the time: 1/20.
 const SHARE: u32 = 20;
 /// How long the last batch of obituaries is waited for.
@@ -117,6 +123,7 @@ impl Watcher {
             blind,
             next_round: now,
             next_owners: now,
+            next_listeners: now,
             owners: Owners::new(),
             rounds: 0,
         };
@@ -169,6 +176,7 @@ impl Watcher {
             endings,
             steps,
             unfollowed: self.joiner.counts().unfollowed,
+            unasked: self.joiner.counts().unasked,
         }
     }
 
@@ -270,7 +278,13 @@ impl Watcher {
                     self.joiner.missed(missed.from, missed.until);
                 }
             }
-            let Self { batch, joiner, .. } = self;
+            let Self {
+                batch,
+                joiner,
+                diag,
+                next_listeners,
+                ..
+            } = self;
             let Some(left) = batch else {
                 return Ok(false);
             };
@@ -278,6 +292,13 @@ impl Watcher {
                 joiner.trace(at, &trace, process);
             }
             if left.traces.len() == 0 {
+                let next = left.obituaries.as_slice();
+                let next = &next[..next.len().min(HANDFUL)];
+                let now = Instant::now();
+                if now >= *next_listeners && joiner.wants_listeners(next) {
+                    diag.dump(State::Listen.bit(), false, |socket| joiner.listener(socket))?;
+                    *next_listeners = Instant::now() + LISTENERS.max(now.elapsed() * SHARE);
+                }
                 for (at, socket) in left.obituaries.by_ref().take(HANDFUL) {
                     joiner.obituary(at, &socket);
                 }

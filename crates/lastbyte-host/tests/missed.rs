@@ -295,6 +295,7 @@ fn when_too_many_wait_to_be_asked_the_rest_is_inferred() {
             assert_eq!(told.ending.fate, Some(Fate::Delivered));
             assert_eq!(told.ending.evidence, Evidence::Inferred);
             assert_eq!(joiner.waiting(), number as usize - 1);
+            assert_eq!(joiner.counts().unasked, 1);
             return;
         }
     }

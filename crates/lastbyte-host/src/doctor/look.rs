@@ -4,6 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use super::observations::{Observations, Stuck, direction};
+use crate::event::Ending;
 use crate::source::counters;
 use crate::stop::Stop;
 use crate::tuple::State;
@@ -33,12 +34,13 @@ pub fn look(
     while !stop.now() {
         let mut endings = Vec::new();
         watcher.step(stop.wait(), |ending| endings.push(ending))?;
-        for ending in &endings {
-            seen.ending(ending, watcher.joiner().listens(ending.tuple.local.port));
-        }
+        take(&mut seen, watcher, &endings);
         seen.window = began.elapsed();
         progress(&seen);
     }
+    let mut endings = Vec::new();
+    watcher.finish(|ending| endings.push(ending))?;
+    take(&mut seen, watcher, &endings);
     watcher.look_again()?;
     time_waits(watcher, &mut seen, true)?;
     seen.after = counters::read()?;
@@ -72,6 +74,12 @@ pub fn look(
         }
     }
     Ok(seen)
+}
+
+fn take(seen: &mut Observations, watcher: &Watcher, endings: &[Ending]) {
+    for ending in endings {
+        seen.ending(ending, watcher.joiner().listens(ending.tuple.local.port));
+    }
 }
 
 /// Counts the TIME_WAIT sockets by direction.

@@ -20,7 +20,7 @@ use crate::parse::inet_diag::Socket;
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::tuple::{State, Tuple};
-use crate::verdict::{After, Case, Verdict, has_queued_fin, judge};
+use crate::verdict::{After, Case, Verdict, control_bytes, has_queued_fin, judge};
 use gaps::Gaps;
 use numbers::ByNumber;
 use recent::Recent;
@@ -96,6 +96,9 @@ pub struct Counts {
     pub not_connections: u64,
     /// Sockets not followed, or not to their end, because a limit was reached.
     pub unfollowed: u64,
+    /// Endings of which was not asked whether the peer closed as well, because too
+    /// many were waited for.
+    pub unasked: u64,
 }
 
 /// An ending in the joiner's clock.
@@ -170,6 +173,21 @@ impl Joiner {
         self.waiting.len()
     }
 
+    /// Whether which ports listen would tell more of some of these obituaries: only
+    /// one of SYN and FIN is among what was acknowledged.
+    #[must_use]
+    pub fn wants_listeners(&self, obituaries: &[(Nanos, Socket)]) -> bool {
+        obituaries.iter().any(|(_, socket)| {
+            let counts = socket.info.and_then(|info| info.counts);
+            let control = counts.and_then(|counts| control_bytes(&counts, socket.wqueue));
+            let seen = self.seen.get(&socket.cookie);
+            let known = self.listens(socket.tuple.local.port)
+                || self.dead.contains_key(&socket.cookie)
+                || seen.is_some_and(|seen| seen.role.is_some());
+            control == Some(1) && !known
+        })
+    }
+
     /// Whether a port was seen listening.
     #[must_use]
     pub fn listens(&self, port: u16) -> bool {
@@ -195,9 +213,7 @@ impl Joiner {
 
     /// A row of the dump.
     pub fn row(&mut self, at: Nanos, socket: &Socket) {
-        if socket.state == State::Listen {
-            self.set_listening(socket.tuple.local.port);
-        }
+        self.listener(socket);
         let before = self.seen.get(&socket.cookie).map(|seen| &**seen);
         if before.is_none() && self.seen.len() >= SEEN {
             self.counts.unfollowed += 1;
@@ -205,6 +221,13 @@ impl Joiner {
         }
         let seen = Seen::new(at, self.round, socket, before);
         self.seen.insert(socket.cookie, Box::new(seen));
+    }
+
+    /// A listener, seen between two dumps.
+    pub fn listener(&mut self, socket: &Socket) {
+        if socket.state == State::Listen {
+            self.set_listening(socket.tuple.local.port);
+        }
     }
 
     /// The dump is over. `owner` tells who holds an inode, and by which
@@ -265,7 +288,10 @@ impl Joiner {
             gone: None,
         };
         let verdict = self.judge(&waiting);
-        if verdict.ask && socket.tuple.is_whole() && self.waiting.len() < WAITING {
+        let asks = verdict.ask && socket.tuple.is_whole();
+        if asks && self.waiting.len() >= WAITING {
+            self.counts.unasked += 1;
+        } else if asks {
             let already = self
                 .resets
                 .find(&socket.tuple)

@@ -36,8 +36,10 @@ impl Diag {
         })
     }
 
-    /// Every TCP socket in one of the states ([`State::bit`](crate::tuple::State::bit)), of both address
-    /// families.
+    /// Every TCP socket in one of the states ([`State::bit`][bit]), of both
+    /// address families.
+    ///
+    /// [bit]: crate::tuple::State::bit
     ///
     /// # Errors
     ///

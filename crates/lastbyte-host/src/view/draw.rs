@@ -63,12 +63,20 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
 fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
     let all: f64 = model.rates.iter().sum();
     let mut title = format!("lastbyte watch  {} endings  {all:.0}/s", model.total);
-    let Losses { endings, steps, .. } = model.losses;
+    let Losses {
+        endings,
+        steps,
+        unfollowed,
+        unasked,
+    } = model.losses;
     if endings.in_all() > 0 {
         title += &format!("  DROPPED {}{}", endings.in_all(), mostly(endings));
     }
     if steps.in_all() > 0 {
         title += &format!("  {} steps missed{}", size(steps.in_all()), mostly(steps));
+    }
+    if unfollowed + unasked > 0 {
+        title += &format!("  {} beyond a limit", size(unfollowed + unasked));
     }
     if model.paused {
         title += "  PAUSED";

@@ -156,6 +156,13 @@ impl Told {
                 now.unfollowed
             );
         }
+        if now.unasked > self.losses.unasked {
+            eprintln!(
+                "lastbyte: more endings at once whose peer has not closed than can be waited for \
+                 ({} not)",
+                now.unasked
+            );
+        }
         self.losses = now;
     }
 }
