@@ -286,8 +286,10 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
         _ if gave_up.is_some() => Some(Fate::Failed),
         Some(Side::Local) => Some(Fate::Aborted),
         Some(Side::Peer) => Some(Fate::Reset),
-        None if end.in_process && !case.blind => Some(Fate::Aborted),
-        None => None,
+        None if case.blind || story.broken => None,
+        None if end.in_process => Some(Fate::Aborted),
+        // A timer gave it up. Of a socket that nobody held the kernel reports no error.
+        None => Some(Fate::Failed),
     };
     let closed_first = story.closed_first.or(match side {
         Some(side) if gave_up.is_none() => Some(side),

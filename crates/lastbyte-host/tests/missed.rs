@@ -516,3 +516,24 @@ fn stories_without_an_end_make_room_after_a_gap() {
     answer(&mut joiner, life.at + 40 * MS, Some(TimeWait));
     assert_eq!(only(&mut joiner).evidence, Evidence::Observed);
 }
+
+#[test]
+fn what_a_timer_ended_was_given_up_unless_an_rst_may_have_gone_unseen() {
+    let told = |gap: bool| {
+        let (mut joiner, life) = opened();
+        life.step(&mut joiner, 10, Established, FinWait1);
+        if gap {
+            joiner.missed(life.at + 15 * MS, life.at + 16 * MS);
+        }
+        life.step(&mut joiner, 20, FinWait1, Close);
+        life.is_destroyed(&mut joiner, 20);
+        life.obituary(&mut joiner);
+        only(&mut joiner)
+    };
+    let ending = told(false);
+    assert_eq!((ending.fate, ending.error), (Some(Fate::Failed), None));
+    assert_eq!(ending.rst, Some(Rst::None));
+    assert_eq!(ending.evidence, Evidence::Observed);
+    let ending = told(true);
+    assert_eq!((ending.fate, ending.rst), (None, None));
+}

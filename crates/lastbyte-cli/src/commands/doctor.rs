@@ -42,6 +42,10 @@ fn examine(args: &Args) -> io::Result<bool> {
         eprintln!("lastbyte: {note}");
     }
     let progress = io::stderr().is_terminal();
+    if !progress {
+        let time = humantime::format_duration(args.time);
+        eprintln!("lastbyte: looking for {time}");
+    }
     let seen = look(&mut watcher, &stop, |seen| {
         if progress {
             eprint!(

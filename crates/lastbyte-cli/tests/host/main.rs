@@ -4,6 +4,7 @@
 //! needs root is reported as ignored for others, never as passed.
 
 mod flood;
+mod ills;
 mod live;
 mod metrics;
 mod mix;
@@ -50,6 +51,7 @@ fn main() {
             "doctor_finds_nothing_where_nothing_is_wrong",
             story::doctor_finds_nothing_where_nothing_is_wrong,
         ),
+        needs_root("doctor_finds_each_ill", ills::doctor_finds_each_of_them),
         needs_root("flood_as_root_every_ending_once", flood::as_root),
         needs_root(
             "flood_as_an_ordinary_user_every_ending_once",

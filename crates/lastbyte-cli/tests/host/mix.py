@@ -340,6 +340,20 @@ def user_timeout():
     server.close()
 
 
+def orphan_given_up():
+    """The same, when close() has returned 0 and nobody can be told why."""
+    client, server = pair(4096)
+    client.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, 500)
+    sent = fill(client)
+    lost, where = queued(client), ends(client)
+    client.close()
+    wait_for("the kernel to give up", lambda: not in_table(where["local"], "04"))
+    truth("orphan given up", where, fate="failed", closed_first="local", sent=sent, lost=lost,
+          received=0, unread=0, closer_pid=ME, **NO_RST)
+    linger(server, 0)
+    server.close()
+
+
 def full_backlog():
     """A listener with a full backlog closes: nobody had accepted them."""
     listener = socket.socket()
@@ -403,6 +417,7 @@ def main():
     killed()
     killed_unread()
     user_timeout()
+    orphan_given_up()
     time.sleep(max(0, begun + 2.5 - time.monotonic()))
 
     lost, arrived = queued(aborted), unread(aborted_peer)

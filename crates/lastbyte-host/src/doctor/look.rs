@@ -103,10 +103,8 @@ fn time_waits(watcher: &mut Watcher, seen: &mut Observations, end: bool) -> io::
     Ok(())
 }
 
-fn number(name: &str) -> i64 {
-    counters::sysctl(name)
-        .and_then(|words| words.first().copied())
-        .unwrap_or(0)
+fn number(name: &str) -> Option<i64> {
+    counters::sysctl(name)?.first().copied()
 }
 
 fn ports() -> (u16, u16) {

@@ -38,12 +38,12 @@ pub struct Observations {
     pub after: Counters,
     /// The first and last port for connecting out, `ip_local_port_range`.
     pub ports: (u16, u16),
-    /// `tcp_tw_reuse`.
-    pub tw_reuse: i64,
-    /// `tcp_max_tw_buckets`.
-    pub max_tw_buckets: i64,
-    /// `tcp_max_orphans`.
-    pub max_orphans: i64,
+    /// `tcp_tw_reuse`, where it can be read.
+    pub tw_reuse: Option<i64>,
+    /// `tcp_max_tw_buckets`, where it can be read.
+    pub max_tw_buckets: Option<i64>,
+    /// `tcp_max_orphans`: only the first network namespace has it.
+    pub max_orphans: Option<i64>,
     /// Endings seen.
     pub endings: u64,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Finding, Observations, count, seconds, who};
+use super::{Finding, Observations, Stuck, count, seconds, who};
 use crate::tuple::State;
 
 /// Connections refused or reset because nobody accepted them in time.
@@ -76,21 +76,26 @@ pub(super) fn orphans(seen: &Observations, found: &mut Vec<Finding>) {
         .filter(|s| matches!(s.state, State::FinWait1 | State::LastAck | State::Closing))
         .collect();
     let oldest = waiting.iter().map(|s| s.age).max().unwrap_or_default();
-    let bytes: u64 = waiting.iter().map(|s| u64::from(s.wqueue)).sum();
+    // The FIN is queued behind the payload and counted with it.
+    let payload = |s: &Stuck| u64::from(s.wqueue.saturating_sub(1));
+    let bytes: u64 = waiting.iter().map(|s| payload(s)).sum();
     if !waiting.is_empty() {
         let peer = waiting.iter().max_by_key(|s| s.wqueue);
         let peer = peer.map_or(String::new(), |s| {
             format!(", the largest toward {}", s.tuple.remote)
         });
+        let allowed = match seen.max_orphans {
+            Some(most) => format!("; {most} orphans allowed"),
+            None => String::new(),
+        };
         found.push(Finding::new(
             "orphans-waiting",
             format!(
-                "{} closed by their process still wait for ACKs, the peer silent for up to {} \
-                 ({} queued{peer}; {} orphans allowed)",
+                "{} closed by their process still wait for ACKs, for up to {} \
+                 ({} queued{peer}{allowed})",
                 count(waiting.len() as u64, "connection"),
                 seconds(oldest),
                 count(bytes, "byte"),
-                seen.max_orphans,
             ),
             "close() returned 0, but the peer does not take the data (zero window) or does not \
              answer. Nobody will be told if it is lost.",
@@ -108,9 +113,10 @@ pub(super) fn overflow(seen: &Observations, found: &mut Vec<Finding>) {
             Finding::new(
                 "time-wait-overflow",
                 format!(
-                    "{} skipped TIME_WAIT because tcp_max_tw_buckets ({}) was reached",
+                    "{} skipped TIME_WAIT because tcp_max_tw_buckets{} was reached",
                     count(dropped, "connection"),
                     seen.max_tw_buckets
+                        .map_or(String::new(), |most| format!(" ({most})")),
                 ),
                 "Without TIME_WAIT a late segment or a repeated FIN is answered with an RST \
                  (NO_SOCKET), and an old duplicate can reach a new connection.",

@@ -18,7 +18,11 @@ pub(super) fn exhaustion(seen: &Observations, found: &mut Vec<Finding>) {
             continue;
         };
         // 1: reused by any new connection; 2: on loopback only.
-        let reused = seen.tw_reuse == 1 || seen.tw_reuse == 2 && from.is_loopback();
+        let reused = match seen.tw_reuse {
+            Some(1) => true,
+            Some(2) => from.is_loopback(),
+            _ => false,
+        };
         if reused {
             continue;
         }
@@ -73,13 +77,15 @@ pub(super) fn closes_first(seen: &Observations, found: &mut Vec<Finding>) {
         if time_wait.after < MANY {
             continue;
         }
-        let of_all = u64::try_from(seen.max_tw_buckets).unwrap_or(0);
+        let of_all = match seen.max_tw_buckets {
+            Some(most) => format!(" (of {most} that tcp_max_tw_buckets allows)"),
+            None => String::new(),
+        };
         found.push(
             Finding::new(
                 "time-wait-closes-first",
                 format!(
-                    "{} in TIME_WAIT on {on} (of {of_all} that tcp_max_tw_buckets allows), {:.0}/s \
-                     more: {} closes first",
+                    "{} in TIME_WAIT on {on}{of_all}, {:.0}/s more: {} closes first",
                     count(time_wait.after, "socket"),
                     per_second(seen, time_wait).max(0.0),
                     closer(time_wait),
@@ -129,8 +135,8 @@ mod tests {
             window: Duration::from_secs(10),
             time_wait: [(direction, time_wait)].into(),
             ports: (32768, 60999),
-            tw_reuse,
-            max_tw_buckets: 65536,
+            tw_reuse: Some(tw_reuse),
+            max_tw_buckets: Some(65536),
             ..Observations::default()
         }
     }
