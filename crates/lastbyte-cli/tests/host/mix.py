@@ -2,8 +2,9 @@
 
 Writes one JSON object per connection end to stdout. The numbers come from the
 sockets themselves (what send() accepted, SIOCOUTQ, SIOCINQ before the end), not
-from whatever watches. Everything runs on 127.0.0.1 of the network namespace it is
-started in, and every wait is for something and bounded.
+from whatever watches. Everything runs on the loopback of the network namespace it is
+started in, by IPv4, IPv6 or between both (a server that accepts either), as the
+argument says: 4, 6 or both. Every wait is for something and bounded.
 """
 
 import ctypes
@@ -22,6 +23,9 @@ import time
 ME = os.getpid()
 TCP_USER_TIMEOUT = 18
 PR_SET_PDEATHSIG = 1
+SERVER = {"4": (socket.AF_INET, "127.0.0.1"), "6": (socket.AF_INET6, "::1"),
+          "both": (socket.AF_INET6, "::")}[sys.argv[1]]
+CLIENT = "::1" if sys.argv[1] == "6" else "127.0.0.1"
 truths = []
 
 
@@ -41,20 +45,26 @@ def wait_for(what, holds):
         time.sleep(0.001)
 
 
-def pair(receive_buffer=None, listener=None):
+def listening(receive_buffer=None, backlog=8):
+    family, address = SERVER
+    listener = socket.socket(family)
+    if family == socket.AF_INET6:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    if receive_buffer:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    listener.bind((address, 0))
+    listener.listen(backlog)
+    return listener
+
+
+def connected(listener):
+    return socket.create_connection((CLIENT, listener.getsockname()[1]))
+
+
+def pair(receive_buffer=None):
     """A connected pair: who connected, who accepted."""
-    own = listener is None
-    if own:
-        listener = socket.socket()
-        if receive_buffer:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(8)
-    client = socket.create_connection(listener.getsockname())
-    server, _ = listener.accept()
-    if own:
-        listener.close()
-    return client, server
+    with listening(receive_buffer) as listener:
+        return connected(listener), listener.accept()[0]
 
 
 def fill(s):
@@ -84,7 +94,10 @@ def linger(s, seconds):
 
 
 def ends(s):
-    name = lambda a: "%s:%d" % a
+    def name(address):
+        ip = address[0].removeprefix("::ffff:")
+        return ("[%s]:%d" if ":" in ip else "%s:%d") % (ip, address[1])
+
     return {"local": name(s.getsockname()), "remote": name(s.getpeername())}
 
 
@@ -194,8 +207,10 @@ def reset_after_delivery():
 
 def in_table(local, state):
     port = "%04X" % int(local.rsplit(":", 1)[1])
-    with open("/proc/self/net/tcp") as table:
-        rows = [line.split() for line in table][1:]
+    rows = []
+    for table in ("tcp", "tcp6"):
+        with open("/proc/self/net/" + table) as lines:
+            rows += [line.split() for line in lines][1:]
     return any(row[1].endswith(":" + port) and row[3] == state for row in rows)
 
 
@@ -252,13 +267,10 @@ def child(work):
 
 def killed():
     """SIGKILL with data queued: the kernel goes on delivering."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(1)
+    listener = listening(4096, 1)
 
     def work(ready):
-        s = socket.create_connection(listener.getsockname())
+        s = connected(listener)
         ready({"sent": fill(s), **ends(s)})
         return s
 
@@ -284,13 +296,10 @@ def killed():
 
 def killed_unread():
     """SIGKILL with data queued and input unread: all is lost at once."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(1)
+    listener = listening(4096, 1)
 
     def work(ready):
-        s = socket.create_connection(listener.getsockname())
+        s = connected(listener)
         poll = select.poll()
         poll.register(s, select.POLLIN)
         poll.poll(10_000)
@@ -356,12 +365,10 @@ def orphan_given_up():
 
 def full_backlog():
     """A listener with a full backlog closes: nobody had accepted them."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(1)
+    listener = listening(backlog=1)
     clients = []
     for _ in range(2):
-        client = socket.create_connection(listener.getsockname())
+        client = connected(listener)
         client.sendall(b"12345")
         wait_for("the ACK", lambda: queued(client) == 0)
         clients.append((client, ends(client)))
