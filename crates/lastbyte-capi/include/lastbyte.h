@@ -15,6 +15,7 @@
 #include <stdint.h>
 #define LB_POLICY_INIT { sizeof(lb_policy), LB_LINGER_OF_SOCKET, 0, 0, 0, 0, 0 }
 #define LB_REPORT_INIT { sizeof(lb_report), LB_FATE_NONE, -1, -1, -1, -1, -1, LB_SIDE_UNKNOWN, 0, 0 }
+#define LB_SUMS_INIT { sizeof(lb_sums), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1 }
 
 
 // How a connection ended.
@@ -126,6 +127,43 @@ typedef struct lb_report {
 // refused; it is closed then). It must be quick: the others wait for it.
 typedef void (*lb_closer_then)(void *context, int error, const struct lb_report *report);
 
+// The sums of many reports. Start from LB_SUMS_INIT. A sum in which a number is
+// not known is -1: part of it would be a guess.
+typedef struct lb_sums {
+  // sizeof(lb_sums), so that the structure can grow.
+  size_t size;
+  // Connections in all: those of each fate, and `unseen`.
+  uint64_t connections;
+  // Connections with LB_FATE_DELIVERED.
+  uint64_t delivered;
+  // Connections with LB_FATE_CONFIRMED.
+  uint64_t confirmed;
+  // Connections with LB_FATE_TIMED_OUT.
+  uint64_t timed_out;
+  // Connections with LB_FATE_STALLED.
+  uint64_t stalled;
+  // Connections with LB_FATE_RESET.
+  uint64_t reset;
+  // Connections with LB_FATE_FAILED.
+  uint64_t failed;
+  // Connections with LB_FATE_ABORTED.
+  uint64_t aborted;
+  // Connections with LB_FATE_DETACHED.
+  uint64_t detached;
+  // Connections that ended without a report: the kernel would not show them.
+  uint64_t unseen;
+  // Bytes that the peers' TCP acknowledged.
+  int64_t acked;
+  // Bytes that send() accepted and the peers never acknowledged.
+  int64_t lost;
+  // Of these, bytes that were never transmitted.
+  int64_t unsent;
+  // Bytes of input that arrived and were discarded.
+  int64_t unread;
+  // Connections to which we sent an RST.
+  int64_t rst_sent;
+} lb_sums;
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -198,6 +236,19 @@ size_t lb_closer_in_flight(const struct lb_closer *closer);
 // # Safety
 // NULL, or a closer.
 int lb_closer_wait_idle(const struct lb_closer *closer, uint64_t milliseconds);
+
+// Ends everything in flight within `milliseconds`, one time for all, and tells the
+// sums of these (NULL: not wanted): what a deploy wants to know. Those that reach
+// their own end before count as they are, the rest are cut short when the time is
+// over (LB_FATE_TIMED_OUT, what is lost counted). Every `then` was called when it
+// returns. The closer takes no further connections (EAGAIN).
+//
+// ERRORS: EINVAL for NULL, or sums that are not well-formed: nothing was drained.
+//
+// # Safety
+// NULL, or a closer; non-NULL sums are as long as their `size` says. Not to be
+// called by a `then`, on whose thread the connections end.
+int lb_closer_drain(const struct lb_closer *closer, uint64_t milliseconds, struct lb_sums *sums);
 
 // Lets a closer go. Its endings in flight still reach their fate, and `then` is
 // still called.

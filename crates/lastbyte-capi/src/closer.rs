@@ -8,7 +8,7 @@ use lastbyte::Closer;
 use libc::{c_int, c_void};
 
 use crate::guard::{call, outcome, own};
-use crate::types::{Out, lb_policy, lb_report};
+use crate::types::{Out, lb_policy, lb_report, lb_sums};
 use std::os::fd::IntoRawFd;
 
 /// Ends many connections on one thread, each with its own deadline and report.
@@ -126,6 +126,38 @@ pub unsafe extern "C" fn lb_closer_wait_idle(closer: *const lb_closer, milliseco
         } else {
             Err(libc::ETIMEDOUT)
         }
+    })
+}
+
+/// Ends everything in flight within `milliseconds`, one time for all, and tells the
+/// sums of these (NULL: not wanted): what a deploy wants to know. Those that reach
+/// their own end before count as they are, the rest are cut short when the time is
+/// over (LB_FATE_TIMED_OUT, what is lost counted). Every `then` was called when it
+/// returns. The closer takes no further connections (EAGAIN).
+///
+/// ERRORS: EINVAL for NULL, or sums that are not well-formed: nothing was drained.
+///
+/// # Safety
+/// NULL, or a closer; non-NULL sums are as long as their `size` says. Not to be
+/// called by a `then`, on whose thread the connections end.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_closer_drain(
+    closer: *const lb_closer,
+    milliseconds: u64,
+    sums: *mut lb_sums,
+) -> c_int {
+    call(|| {
+        // SAFETY: the caller's promise.
+        let Some(closer) = (unsafe { closer.as_ref() }) else {
+            return Err(libc::EINVAL);
+        };
+        // SAFETY: the caller's promise.
+        let mut sums = unsafe { Out::new(sums) }?;
+        let drained = closer.0.drain(Duration::from_millis(milliseconds));
+        if let Some(sums) = &mut sums {
+            sums.write(&lb_sums::from(&drained.sums));
+        }
+        Ok(())
     })
 }
 

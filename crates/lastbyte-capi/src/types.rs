@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use lastbyte::{Fate, Linger, Policy, Report, Side};
+use lastbyte::{Fate, Linger, Policy, Report, Side, Sums};
 use libc::{c_char, c_int};
 
 /// What a close is asked to do.
@@ -115,6 +115,45 @@ pub struct lb_report {
     pub error: c_int,
     /// Microseconds from the call to the fate.
     pub elapsed_us: u64,
+}
+
+/// The sums of many reports. Start from LB_SUMS_INIT. A sum in which a number is
+/// not known is -1: part of it would be a guess.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct lb_sums {
+    /// sizeof(lb_sums), so that the structure can grow.
+    pub size: usize,
+    /// Connections in all: those of each fate, and `unseen`.
+    pub connections: u64,
+    /// Connections with LB_FATE_DELIVERED.
+    pub delivered: u64,
+    /// Connections with LB_FATE_CONFIRMED.
+    pub confirmed: u64,
+    /// Connections with LB_FATE_TIMED_OUT.
+    pub timed_out: u64,
+    /// Connections with LB_FATE_STALLED.
+    pub stalled: u64,
+    /// Connections with LB_FATE_RESET.
+    pub reset: u64,
+    /// Connections with LB_FATE_FAILED.
+    pub failed: u64,
+    /// Connections with LB_FATE_ABORTED.
+    pub aborted: u64,
+    /// Connections with LB_FATE_DETACHED.
+    pub detached: u64,
+    /// Connections that ended without a report: the kernel would not show them.
+    pub unseen: u64,
+    /// Bytes that the peers' TCP acknowledged.
+    pub acked: i64,
+    /// Bytes that send() accepted and the peers never acknowledged.
+    pub lost: i64,
+    /// Of these, bytes that were never transmitted.
+    pub unsent: i64,
+    /// Bytes of input that arrived and were discarded.
+    pub unread: i64,
+    /// Connections to which we sent an RST.
+    pub rst_sent: i64,
 }
 
 /// The version of the library that is loaded, such as "0.1.0".
@@ -229,9 +268,36 @@ fn own(socket: &impl AsFd) -> Result<Linger, c_int> {
     Linger::of(socket).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
 }
 
+/// A number that is not known, or does not fit, is -1.
+fn count(value: Option<u64>) -> i64 {
+    value.and_then(|n| i64::try_from(n).ok()).unwrap_or(-1)
+}
+
+impl From<&Sums> for lb_sums {
+    fn from(sums: &Sums) -> Self {
+        Self {
+            size: size_of::<Self>(),
+            connections: sums.connections,
+            delivered: sums.delivered,
+            confirmed: sums.confirmed,
+            timed_out: sums.timed_out,
+            stalled: sums.stalled,
+            reset: sums.reset,
+            failed: sums.failed,
+            aborted: sums.aborted,
+            detached: sums.detached,
+            unseen: sums.unseen,
+            acked: count(sums.acked),
+            lost: count(sums.lost),
+            unsent: count(sums.unsent),
+            unread: count(sums.unread),
+            rst_sent: count(sums.rst_sent),
+        }
+    }
+}
+
 impl From<&Report> for lb_report {
     fn from(report: &Report) -> Self {
-        let count = |value: Option<u64>| value.and_then(|n| i64::try_from(n).ok()).unwrap_or(-1);
         Self {
             size: REPORT_SIZE,
             fate: fate(report.fate) as c_int,
@@ -266,36 +332,58 @@ fn fate(fate: Fate) -> lb_fate {
     }
 }
 
+/// A structure that tells how long it is, so that it can grow.
+///
+/// # Safety
+/// `repr(C)`, and its first field is `size`, a usize.
+pub(crate) unsafe trait Versioned: Copy {
+    /// The same with this size.
+    fn sized(self, size: usize) -> Self;
+}
+
+// SAFETY: it begins with its size.
+unsafe impl Versioned for lb_report {
+    fn sized(self, size: usize) -> Self {
+        Self { size, ..self }
+    }
+}
+
+// SAFETY: it begins with its size.
+unsafe impl Versioned for lb_sums {
+    fn sized(self, size: usize) -> Self {
+        Self { size, ..self }
+    }
+}
+
 /// A structure of the caller's to be written, which may be a later version's.
 pub(crate) struct Out<'a, T> {
     place: *mut T,
+    size: usize,
     caller: PhantomData<&'a mut T>,
 }
 
-impl Out<'_, lb_report> {
+impl<T: Versioned> Out<'_, T> {
     /// # Safety
     /// NULL, or valid for as many bytes as its `size` says.
-    pub(crate) unsafe fn new(place: *mut lb_report) -> Result<Option<Self>, c_int> {
+    pub(crate) unsafe fn new(place: *mut T) -> Result<Option<Self>, c_int> {
         if place.is_null() {
             return Ok(None);
         }
         // SAFETY: the size comes first, whatever the version.
-        let size = unsafe { (&raw const (*place).size).read() };
-        if size < REPORT_SIZE {
+        let size = unsafe { place.cast::<usize>().read() };
+        if size < size_of::<T>() {
             return Err(libc::EINVAL);
         }
         Ok(Some(Self {
             place,
+            size,
             caller: PhantomData,
         }))
     }
 
     /// Writes the fields of this version; the size stays the caller's.
-    pub(crate) fn write(&mut self, report: &lb_report) {
+    pub(crate) fn write(&mut self, value: &T) {
         // SAFETY: checked by `new` to be long enough, and valid by its promise.
-        unsafe {
-            let size = (*self.place).size;
-            self.place.write(lb_report { size, ..*report });
-        }
+        unsafe { self.place.write(value.sized(self.size)) };
     }
 }

@@ -213,6 +213,14 @@ static void handles(void)
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int delivered, timed_out, refused;
 
+static void count_lost(void *context, int error, const lb_report *report)
+{
+    pthread_mutex_lock(&lock);
+    CHECK(report != NULL && (error == 0 || error == EWOULDBLOCK));
+    *(long long *)context += report->lost;
+    pthread_mutex_unlock(&lock);
+}
+
 static void then(void *context, int error, const lb_report *report)
 {
     pthread_mutex_lock(&lock);
@@ -226,6 +234,46 @@ static void then(void *context, int error, const lb_report *report)
         refused++;
     CHECK(context == &delivered);
     pthread_mutex_unlock(&lock);
+}
+
+static void drained(void)
+{
+    enum { COUNT = 10 };
+    int peers[COUNT];
+    long long lost = 0, written = 0;
+    lb_policy policy = LB_POLICY_INIT;
+    lb_sums sums = LB_SUMS_INIT;
+    lb_closer *closer = lb_closer_new();
+
+    CHECK(closer != NULL);
+    CHECK(lb_closer_drain(NULL, 0, &sums) == -1 && errno == EINVAL);
+    sums.size = 8;
+    CHECK(lb_closer_drain(closer, 0, &sums) == -1 && errno == EINVAL);
+    sums.size = sizeof sums;
+    policy.linger = LB_LINGER_WAIT;
+    policy.wait_ms = 60000;
+    for (int i = 0; i < COUNT; i++) {
+        int s = pair(&peers[i]);
+        written += fill(s);
+        CHECK(lb_closer_close(closer, s, &policy, count_lost, &lost) == 0);
+    }
+    CHECK(lb_closer_drain(closer, 300, &sums) == 0);
+    CHECK(sums.size == sizeof sums && sums.connections == COUNT);
+    CHECK(sums.timed_out == COUNT && sums.delivered == 0 && sums.unseen == 0);
+    CHECK(sums.acked + sums.lost == written && sums.lost > 0 && sums.rst_sent == COUNT);
+    CHECK(lb_closer_in_flight(closer) == 0);
+    pthread_mutex_lock(&lock);
+    CHECK(lost == sums.lost);
+    pthread_mutex_unlock(&lock);
+    int other, late = pair(&other);
+    CHECK(lb_closer_close(closer, late, &policy, count_lost, &lost) == -1 && errno == EAGAIN);
+    CHECK(is_open(late));
+    close(late);
+    close(other);
+    CHECK(lb_closer_drain(closer, 0, NULL) == 0);
+    lb_closer_free(closer);
+    for (int i = 0; i < COUNT; i++)
+        close(peers[i]);
 }
 
 static void many(void)
@@ -278,6 +326,7 @@ int main(void)
     blocking_closes();
     handles();
     many();
+    drained();
     puts(failures ? "failed" : "done");
     return failures != 0;
 }
