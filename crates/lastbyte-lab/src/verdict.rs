@@ -218,7 +218,7 @@ impl Verdict {
         self.demand(account.fate == fate, || {
             format!("the report says {}, not {fate}", account.fate)
         });
-        let rst = wire.rst(From::Us).is_some();
+        let rst = wire.ended_by_rst() == Some(From::Us);
         self.demand(account.rst_sent == Some(rst), || {
             format!(
                 "the report says rst_sent {:?}, the wire shows {}",

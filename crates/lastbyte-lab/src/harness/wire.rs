@@ -171,11 +171,14 @@ impl Wire {
     }
 
     /// Each acknowledgement from the peer's TCP, counted from our first payload
-    /// byte. An RST's number acknowledges nothing: no TCP takes it for one.
+    /// byte. An RST's number acknowledges nothing: no TCP takes it for one; what
+    /// comes after it finds no connection any more.
     fn acks(&self) -> impl Iterator<Item = (Stamp, u64)> {
         let base = self.base();
-        self.from(From::Peer)
-            .filter(|p| p.flags.ack && !p.flags.rst && !p.flags.syn)
+        self.packets
+            .iter()
+            .take_while(|p| !p.flags.rst)
+            .filter(|p| self.sender(p) == From::Peer && p.flags.ack && !p.flags.syn)
             .filter_map(move |p| Some((p.at, u64::from(p.ack.wrapping_sub(base?)))))
     }
 
@@ -202,6 +205,15 @@ impl Wire {
     #[must_use]
     pub fn rst(&self, side: From) -> Option<Stamp> {
         self.from(side).find(|p| p.flags.rst).map(|p| p.at)
+    }
+
+    /// Whose RST ended the connection. One that follows the other side's is a
+    /// stack's answer to a stray segment: the ACK of a window probe, overtaken by its
+    /// sender's RST from another CPU, finds no socket any more.
+    #[must_use]
+    pub fn ended_by_rst(&self) -> Option<From> {
+        let first = self.packets.iter().find(|p| p.flags.rst)?;
+        Some(self.sender(first))
     }
 
     /// The first FIN of `side`.
@@ -290,6 +302,25 @@ mod tests {
         );
         assert_eq!(wire.acked(), Some(40));
         assert_eq!(wire.rst(From::Peer), Some(Stamp::from_parts(4, 0)));
+    }
+
+    #[test]
+    fn what_follows_the_rst_that_ended_it_is_of_no_account() {
+        let wire = Wire::new(
+            ours(),
+            vec![
+                packet(1, true, 0, 0, SYN, 0),
+                packet(2, true, 1, 8, ACK, 100),
+                packet(3, false, 8, 101, RST, 0),
+                // The ACK that the RST has overtaken, and the answer to it.
+                packet(4, false, 8, 101, ACK, 0),
+                packet(5, true, 101, 0, RST, 0),
+            ],
+        );
+        assert_eq!(wire.ended_by_rst(), Some(From::Peer));
+        assert_eq!(wire.acked(), Some(0));
+        let ended = Wire::new(ours(), wire.packets()[..2].to_vec());
+        assert_eq!(ended.ended_by_rst(), None);
     }
 
     #[test]

@@ -184,7 +184,7 @@ fn judge(bench: &Bench, v: &mut Verdict, ones: &[One], told: &[Option<Told>]) ->
             }),
         }
         if let [first, ..] = each.faults() {
-            wrong.push(first.clone());
+            wrong.push(format!("{:?}: {first}", one.lot));
         }
     }
     v.demand(wrong.is_empty(), || {
