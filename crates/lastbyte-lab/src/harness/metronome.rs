@@ -94,6 +94,29 @@ pub fn starved() -> f64 {
         .map_or(0.0, |nanos| nanos as f64 / 1e6)
 }
 
+/// When a thread that does many things one after the other was starved.
+#[derive(Debug, Default)]
+pub struct Starvation(Vec<(Stamp, f64)>);
+
+impl Starvation {
+    /// Notes how it is with the calling thread, always the same one.
+    pub fn note(&mut self) {
+        self.0.push((Stamp::now(), starved()));
+    }
+
+    /// For how many milliseconds it was, of the time from the last note before
+    /// `due` to the last note of all.
+    #[must_use]
+    pub fn since(&self, due: Stamp) -> f64 {
+        let before = self.0.partition_point(|&(at, _)| at <= due);
+        let before = self.0[..before].last().or(self.0.first());
+        match (before, self.0.last()) {
+            (Some((_, before)), Some((_, now))) => now - before,
+            _ => 0.0,
+        }
+    }
+}
+
 impl Drop for Metronome {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
@@ -120,5 +143,16 @@ mod tests {
         assert!((late(0, 900) - 7.0).abs() < 1e-9);
         assert!((late(501, 502) - 3.0).abs() < 1e-9);
         assert!(late(110, 490) == 0.0);
+    }
+
+    #[test]
+    fn starvation_is_that_since_the_last_note_before() {
+        let at = |ms: u32| Stamp::from_parts(1, ms * 1_000_000);
+        let notes = vec![(at(10), 1.0), (at(20), 2.0), (at(90), 62.0), (at(91), 62.5)];
+        let starvation = Starvation(notes);
+        for (due, starved) in [(5, 61.5), (10, 61.5), (19, 61.5), (20, 60.5), (95, 0.0)] {
+            assert!((starvation.since(at(due)) - starved).abs() < 1e-9, "{due}");
+        }
+        assert!(Starvation::default().since(at(1)) == 0.0);
     }
 }

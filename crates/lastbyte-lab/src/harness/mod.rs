@@ -14,7 +14,7 @@ mod wire;
 
 pub use capture::{Capture, Conn};
 pub use info::{TcpInfo, state_name};
-pub use metronome::{Metronome, starved};
+pub use metronome::{Metronome, Starvation, starved};
 pub use pair::{Crowd, Pair, Setup, fill, fill_from, has_ipv6, pattern};
 pub use peer::{End, Got, Peer, outstanding};
 pub use place::{Place, enter};

@@ -3,12 +3,13 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lastbyte::{CloseError, Closer, Closing, Errno, Linger, Policy, Report};
 
 use super::{Account, Child, Handle, Subject, Told};
-use crate::harness::Stamp;
+use crate::harness::{Stamp, Starvation};
 
 /// The library, by its public API only.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,11 +62,19 @@ impl Subject for Lastbyte {
             return all;
         };
         let (send, ends) = channel();
+        let starvation = Arc::new(Mutex::new(Starvation::default()));
         for (index, (socket, policy)) in work.into_iter().enumerate() {
             let send = send.clone();
+            let starvation = Arc::clone(&starvation);
             let called = Stamp::now();
             let submitted = closer.close(socket, policy, move |result| {
-                let _ = send.send((index, told(called, result)));
+                let mut told = told(called, result);
+                let mut starvation = starvation.lock().unwrap_or_else(PoisonError::into_inner);
+                starvation.note();
+                if let Linger::Wait(time) = policy.linger() {
+                    told.starved = starvation.since(called.after(time));
+                }
+                let _ = send.send((index, told));
             });
             if let Err(error) = submitted {
                 all[index] = Some(told(called, Err(error)));
