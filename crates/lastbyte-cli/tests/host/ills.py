@@ -10,14 +10,13 @@ end of stdin with their sockets open. Bounded in number and in time.
 
 import ctypes
 import errno
-import fcntl
 import json
-import select
 import socket
 import struct
 import sys
-import termios
 import time
+
+from sockets import fill, queued, unread, wait_for, wait_reset
 
 PR_SET_NAME = 15
 TCP_USER_TIMEOUT = 18
@@ -25,28 +24,6 @@ role, address = sys.argv[1], sys.argv[2]
 ctypes.CDLL(None).prctl(PR_SET_NAME, role.encode(), 0, 0, 0)
 TIMES = 4
 kept = []
-
-
-def queued(s):
-    return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, b"\0" * 4))[0]
-
-
-def unread(s):
-    return struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, b"\0" * 4))[0]
-
-
-def wait_for(what, holds):
-    end = time.monotonic() + 10
-    while not holds():
-        if time.monotonic() > end:
-            raise TimeoutError(what)
-        time.sleep(0.001)
-
-
-def wait_reset(s):
-    poll = select.poll()
-    poll.register(s, select.POLLERR | select.POLLHUP)
-    assert poll.poll(10_000), "no reset came"
 
 
 def listener(backlog=16, receive_buffer=None):
@@ -64,30 +41,15 @@ def pair(receive_buffer=None):
         return client, s.accept()[0]
 
 
-def fill(s):
-    """Writes until nothing more fits and nothing more moves; what is queued then."""
-    s.setblocking(False)
-    try:
-        while True:
-            s.send(b"x" * 4096)
-    except BlockingIOError:
-        pass
-    s.setblocking(True)
-    last = [None, 0.0]
-
-    def still():
-        now = queued(s)
-        if now != last[0]:
-            last[:] = [now, time.monotonic()]
-        return time.monotonic() - last[1] > 0.1
-
-    wait_for("the queue to stand still", still)
+def stuff(s):
+    """Fills its send queue; how much is in it then."""
+    fill(s)
     return queued(s)
 
 
 def peer_resets_the_orphan():
     client, server = pair(4096)
-    lost = fill(client)
+    lost = stuff(client)
     client.close()
     server.close()
     return lost
@@ -95,7 +57,7 @@ def peer_resets_the_orphan():
 
 def input_comes_late():
     client, server = pair(4096)
-    lost = fill(client)
+    lost = stuff(client)
     client.close()
     server.sendall(b"u" * 30)
     wait_reset(server)
@@ -108,7 +70,7 @@ def answers_early():
     client, server = pair(4096)
     client.sendall(b"q" * 77)
     wait_for("the question", lambda: unread(server) == 77)
-    lost = fill(server)
+    lost = stuff(server)
     server.close()
     wait_reset(client)
     client.close()
@@ -119,7 +81,7 @@ def peer_falls_silent():
     """The orphan is given up after TCP_USER_TIMEOUT."""
     client, server = pair(4096)
     client.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, 300)
-    lost = fill(client)
+    lost = stuff(client)
     end = "%s:%d" % client.getsockname()
     client.close()
     wait_for("the kernel to give up", lambda: not in_table(end))
@@ -185,7 +147,7 @@ else:
     for _ in range(TIMES):
         # Closed with a queue that the peer never takes.
         client, server = pair(4096)
-        queue += fill(client)
+        queue += stuff(client)
         client.close()
         kept.append(server)
     made = {"queue": queue}

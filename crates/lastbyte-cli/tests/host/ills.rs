@@ -12,6 +12,7 @@ use crate::space::{Binary, Space, interrupt};
 use crate::story::PYTHON;
 
 const SCRIPT: &str = include_str!("ills.py");
+const SOCKETS: &str = include_str!("sockets.py");
 const ADDRESS: &str = "127.0.0.1";
 /// The age at which `doctor` calls a socket stuck, and room.
 const STUCK: Duration = Duration::from_secs(4);
@@ -65,6 +66,7 @@ pub(crate) fn doctor_finds_each_of_them() {
     let status = space.command("sh").args(["-c", few]).status();
     assert!(status.is_ok_and(|status| status.success()));
     let binary = Binary::new();
+    binary.beside("sockets.py", SOCKETS);
     let script = binary.beside("ills.py", SCRIPT);
     let script = script.to_str().expect("a plain path");
     let mut hoarder = Patient::start(space.command(PYTHON), script, "hoards");

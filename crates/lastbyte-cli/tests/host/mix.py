@@ -8,7 +8,6 @@ argument says: 4, 6 or both. Every wait is for something and bounded.
 """
 
 import ctypes
-import fcntl
 import json
 import os
 import select
@@ -16,9 +15,10 @@ import signal
 import socket
 import struct
 import sys
-import termios
 import threading
 import time
+
+from sockets import fill, queued, unread, wait_for, wait_reset
 
 ME = os.getpid()
 TCP_USER_TIMEOUT = 18
@@ -27,22 +27,6 @@ SERVER = {"4": (socket.AF_INET, "127.0.0.1"), "6": (socket.AF_INET6, "::1"),
           "both": (socket.AF_INET6, "::")}[sys.argv[1]]
 CLIENT = "::1" if sys.argv[1] == "6" else "127.0.0.1"
 truths = []
-
-
-def queued(s):
-    return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, b"\0" * 4))[0]
-
-
-def unread(s):
-    return struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, b"\0" * 4))[0]
-
-
-def wait_for(what, holds):
-    end = time.monotonic() + 10
-    while not holds():
-        if time.monotonic() > end:
-            raise TimeoutError(what)
-        time.sleep(0.001)
 
 
 def listening(receive_buffer=None, backlog=8):
@@ -65,28 +49,6 @@ def pair(receive_buffer=None):
     """A connected pair: who connected, who accepted."""
     with listening(receive_buffer) as listener:
         return connected(listener), listener.accept()[0]
-
-
-def fill(s):
-    """Writes until nothing more fits and nothing more moves."""
-    s.setblocking(False)
-    sent = 0
-    try:
-        while True:
-            sent += s.send(b"x" * 4096)
-    except BlockingIOError:
-        pass
-    s.setblocking(True)
-    last = [None, time.monotonic()]
-
-    def still():
-        now = queued(s)
-        if now != last[0]:
-            last[:] = [now, time.monotonic()]
-        return time.monotonic() - last[1] > 0.1
-
-    wait_for("the queue to stand still", still)
-    return sent
 
 
 def linger(s, seconds):
@@ -161,12 +123,6 @@ def unread_input():
     client.close()
     truth("unread input, peer", where[1], fate="reset", closed_first="peer", sent=77, lost=0,
           received=arrived, unread=arrived, **rst("peer", code))
-
-
-def wait_reset(s):
-    poll = select.poll()
-    poll.register(s, select.POLLERR | select.POLLHUP)
-    assert poll.poll(10_000), "no reset came"
 
 
 def late_input_all_delivered():

@@ -10,11 +10,13 @@ use serde_json::Value;
 use crate::space::{Binary, Space, Watch, text};
 
 const SCRIPT: &str = include_str!("mix.py");
+const SOCKETS: &str = include_str!("sockets.py");
 const PYTHON: &str = "/usr/bin/python3";
 
 pub(crate) fn as_root() {
     let space = Space::new();
     let binary = Binary::new();
+    binary.beside("sockets.py", SOCKETS);
     let script = binary.beside("mix.py", SCRIPT);
     let watch = Watch::start(space.command(binary.path()), &["--json"]);
     let truths = truths(|| space.command(PYTHON), &script);
@@ -51,6 +53,7 @@ pub(crate) fn as_root() {
 pub(crate) fn as_user() {
     let space = Space::new();
     let binary = Binary::new();
+    binary.beside("sockets.py", SOCKETS);
     let script = binary.beside("mix.py", SCRIPT);
     let watch = Watch::start(space.command_as_user(binary.path()), &["--json"]);
     let truths = truths(|| space.command_as_user(PYTHON), &script);

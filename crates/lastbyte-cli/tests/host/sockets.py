@@ -1,0 +1,51 @@
+"""What the scripts beside this one ask sockets and wait for; every wait is bounded."""
+
+import fcntl
+import select
+import struct
+import termios
+import time
+
+
+def queued(s):
+    return struct.unpack("i", fcntl.ioctl(s, termios.TIOCOUTQ, b"\0" * 4))[0]
+
+
+def unread(s):
+    return struct.unpack("i", fcntl.ioctl(s, termios.FIONREAD, b"\0" * 4))[0]
+
+
+def wait_for(what, holds):
+    end = time.monotonic() + 10
+    while not holds():
+        if time.monotonic() > end:
+            raise TimeoutError(what)
+        time.sleep(0.001)
+
+
+def wait_reset(s):
+    poll = select.poll()
+    poll.register(s, select.POLLERR | select.POLLHUP)
+    assert poll.poll(10_000), "no reset came"
+
+
+def fill(s):
+    """Writes until nothing more fits and nothing more moves."""
+    s.setblocking(False)
+    sent = 0
+    try:
+        while True:
+            sent += s.send(b"x" * 4096)
+    except BlockingIOError:
+        pass
+    s.setblocking(True)
+    last = [None, time.monotonic()]
+
+    def still():
+        now = queued(s)
+        if now != last[0]:
+            last[:] = [now, time.monotonic()]
+        return time.monotonic() - last[1] > 0.1
+
+    wait_for("the queue to stand still", still)
+    return sent
