@@ -32,8 +32,10 @@ pub struct Case<'a> {
     pub blind: bool,
     /// The last look at the living socket, if there was one.
     pub seen: Option<&'a Seen>,
-    /// When the obituary came, in nanoseconds of `CLOCK_MONOTONIC`.
+    /// When it ended, in nanoseconds of `CLOCK_MONOTONIC`; else as `told`.
     pub at: u64,
+    /// When the obituary came.
+    pub told: u64,
     /// Whether its local port was ever seen listening.
     pub port_listens: bool,
     /// The kernel's error for the application.
@@ -326,13 +328,10 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
     };
     if signs.scrubbed {
         verdict.evidence = Evidence::Inferred;
-        verdict.bytes = scrubbed_bytes(case);
-        if story.listener_closed {
-            // Nobody had it to write to.
-            verdict.bytes.sent = Some(0);
-            verdict.bytes.acked = Some(0);
-            verdict.bytes.lost = Some(0);
-        }
+        verdict.bytes = match story.listener_closed {
+            true => never_accepted_bytes(case),
+            false => scrubbed_bytes(case),
+        };
     } else if let Some(counts) = counts(case.socket) {
         verdict.bytes = bytes(&counts, case.socket, signs);
         let discards = story
@@ -377,7 +376,7 @@ fn inferred(case: &Case<'_>, signs: &Signs) -> Verdict {
         // was alive at the last look was aborted.
         let alive = case
             .seen
-            .is_some_and(|seen| seen.unmoved_until(case.socket, case.at));
+            .is_some_and(|seen| seen.unmoved_until(case.socket, case.at, case.told));
         verdict.fate = alive.then_some(Fate::Aborted);
         verdict.bytes = scrubbed_bytes(case);
         return verdict;
@@ -443,17 +442,40 @@ fn bytes(counts: &Counts, socket: &Socket, signs: &Signs) -> Bytes {
     }
 }
 
-/// What the last look says of a socket that was wiped since, provided that
-/// nothing moved in between.
+/// Nobody had it to write to, or to read from: what the last look said had come.
+fn never_accepted_bytes(case: &Case<'_>) -> Bytes {
+    let received = case
+        .seen
+        .filter(|seen| seen.unmoved_until(case.socket, case.at, case.told))
+        .and_then(|seen| {
+            let fin = u64::from(has_received_fin(seen.state));
+            seen.counts?.received.checked_sub(fin)
+        });
+    Bytes {
+        sent: Some(0),
+        acked: Some(0),
+        lost: Some(0),
+        received,
+        unread: received,
+    }
+}
+
+/// What is known of a socket that was wiped: what the last look said, provided that
+/// nothing has moved in between.
 fn scrubbed_bytes(case: &Case<'_>) -> Bytes {
+    let known = Bytes {
+        // With input unread, a close would not have wiped it.
+        unread: case.story.filter(|story| story.ended_by_close()).map(|_| 0),
+        ..Bytes::default()
+    };
     let Some(seen) = case
         .seen
-        .filter(|seen| seen.unmoved_until(case.socket, case.at))
+        .filter(|seen| seen.unmoved_until(case.socket, case.at, case.told))
     else {
-        return Bytes::default();
+        return known;
     };
     let Some(counts) = seen.counts else {
-        return Bytes::default();
+        return known;
     };
     let control = control_bytes(&counts, seen.wqueue);
     let role = case
@@ -461,11 +483,12 @@ fn scrubbed_bytes(case: &Case<'_>) -> Bytes {
         .and_then(|story| story.role)
         .or(seen.role)
         .or_else(|| role(control?, case.port_listens));
+    let fin_received = has_received_fin(seen.state);
     let signs = Signs {
         role,
         fin_queued: Some(has_queued_fin(seen.state)),
-        fin_received: Some(has_received_fin(seen.state)),
-        fin_counted: Some(has_received_fin(seen.state)),
+        fin_received: Some(fin_received),
+        fin_counted: Some(fin_received),
         scrubbed: false,
     };
     let living = Socket {
@@ -473,5 +496,14 @@ fn scrubbed_bytes(case: &Case<'_>) -> Bytes {
         wqueue: seen.wqueue,
         ..*case.socket
     };
-    bytes(&counts, &living, &signs)
+    let then = bytes(&counts, &living, &signs);
+    let took_no_more = seen.took_no_more(case.socket);
+    Bytes {
+        acked: then.acked,
+        sent: then.sent.filter(|_| took_no_more),
+        lost: then.lost.filter(|_| took_no_more),
+        // More may have come since, and left no trace, unless the FIN had come.
+        received: then.received.filter(|_| fin_received),
+        ..known
+    }
 }

@@ -336,7 +336,7 @@ impl Watcher {
             owners,
             ..
         } = self;
-        joiner.begin_round();
+        joiner.begin_round(clock::monotonic());
         diag.dump(every, true, |socket| joiner.row(clock::monotonic(), socket))?;
         joiner.end_round(|inode| owners.get(&inode).copied());
         if joiner.owners_wanted() && Instant::now() >= self.next_owners {

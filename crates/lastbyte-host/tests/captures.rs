@@ -98,7 +98,7 @@ fn an_orphan_reset_by_its_peer_shows_what_was_lost_when_the_fin_is_known() {
 
     // One look at it while it lived, and it can.
     let mut joiner = Joiner::new(false);
-    joiner.begin_round();
+    joiner.begin_round(0);
     let living = Socket {
         state: State::FinWait1,
         ..socket(bytes)

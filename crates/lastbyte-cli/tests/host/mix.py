@@ -362,12 +362,55 @@ def abort_full():
     return client, server, fill(client)
 
 
+def abort_unfull():
+    """What is queued is not all that fits."""
+    client, server = pair(4096)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    client.sendall(b"x" * 40_000)
+    return client, server
+
+
+def moved_since():
+    """What comes and goes after the last look leaves no trace when on+0 wipes it."""
+    reader, peer = pair()
+    peer.sendall(b"1" * 5)
+    wait_for("the input", lambda: unread(reader) == 5)
+    reader.recv(5)
+    writer, other = abort_unfull()
+    return reader, peer, writer, other
+
+
+def abort_moved(reader, peer, writer, other):
+    peer.sendall(b"2" * 6)
+    wait_for("more input", lambda: unread(reader) == 6)
+    reader.recv(6)
+    wait_for("the ACK", lambda: queued(peer) == 0)
+    writer.send(b"y" * 100)
+    arrived = unread(other)
+    reads, writes = [ends(reader), ends(peer)], [ends(writer), ends(other)]
+    for s, far in ((reader, peer), (writer, other)):
+        linger(s, 0)
+        s.close()
+        wait_reset(far)
+        far.close()
+    code = "TCP_STATE"
+    truth("on+0 after more input, closer", reads[0], fate="aborted", closed_first="local",
+          received=None, unread=0, closer_pid=ME, **rst("local", code))
+    truth("on+0 after more input, peer", reads[1], fate="reset", closed_first="peer", sent=11,
+          lost=0, received=0, unread=0, **rst("peer", code))
+    truth("on+0 after more output, closer", writes[0], fate="aborted", closed_first="local",
+          sent=None, lost=None, received=None, unread=0, closer_pid=ME, **rst("local", code))
+    truth("on+0 after more output, peer", writes[1], fate="reset", closed_first="peer", sent=0,
+          lost=0, received=arrived, unread=arrived, **rst("peer", code))
+
+
 def main():
-    # These three have been looked at, alive, before they end: they start first.
+    # These have been looked at, alive, before they end: they start first.
     # A look comes twice a second; its time cannot be seen from here.
     aborted, aborted_peer, abort_sent = abort_full()
     listener, backlog = full_backlog()
     leaked, leaked_where, since = leaked_close_wait()
+    moved = moved_since()
     begun = time.monotonic()
 
     clean("client")
@@ -390,11 +433,13 @@ def main():
     wait_reset(aborted_peer)
     aborted_peer.close()
     code = "TCP_STATE"
+    # What it received before the last look is known, and not whether more came since.
     truth("on+0, closer", where[0], fate="aborted", closed_first="local", sent=abort_sent,
-          lost=lost, received=0, unread=0, closer_pid=ME, **rst("local", code))
+          lost=lost, received=None, unread=0, closer_pid=ME, **rst("local", code))
     truth("on+0, peer", where[1], fate="reset", closed_first="peer", sent=0, lost=0,
           received=arrived, unread=arrived, **rst("peer", code))
 
+    abort_moved(*moved)
     close_backlog(listener, backlog)
 
     held = time.monotonic() - since

@@ -122,7 +122,7 @@ fn truths(python: impl Fn() -> Command, script: &Path) -> Vec<Value> {
             truths.push(truth);
         }
     }
-    assert_eq!(truths.len(), 3 * 28, "each family has the whole mix");
+    assert_eq!(truths.len(), 3 * 32, "each family has the whole mix");
     truths
 }
 

@@ -30,15 +30,23 @@ def wait_reset(s):
 
 
 def fill(s):
-    """Writes until nothing more fits and nothing more moves."""
+    """Writes until nothing more fits and nothing more moves; how much it was."""
     s.setblocking(False)
-    sent = 0
-    try:
-        while True:
-            sent += s.send(b"x" * 4096)
-    except BlockingIOError:
-        pass
+    sent, before = 0, None
+    while sent != before:
+        before = sent
+        try:
+            while True:
+                sent += s.send(b"x" * 4096)
+        except BlockingIOError:
+            pass
+        # What is acknowledged meanwhile makes room again.
+        stand_still(s)
     s.setblocking(True)
+    return sent
+
+
+def stand_still(s):
     last = [None, time.monotonic()]
 
     def still():
@@ -48,4 +56,3 @@ def fill(s):
         return time.monotonic() - last[1] > 0.1
 
     wait_for("the queue to stand still", still)
-    return sent

@@ -19,7 +19,7 @@ fuzz_target!(|steps: Vec<(u8, Vec<u8>)>| {
                 given += 1;
             }
             (1, Some(socket)) => {
-                joiner.begin_round();
+                joiner.begin_round(now);
                 joiner.row(now, &socket);
                 joiner.end_round(|_| None);
             }

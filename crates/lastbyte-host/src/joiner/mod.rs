@@ -70,6 +70,8 @@ pub struct Joiner {
     dead_order: VecDeque<(Nanos, u64)>,
     seen: ByNumber<Box<Seen>>,
     round: u32,
+    /// When it began.
+    round_began: Nanos,
     listening: Box<[u64; 1024]>,
     listener_closing: HashMap<u32, (u64, u16)>,
     resets: Recent<Tuple, (Option<Reason>, bool)>,
@@ -120,6 +122,8 @@ struct Waiting {
     story: Option<Box<Story>>,
     seen: Option<Box<Seen>>,
     at: Nanos,
+    /// When the obituary came.
+    told: Nanos,
     step: Nanos,
     last: After,
     /// When it was in FIN_WAIT2 for certain, and when the kernel will let it go.
@@ -140,6 +144,7 @@ impl Joiner {
             dead_order: VecDeque::new(),
             seen: ByNumber::default(),
             round: 0,
+            round_began: 0,
             listening: Box::new([0; 1024]),
             listener_closing: HashMap::new(),
             resets: Recent::new(RESETS),
@@ -207,7 +212,8 @@ impl Joiner {
     }
 
     /// A dump begins: what it does not show again is forgotten at its end.
-    pub fn begin_round(&mut self) {
+    pub fn begin_round(&mut self, at: Nanos) {
+        self.round_began = at;
         self.round = self.round.wrapping_add(1);
     }
 
@@ -219,7 +225,7 @@ impl Joiner {
             self.counts.unfollowed += 1;
             return;
         }
-        let seen = Seen::new(at, self.round, socket, before);
+        let seen = Seen::new(at, (self.round, self.round_began), socket, before);
         self.seen.insert(socket.cookie, Box::new(seen));
     }
 
@@ -282,6 +288,7 @@ impl Joiner {
             story,
             seen,
             at: ended.map_or(at, |end| end.at),
+            told: at,
             step: LOOK_AGAIN,
             last: After::Unasked,
             held: None,
@@ -453,6 +460,7 @@ impl Joiner {
             blind: story.is_some_and(|story| self.was_blind(story, waiting.last)),
             seen: waiting.seen.as_deref(),
             at: waiting.at,
+            told: waiting.told,
             port_listens: self.listens(waiting.socket.tuple.local.port),
             errno: errno.map(|(_, errno)| errno),
             peer_reason: peer_reason.map(|(_, reason)| reason),

@@ -14,8 +14,10 @@ const SLACK: Nanos = 25_000_000;
 /// A socket as a dump showed it.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
-    /// When.
+    /// When, at the latest.
     pub at: Nanos,
+    /// When, at the earliest: the dump began.
+    pub from: Nanos,
     /// The ends.
     pub tuple: Tuple,
     /// The state.
@@ -37,15 +39,22 @@ pub struct Seen {
     pub since: Nanos,
     /// Which dump it was in last.
     pub round: u32,
+    full: bool,
     last_ack: Nanos,
     last_sent: Nanos,
+    window: u32,
     widest_window: u32,
 }
 
 impl Seen {
     /// From a row of a dump; `before` is what the dump before showed.
     #[must_use]
-    pub fn new(at: Nanos, round: u32, socket: &Socket, before: Option<&Self>) -> Self {
+    pub fn new(
+        at: Nanos,
+        (round, from): (u32, Nanos),
+        socket: &Socket,
+        before: Option<&Self>,
+    ) -> Self {
         let counts = socket.info.and_then(|info| info.counts);
         let ago = |ms: u32| at.saturating_sub(u64::from(ms) * 1_000_000);
         let info = socket.info.unwrap_or_default();
@@ -56,8 +65,10 @@ impl Seen {
             Some(1) => Some(Role::Connected),
             _ => None,
         };
+        let window = info.snd_wnd.unwrap_or(0);
         Self {
             at,
+            from,
             tuple: socket.tuple,
             state: socket.state,
             rqueue: socket.rqueue,
@@ -70,33 +81,51 @@ impl Seen {
                 .filter(|seen| seen.state == socket.state)
                 .map_or(at, |seen| seen.since),
             round,
+            full: socket.full == Some(true),
             last_ack: ago(info.last_ack_recv_ms),
             last_sent: ago(info.last_data_sent_ms),
-            widest_window: info
-                .snd_wnd
-                .unwrap_or(0)
-                .max(before.map_or(0, |seen| seen.widest_window)),
+            window,
+            widest_window: window.max(before.map_or(0, |seen| seen.widest_window)),
         }
     }
 
-    /// Whether a wiped socket's obituary shows that since this look nothing was
-    /// sent and nothing acknowledged.
+    /// Whether a wiped socket's obituary, written between `ended` and `told`, shows
+    /// that since this look nothing was sent and nothing acknowledged.
     ///
-    /// A disconnect clears the counters and moves `write_seq` on by the widest
-    /// window the peer ever offered, plus 2; but it leaves the times of the last
-    /// segment sent and the last ACK. When those are the same moments as at the
-    /// look, and the queue has grown by a window that can be, the look still
-    /// holds.
+    /// A disconnect clears the counters, but it leaves the times of the last segment
+    /// sent and of the last ACK: they are before this look, or the same moments as it
+    /// showed; and the queue has grown as it then does (`grown`).
     #[must_use]
-    pub fn unmoved_until(&self, wiped: &Socket, at: Nanos) -> bool {
+    pub fn unmoved_until(&self, wiped: &Socket, ended: Nanos, told: Nanos) -> bool {
         let Some(info) = wiped.info else { return false };
-        let ago = |ms: u32| at.saturating_sub(u64::from(ms) * 1_000_000);
-        let same = |a: Nanos, b: Nanos| a.abs_diff(b) <= SLACK;
-        let grown = wiped.wqueue.wrapping_sub(self.wqueue);
-        same(ago(info.last_ack_recv_ms), self.last_ack)
-            && same(ago(info.last_data_sent_ms), self.last_sent)
-            && grown >= self.widest_window.saturating_add(2)
-            && grown < u32::MAX / 2
+        let still = |ms: u32, then: Nanos| {
+            let ago = u64::from(ms) * 1_000_000;
+            let at_the_latest = told.saturating_sub(ago);
+            at_the_latest + SLACK <= self.from || ended.saturating_sub(ago).abs_diff(then) <= SLACK
+        };
+        still(info.last_ack_recv_ms, self.last_ack)
+            && still(info.last_data_sent_ms, self.last_sent)
+            && self.grown(wiped).is_some()
+    }
+
+    /// Whether, of a socket that has not moved, send() has taken nothing more either:
+    /// its buffer was full, or empty with a window to send into, or has grown by the
+    /// window alone.
+    #[must_use]
+    pub fn took_no_more(&self, wiped: &Socket) -> bool {
+        let empty = self.wqueue == 0 && self.window > 0;
+        self.full || empty || self.grown(wiped) == Some(0)
+    }
+
+    /// By how much the queue of a wiped socket has grown, beyond what the disconnect
+    /// itself adds: the widest window that the peer ever offered, plus 2. `None` where
+    /// that was not so wide as a look has shown.
+    fn grown(&self, wiped: &Socket) -> Option<u32> {
+        wiped
+            .wqueue
+            .wrapping_sub(self.wqueue)
+            .checked_sub(self.widest_window.saturating_add(2))
+            .filter(|more| *more < u32::MAX / 2)
     }
 }
 
@@ -108,5 +137,87 @@ impl Seen {
     pub fn age(&self) -> std::time::Duration {
         let since = self.since.min(self.last_ack);
         std::time::Duration::from_nanos(self.at.saturating_sub(since))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::tcp_info::TcpInfo;
+    use crate::tuple::Endpoint;
+
+    const MS: Nanos = 1_000_000;
+    const WINDOW: u32 = 65_536;
+
+    fn socket(wqueue: u32, last_ack: u32, last_sent: u32, snd_wnd: u32, full: bool) -> Socket {
+        Socket {
+            tuple: Tuple {
+                local: Endpoint::UNKNOWN,
+                remote: Endpoint::UNKNOWN,
+            },
+            state: State::Established,
+            cookie: 1,
+            rqueue: 0,
+            wqueue,
+            expires_ms: 0,
+            uid: 0,
+            inode: 1,
+            full: Some(full),
+            info: Some(TcpInfo {
+                last_ack_recv_ms: last_ack,
+                last_data_sent_ms: last_sent,
+                snd_wnd: Some(snd_wnd),
+                ..TcpInfo::default()
+            }),
+        }
+    }
+
+    /// A dump from 990 to 1000 ms; the last ACK came at 500, the last segment left at 600.
+    fn look(wqueue: u32, window: u32, full: bool) -> Seen {
+        let socket = socket(wqueue, 500, 400, window, full);
+        Seen::new(1000 * MS, (1, 990 * MS), &socket, None)
+    }
+
+    #[test]
+    fn what_came_and_went_before_the_look_has_not_moved_however_late_it_is_told() {
+        let look = look(0, WINDOW, false);
+        let unmoved = |last_ack: u32, last_sent: u32, told: u64| {
+            // It ended at 1400 ms.
+            let wiped = socket(WINDOW + 2, last_ack, last_sent, WINDOW, false);
+            look.unmoved_until(&wiped, 1400 * MS, told * MS)
+        };
+        assert!(unmoved(900, 800, 1400));
+        // Written at 1480 ms, read at 1500.
+        assert!(unmoved(980, 880, 1500));
+        // An ACK, or a segment, after the look.
+        assert!(!unmoved(100, 800, 1400));
+        assert!(!unmoved(900, 100, 1400));
+        // So late that it may have been either.
+        assert!(!unmoved(700, 800, 1700));
+    }
+
+    #[test]
+    fn what_moved_right_before_the_look_is_known_by_its_moment() {
+        let busy = socket(0, 20, 20, WINDOW, false);
+        let look = Seen::new(1000 * MS, (1, 990 * MS), &busy, None);
+        let wiped = |ago| socket(WINDOW + 2, ago, ago, WINDOW, false);
+        assert!(look.unmoved_until(&wiped(420), 1400 * MS, 1401 * MS));
+        assert!(!look.unmoved_until(&wiped(300), 1400 * MS, 1401 * MS));
+    }
+
+    #[test]
+    fn more_may_have_been_written_unless_there_was_no_room_or_nothing_to_wait_for() {
+        let wiped = |wqueue| socket(wqueue + WINDOW + 2, 900, 800, 0, false);
+        // Its widest window was seen: not one byte more.
+        let stalled = look(5000, WINDOW, false);
+        assert!(stalled.took_no_more(&wiped(5000)));
+        assert!(!stalled.took_no_more(&wiped(5001)));
+        // A window was wider than any look has shown, or more was written.
+        assert!(!look(5000, 0, false).took_no_more(&wiped(5000)));
+        assert!(look(5000, 0, true).took_no_more(&wiped(5000)));
+        assert!(look(0, 1000, false).took_no_more(&wiped(0)));
+        assert!(!look(0, 0, false).took_no_more(&wiped(0)));
+        // Less than a disconnect adds: it was none.
+        assert!(!look(5000, WINDOW, false).unmoved_until(&wiped(4999), 1400 * MS, 1400 * MS));
     }
 }

@@ -181,6 +181,19 @@ impl Story {
         }
     }
 
+    /// Whether the system call that ended the connection let the socket go as well, as
+    /// far as time tells: a close, and no disconnect.
+    #[must_use]
+    pub fn ended_by_close(&self) -> bool {
+        const SOON: Nanos = 1_000_000_000;
+        match (self.end, self.destroyed) {
+            (Some(end), Some((at, by_process))) => {
+                end.in_process && by_process && at.saturating_sub(end.at) < SOON
+            }
+            _ => false,
+        }
+    }
+
     /// States before `new` tell what was missed when watching began late.
     fn learn_ends(&mut self, old: State, new: State) {
         if self.closed_first.is_none() {

@@ -10,6 +10,7 @@ use crate::tuple::{Endpoint, State, Tuple};
 
 const LENGTH: usize = 72;
 const INET_DIAG_INFO: u16 = 2;
+const INET_DIAG_SKMEMINFO: u16 = 7;
 const INET_DIAG_PROTOCOL: u16 = 10;
 
 /// One TCP socket, as the kernel's table or its obituary shows it.
@@ -34,6 +35,10 @@ pub struct Socket {
     pub uid: u32,
     /// The inode that `/proc/PID/fd` shows; 0 once no descriptor is left.
     pub inode: u32,
+    /// Whether the send buffer had no room left (`sk_wmem_queued`, `sk_sndbuf`),
+    /// where the message tells: then send() takes no more until something is
+    /// acknowledged.
+    pub full: Option<bool>,
     /// The counters, where the message has them.
     pub info: Option<TcpInfo>,
 }
@@ -51,10 +56,11 @@ impl Socket {
             local: Endpoint::new(address(family, payload, 8)?, bytes::be16(payload, 4)?),
             remote: Endpoint::new(address(family, payload, 24)?, bytes::be16(payload, 6)?),
         };
-        let mut info = None;
+        let (mut info, mut full) = (None, None);
         for (kind, value) in netlink::attributes(payload.get(LENGTH..)?) {
             match kind {
                 INET_DIAG_INFO => info = TcpInfo::parse(value),
+                INET_DIAG_SKMEMINFO => full = no_room(value),
                 INET_DIAG_PROTOCOL if value.first() != Some(&6) => return None,
                 _ => {}
             }
@@ -68,9 +74,18 @@ impl Socket {
             wqueue: bytes::u32(payload, 60)?,
             uid: bytes::u32(payload, 64)?,
             inode: bytes::u32(payload, 68)?,
+            full,
             info,
         })
     }
+}
+
+/// From the array that `SK_MEMINFO_*` of `linux/sock_diag.h` number.
+fn no_room(meminfo: &[u8]) -> Option<bool> {
+    const SNDBUF: usize = 3;
+    const WMEM_QUEUED: usize = 5;
+    let queued = bytes::u32(meminfo, 4 * WMEM_QUEUED)?;
+    Some(queued >= bytes::u32(meminfo, 4 * SNDBUF)?)
 }
 
 fn address(family: u8, payload: &[u8], at: usize) -> Option<IpAddr> {
@@ -91,7 +106,7 @@ pub enum Request {
         family: u8,
         /// [`State::bit`]s.
         states: u32,
-        /// Whether to include `struct tcp_info`.
+        /// Whether to include `struct tcp_info` and the state of the buffers.
         info: bool,
     },
     /// The one socket with these ends.
@@ -121,7 +136,7 @@ impl Request {
         out[16] = family;
         out[17] = 6; // IPPROTO_TCP
         if info {
-            out[18] = 1 << (INET_DIAG_INFO - 1);
+            out[18] = 1 << (INET_DIAG_INFO - 1) | 1 << (INET_DIAG_SKMEMINFO - 1);
         }
         out[20..24].copy_from_slice(&states.to_ne_bytes());
         if let Self::Find(tuple) = self {

@@ -145,6 +145,7 @@ mod tests {
             expires_ms: 0,
             uid: 0,
             inode: 0,
+            full: None,
             info: None,
         };
         vec![(0, socket); number]
