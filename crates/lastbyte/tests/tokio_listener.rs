@@ -6,7 +6,7 @@ mod common;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream as Std};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use common::read_all;
@@ -168,11 +168,15 @@ async fn at_the_deadline_sums_equal_what_the_clients_counted() {
         }
         until(|| handle.open() == EACH).await;
     }
+    // None ends before the shutdown, or it would not be among its sums.
+    let begin = Arc::new(Barrier::new(2 * EACH + 1));
     let reading: Vec<_> = clients
         .into_iter()
         .enumerate()
         .map(|(i, mut client)| {
+            let begin = Arc::clone(&begin);
             std::thread::spawn(move || {
+                begin.wait();
                 // Each at its own pace until the end, and then what is left.
                 let mut got = 0;
                 let mut buffer = vec![0; 997 * (1 + i % 13)];
@@ -190,7 +194,12 @@ async fn at_the_deadline_sums_equal_what_the_clients_counted() {
         })
         .collect();
     let began = Instant::now();
-    let (small, large) = tokio::join!(small_handle.shutdown(SHORT), large_handle.shutdown(SHORT));
+    let (small, large, _) = tokio::join!(
+        biased;
+        small_handle.shutdown(SHORT),
+        large_handle.shutdown(SHORT),
+        async { begin.wait() },
+    );
     assert!(began.elapsed() < LONG / 2);
     let mut sums = small.sums;
     sums += large.sums;
