@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lastbyte_lab::Bench;
 use lastbyte_lab::await_state;
-use lastbyte_lab::harness::{Conn, TcpState, pattern};
+use lastbyte_lab::harness::{Conn, Stamp, TcpState, pattern};
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -22,6 +22,7 @@ struct Receiver {
     child: Child,
     out: ChildStdout,
     at: SocketAddr,
+    since: Stamp,
 }
 
 impl Receiver {
@@ -49,6 +50,7 @@ impl Receiver {
             child,
             out,
             at: (Ipv4Addr::LOCALHOST, port).into(),
+            since: Stamp::now(),
         })
     }
 
@@ -99,7 +101,7 @@ impl Receiver {
         let capture = bench.capture().map_err(|e| format!("{e:?}"))?;
         let until = Instant::now() + Duration::from_secs(5);
         loop {
-            match capture.conns_to(self.at).as_slice() {
+            match capture.conns_to(self.at, self.since).as_slice() {
                 [conn] => return Ok(*conn),
                 [] if Instant::now() < until => std::thread::sleep(Duration::from_millis(1)),
                 other => return Err(format!("{} connections came", other.len()).into()),

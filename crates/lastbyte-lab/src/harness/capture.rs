@@ -11,7 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::ring::Ring;
-use super::{Packet, Wire};
+use super::{Packet, Stamp, Wire};
 
 /// The two ends of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -124,9 +124,10 @@ impl Capture {
         Wire::new(conn.ours, packets)
     }
 
-    /// The connections seen so far whose far end is `peer`.
+    /// The connections seen so far that began after `since` and whose far end is
+    /// `peer`; others may have had its port before.
     #[must_use]
-    pub fn conns_to(&self, peer: SocketAddr) -> Vec<Conn> {
+    pub fn conns_to(&self, peer: SocketAddr, since: Stamp) -> Vec<Conn> {
         let mut state = lock(&self.shared);
         state.drain();
         let other_end = |&(a, b): &(SocketAddr, SocketAddr)| match peer {
@@ -134,7 +135,9 @@ impl Capture {
             at if at == b => Some(a),
             _ => None,
         };
-        let ours = state.flows.keys().filter_map(other_end);
+        let begun = |packets: &[Packet]| packets.first().is_some_and(|first| first.at >= since);
+        let recent = state.flows.iter().filter(|(_, packets)| begun(packets));
+        let ours = recent.filter_map(|(ends, _)| other_end(ends));
         ours.map(|ours| Conn { ours, peer }).collect()
     }
 
