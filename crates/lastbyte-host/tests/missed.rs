@@ -81,6 +81,25 @@ impl Life {
         self.is_destroyed(joiner, 30);
     }
 
+    /// A close with input unread.
+    fn aborts(&self, joiner: &mut Joiner, ms: u64) {
+        let reset = Event::SendReset {
+            sk: self.sk,
+            tuple: self.tuple(),
+            reason: Some(Reason::ABORT_ON_CLOSE),
+            answers: false,
+        };
+        self.event(joiner, ms, true, reset);
+    }
+
+    /// It closes first, the peer after it; what is told.
+    fn ends_in_time_wait(&self, joiner: &mut Joiner) -> Ending {
+        self.closes_first(joiner);
+        self.obituary(joiner);
+        answer(joiner, self.at + 40 * MS, Some(TimeWait));
+        only(joiner)
+    }
+
     fn is_destroyed(&self, joiner: &mut Joiner, ms: u64) {
         let destroy = Event::Destroy {
             sk: self.sk,
@@ -166,10 +185,7 @@ fn asked(joiner: &mut Joiner, now: u64, state: Option<State>) {
 #[test]
 fn what_was_seen_whole_is_observed() {
     let (mut joiner, life) = opened();
-    life.closes_first(&mut joiner);
-    life.obituary(&mut joiner);
-    answer(&mut joiner, 40 * MS, Some(TimeWait));
-    let ending = only(&mut joiner);
+    let ending = life.ends_in_time_wait(&mut joiner);
     assert_eq!(ending.fate, Some(Fate::Confirmed));
     assert_eq!(ending.rst, Some(Rst::None));
     assert_eq!(ending.closed_first, Some(Side::Local));
@@ -342,13 +358,7 @@ fn our_own_rst_is_told_though_a_gap_was_near() {
     let (mut joiner, life) = opened();
     joiner.missed(life.at + 5 * MS, life.at + 6 * MS);
     life.step(&mut joiner, 10, Established, Close);
-    let reset = Event::SendReset {
-        sk: life.sk,
-        tuple: life.tuple(),
-        reason: Some(Reason::ABORT_ON_CLOSE),
-        answers: false,
-    };
-    life.event(&mut joiner, 10, true, reset);
+    life.aborts(&mut joiner, 10);
     life.is_destroyed(&mut joiner, 10);
     life.obituary(&mut joiner);
     let ending = only(&mut joiner);
@@ -361,10 +371,7 @@ fn our_own_rst_is_told_though_a_gap_was_near() {
 fn after_a_gap_time_wait_still_shows_that_the_peer_closed() {
     let (mut joiner, life) = opened();
     joiner.missed(life.at + 25 * MS, life.at + 26 * MS);
-    life.closes_first(&mut joiner);
-    life.obituary(&mut joiner);
-    answer(&mut joiner, 40 * MS, Some(TimeWait));
-    let ending = only(&mut joiner);
+    let ending = life.ends_in_time_wait(&mut joiner);
     assert_eq!(ending.fate, Some(Fate::Confirmed));
     assert_eq!(ending.rst, Some(Rst::None));
     assert_eq!(ending.evidence, Evidence::Inferred);
@@ -387,10 +394,8 @@ fn a_gap_while_the_peer_is_waited_for_may_hide_a_late_rst() {
 fn a_gap_long_before_the_end_is_of_no_matter() {
     let (mut joiner, life) = opened();
     joiner.missed(life.at + 5 * MS, life.at + 6 * MS);
-    life.closes_first(&mut joiner);
-    life.obituary(&mut joiner);
-    answer(&mut joiner, 40 * MS, Some(TimeWait));
-    assert_eq!(only(&mut joiner).evidence, Evidence::Observed);
+    let ending = life.ends_in_time_wait(&mut joiner);
+    assert_eq!(ending.evidence, Evidence::Observed);
 }
 
 #[test]
@@ -447,13 +452,7 @@ fn a_socket_at_a_used_address_is_known_by_its_ends_alone() {
         sk: earlier.sk,
         ..Life::new(100)
     };
-    let reset = Event::SendReset {
-        sk: life.sk,
-        tuple: life.tuple(),
-        reason: Some(Reason::ABORT_ON_CLOSE),
-        answers: false,
-    };
-    life.event(&mut joiner, 5, true, reset);
+    life.aborts(&mut joiner, 5);
     life.closes_first(&mut joiner);
     life.obituary(&mut joiner);
     answer(&mut joiner, 140 * MS, Some(TimeWait));
@@ -511,10 +510,8 @@ fn stories_without_an_end_make_room_after_a_gap() {
     let life = Life::new(full + 2);
     life.opens(&mut joiner);
     assert_eq!(joiner.counts().unfollowed, before);
-    life.closes_first(&mut joiner);
-    life.obituary(&mut joiner);
-    answer(&mut joiner, life.at + 40 * MS, Some(TimeWait));
-    assert_eq!(only(&mut joiner).evidence, Evidence::Observed);
+    let ending = life.ends_in_time_wait(&mut joiner);
+    assert_eq!(ending.evidence, Evidence::Observed);
 }
 
 #[test]
