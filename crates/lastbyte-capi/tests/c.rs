@@ -1,6 +1,9 @@
 //! C programs against the library: shared, static and installed.
 #![cfg(target_os = "linux")]
 
+#[macro_use]
+extern crate lastbyte_testkit;
+
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::net::TcpListener;
@@ -8,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use lastbyte_testkit::need;
 
 /// The recipe builds, and a build replaces the libraries that the others use.
 static BUILD: Mutex<()> = Mutex::new(());
@@ -32,6 +37,7 @@ fn libraries() -> PathBuf {
 }
 
 fn cc(source: &str, program: &Path, flags: &[String]) {
+    need("cc", "gcc");
     let output = Command::new("cc")
         .args([
             "-std=c11",
@@ -46,7 +52,7 @@ fn cc(source: &str, program: &Path, flags: &[String]) {
         .arg(Path::new(HERE).join(source))
         .args(flags)
         .output()
-        .expect("this test needs a C compiler: install gcc");
+        .expect("it starts");
     assert!(
         output.status.success(),
         "{}",
@@ -176,6 +182,8 @@ fn the_manuals_programs() {
 
 #[test]
 fn an_installed_library_is_found_by_pkg_config() {
+    need("make", "make");
+    need("pkg-config", "pkg-config");
     let _alone = alone();
     let folder = scratch("installed");
     let root = Path::new(HERE).join("../..");
@@ -185,7 +193,7 @@ fn an_installed_library_is_found_by_pkg_config() {
         .arg(format!("CARGO={}", env!("CARGO")))
         .current_dir(root)
         .output()
-        .expect("this test needs make: install it");
+        .expect("it starts");
     assert!(
         output.status.success(),
         "{}",
@@ -198,7 +206,7 @@ fn an_installed_library_is_found_by_pkg_config() {
             .env("PKG_CONFIG_PATH", folder.join("usr/lib/pkgconfig"))
             .env("PKG_CONFIG_SYSROOT_DIR", &folder)
             .output()
-            .expect("this test needs pkg-config: install it");
+            .expect("it starts");
         assert!(
             output.status.success(),
             "{}",
@@ -240,4 +248,8 @@ fn an_installed_library_is_found_by_pkg_config() {
         assert!(folder.join(file).exists(), "{file}");
     }
     fs::remove_dir_all(folder).expect("ours");
+}
+
+fn main() -> std::process::ExitCode {
+    lastbyte_testkit::main()
 }

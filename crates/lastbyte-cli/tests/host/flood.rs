@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
+use lastbyte_testkit::need;
+
 use crate::space::{Binary, Space, Watch, cpu_seconds, peak_memory};
 
 /// Tells this program to be the load instead of the tests.
@@ -92,13 +94,14 @@ pub(crate) fn as_user() {
 
 fn exactly_once(space: &Space, command: Command, who: &str) {
     const NUMBER: u32 = 50_000;
+    need("ss", "iproute2");
     let watch = Watch::start(command, &["--json"]);
     let mut ss = space
         .command("ss")
         .args(["-H", "-t", "-n", "-E"])
         .stdout(Stdio::piped())
         .spawn()
-        .expect("iproute2 is installed");
+        .expect("it starts");
     let ss_lines = BufReader::new(ss.stdout.take().expect("stdout is piped"));
     let ss_lines = thread::spawn(move || ss_lines.lines().count());
     let before = (cpu_seconds(watch.pid()), cpu_seconds(ss.id()));

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use lastbyte_testkit::need_path;
 use serde_json::Value;
 
 use crate::space::{Binary, Space, interrupt};
@@ -25,12 +26,13 @@ struct Patient {
 
 impl Patient {
     fn start(mut command: Command, script: &str, role: &str) -> Self {
+        need_path(PYTHON, "python3");
         let mut child = command
             .args([script, role, ADDRESS])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("python3 is installed");
+            .expect("it starts");
         let out = BufReader::new(child.stdout.take().expect("stdout is piped"));
         Self { child, out }
     }

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lastbyte_testkit::need;
+
 use crate::flood;
 use crate::space::{Space, text};
 use crate::story::{PYTHON, Role, SCRIPT};
@@ -19,6 +21,7 @@ struct Terminal {
 impl Terminal {
     fn start(space: &Space, command: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        need("tmux", "tmux");
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let terminal = Self {
             socket: format!("lastbyte-test-{}-{number}", std::process::id()),
@@ -34,7 +37,7 @@ impl Terminal {
             .args(arguments)
             .env("TERM", "xterm-256color")
             .output()
-            .expect("tmux is installed (apt install tmux)");
+            .expect("it starts");
         assert!(
             output.status.success(),
             "tmux {arguments:?}: {}",

@@ -11,33 +11,23 @@ mod mix;
 mod space;
 mod story;
 
-use libtest_mimic::{Arguments, Failed, Trial};
+use std::process::ExitCode;
 
-fn main() {
+use lastbyte_testkit::{need_root, trial};
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
     if flood::be_the_load() {
-        return;
+        return ExitCode::SUCCESS;
     }
-    let arguments = Arguments::from_args();
-    let root = space::is_root();
     let needs_root = |name: &str, test: fn()| {
-        let kind = if root { "" } else { "NOT RUN: needs root" };
-        Trial::test(name, move || run(test))
-            .with_kind(kind)
-            .with_ignored_flag(!root)
+        trial(name, move || {
+            need_root();
+            test();
+            Ok(())
+        })
     };
-    // A minute and more: asked for with LASTBYTE_LONG_TESTS=1.
-    let long = |name: &str, test: fn()| {
-        let asked = root && std::env::var_os("LASTBYTE_LONG_TESTS").is_some();
-        let kind = if asked {
-            ""
-        } else {
-            "NOT RUN: needs root and LASTBYTE_LONG_TESTS=1"
-        };
-        Trial::test(name, move || run(test))
-            .with_kind(kind)
-            .with_ignored_flag(!asked)
-    };
-    let trials = vec![
+    let mut trials = vec![
         needs_root("mix_as_root_everything_is_right", mix::as_root),
         needs_root(
             "mix_as_an_ordinary_user_what_is_shown_is_right",
@@ -69,17 +59,11 @@ fn main() {
             "metrics_are_served_from_outside_a_namespace",
             metrics::served,
         ),
-        long("flood_of_a_million_memory_stays_bounded", flood::memory),
     ];
-    libtest_mimic::run(&arguments, trials).exit();
-}
-
-fn run(test: fn()) -> Result<(), Failed> {
-    std::panic::catch_unwind(test).map_err(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Failed::from(text.unwrap_or_else(|| "panicked".to_owned()))
-    })
+    // A minute and more.
+    if std::env::var_os("LASTBYTE_LONG_TESTS").is_some() {
+        let name = "flood_of_a_million_memory_stays_bounded";
+        trials.push(needs_root(name, flood::memory));
+    }
+    lastbyte_testkit::run(&Arguments::from_args(), trials)
 }

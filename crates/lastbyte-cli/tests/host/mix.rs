@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use lastbyte_testkit::need_path;
 use serde_json::Value;
 
 use crate::space::{Binary, Space, Watch, text};
@@ -101,6 +102,7 @@ pub(crate) fn as_user() {
 /// What the script's connections truly were: by IPv4, by IPv6 and between both, at
 /// the same time.
 fn truths(python: impl Fn() -> Command, script: &Path) -> Vec<Value> {
+    need_path(PYTHON, "python3");
     let scripts: Vec<_> = ["4", "6", "both"]
         .into_iter()
         .map(|family| {
@@ -110,7 +112,7 @@ fn truths(python: impl Fn() -> Command, script: &Path) -> Vec<Value> {
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())
                 .spawn()
-                .expect("python3 is installed")
+                .expect("it starts")
         })
         .collect();
     let mut truths = Vec::new();

@@ -5,6 +5,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
+use lastbyte_testkit::need_path;
 use serde_json::Value;
 
 use crate::space::{Binary, Space, text};
@@ -20,11 +21,12 @@ pub(crate) struct Role(Child);
 impl Role {
     /// Starts it and waits until it is under way.
     pub(crate) fn play(mut command: Command, arguments: &[&str]) -> Self {
+        need_path(PYTHON, "python3");
         let mut child = command
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
-            .expect("python3 is installed");
+            .expect("it starts");
         let out = child.stdout.take().expect("stdout is piped");
         let role = Self(child);
         let mut line = String::new();

@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use lastbyte_testkit::{need, need_root};
+
 use crate::harness::{
     End, Peer, Talk, compile, lastbyte, plain_python, python, read_all, scratch, text, under,
 };
@@ -261,6 +263,7 @@ fn a_static_program_is_refused() {
 
 #[test]
 fn a_static_program_that_a_covered_one_starts_is_said_once() {
+    need("python3", "python3");
     let program = static_program();
     let file = program.to_str().expect("text");
     for script in [
@@ -286,11 +289,10 @@ fn a_static_program_that_a_covered_one_starts_is_said_once() {
 
 #[test]
 fn a_setuid_program_is_refused() {
+    // The file is given away.
+    need_root();
     let file = scratch().join(format!("setuid-{}", std::process::id()));
     fs::copy("/bin/true", &file).expect("copied");
-    // SAFETY: cannot fail.
-    let user = unsafe { libc::geteuid() };
-    assert_eq!(user, 0, "this test gives a file away: run it as root");
     chown(&file, Some(12345), None).expect("root may");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o4755)).expect("root may");
     let output = run(&["--", file.to_str().expect("text")]);
@@ -443,10 +445,11 @@ fn other_preloaded_libraries_stay() {
 
 #[test]
 fn the_command_does_not_close_its_own_files_through_the_shim() {
+    need("nm", "binutils");
     let output = Command::new("nm")
         .args(["--defined-only", env!("CARGO_BIN_EXE_lastbyte")])
         .output()
-        .expect("this test needs nm: install binutils");
+        .expect("it starts");
     let names = text(&output).0;
     assert!(
         names.contains(" main\n"),
@@ -465,7 +468,7 @@ fn the_command_does_not_close_its_own_files_through_the_shim() {
         .args(["-D", "--defined-only"])
         .arg(shim())
         .output()
-        .expect("nm");
+        .expect("it starts");
     assert!(
         text(&output)
             .0
@@ -491,6 +494,7 @@ fn covered_programs_run_with_a_program_file_of_any_kind() {
 #[test]
 fn the_demo_shows_both_closes() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/demo-run.py");
+    need("python3", "python3");
     let output = Command::new("python3")
         .arg(script)
         .args([
@@ -500,7 +504,7 @@ fn the_demo_shows_both_closes() {
             env!("CARGO_BIN_EXE_lastbyte"),
         ])
         .output()
-        .expect("this test needs python3");
+        .expect("it starts");
     let shown = text(&output).0;
     let lines: Vec<&str> = shown.lines().collect();
     assert_eq!(lines.len(), 6, "{shown}{}", text(&output).1);

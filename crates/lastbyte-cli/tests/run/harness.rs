@@ -9,6 +9,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use lastbyte_testkit::need;
+
 /// Longer than anything here takes; what hangs is a failure.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
@@ -56,6 +58,7 @@ pub(crate) fn lastbyte() -> Command {
 
 /// `lastbyte run OPTIONS -- python3 -c SOURCE PORT ARGUMENTS`.
 pub(crate) fn python(options: &[&str], source: &str, port: u16, arguments: &[&str]) -> Command {
+    need("python3", "python3");
     let mut command = lastbyte();
     command
         .arg("run")
@@ -73,6 +76,7 @@ pub(crate) fn python(options: &[&str], source: &str, port: u16, arguments: &[&st
 
 /// The same program without us.
 pub(crate) fn plain_python(source: &str, port: u16) -> Command {
+    need("python3", "python3");
     let mut command = Command::new("python3");
     command.args(["-c", &format!("{PRELUDE}\n{source}"), &port.to_string()]);
     command
@@ -85,6 +89,7 @@ pub(crate) fn compile(name: &str, flags: &[&str]) -> PathBuf {
         .join("tests/run/programs")
         .join(name)
         .with_extension("c");
+    need("cc", "gcc");
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let program = scratch().join(format!("{name}-{}-{number}", std::process::id()));
     let output = Command::new("cc")
@@ -93,7 +98,7 @@ pub(crate) fn compile(name: &str, flags: &[&str]) -> PathBuf {
         .arg(&source)
         .args(flags)
         .output()
-        .expect("the tests need a C compiler: install gcc");
+        .expect("it starts");
     assert!(
         output.status.success(),
         "{}",

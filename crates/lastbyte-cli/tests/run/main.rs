@@ -1,6 +1,9 @@
 //! `lastbyte run`, with real programs on real sockets.
 #![cfg(all(target_os = "linux", target_env = "gnu"))]
 
+#[macro_use]
+extern crate lastbyte_testkit;
+
 mod command;
 mod contract;
 mod harness;
@@ -9,3 +12,7 @@ mod safety;
 mod server;
 mod sharing;
 mod sums;
+
+fn main() -> std::process::ExitCode {
+    lastbyte_testkit::main()
+}

@@ -9,8 +9,10 @@ use std::net::TcpStream;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use lastbyte_testkit::{need, need_path, need_root};
+
 use crate::harness::{LONG, lastbyte, text};
-use crate::server::{Server, free_port, need, output_of};
+use crate::server::{Server, free_port, output_of};
 
 #[test]
 fn python_http_server_and_curl() {
@@ -198,6 +200,8 @@ fn redis_under_its_benchmark() {
 #[test]
 fn pgbench_with_a_connection_for_each_transaction() {
     need("pgbench", "postgresql");
+    need_path("/usr/lib/postgresql", "postgresql");
+    need_root();
     let folder = fs::read_dir("/usr/lib/postgresql")
         .expect("this test needs Debian's postgresql")
         .flatten()
@@ -205,12 +209,6 @@ fn pgbench_with_a_connection_for_each_transaction() {
         .find(|folder| folder.join("initdb").exists())
         .expect("this test needs Debian's postgresql");
     // PostgreSQL refuses to run as root, and wants a folder of its own user's.
-    // SAFETY: cannot fail.
-    let user = unsafe { libc::geteuid() };
-    assert_eq!(
-        user, 0,
-        "this test changes to the user postgres: run it as root"
-    );
     let data = std::env::temp_dir().join(format!("lastbyte-pg-{}", std::process::id()));
     let data = data.to_str().expect("text");
     let as_postgres = |program: &str| {

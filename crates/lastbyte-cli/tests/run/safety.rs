@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use lastbyte_testkit::need;
+
 use crate::harness::{End, Peer, Talk, compile, is_open, python, read_all, under};
 
 const BIG: usize = 300_000;
@@ -230,16 +232,14 @@ fn calls_of_closing(make: &str) -> Vec<String> {
         "import ctypes; libc = ctypes.CDLL(None)\n{make}\n\
          libc.access(b'/begin', 0); libc.close(fd); libc.access(b'/end', 0)"
     );
+    need("strace", "strace");
     let mut command = Command::new("strace");
     let inner = python(&[], &source, 1, &[]);
     command
         .args(["-f", "-qq", "-e", "signal=none"])
         .arg(inner.get_program())
         .args(inner.get_args());
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .expect("this test needs strace: install it");
+    let output = command.stdin(Stdio::null()).output().expect("it starts");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     let lines: Vec<&str> = text.lines().collect();
     let begin = lines

@@ -7,17 +7,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::harness::{LONG, lastbyte, scratch, text};
+use lastbyte_testkit::need;
 
-/// Fails clearly where a program is not installed.
-pub(crate) fn need(program: &str, package: &str) {
-    let found = std::env::split_paths(&std::env::var_os("PATH").expect("PATH"))
-        .any(|folder| folder.join(program).exists());
-    assert!(
-        found,
-        "this test needs {program}: install Debian's {package}"
-    );
-}
+use crate::harness::{LONG, lastbyte, scratch, text};
 
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
@@ -40,6 +32,9 @@ impl Server {
         program: &[&str],
         make: impl FnOnce(u16, &PathBuf) -> Vec<String>,
     ) -> Self {
+        if program[0] == "python3" {
+            need("python3", "python3");
+        }
         let port = free_port();
         let folder = scratch().join(format!("{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a folder");

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use lastbyte_lab::{Bench, Lab, Lastbyte, harness};
-use libtest_mimic::{Arguments, Failed, Trial};
+use lastbyte_testkit::trial;
+use libtest_mimic::{Arguments, Failed};
 
 type Test = fn(&Bench) -> Result<(), Failed>;
 
@@ -59,8 +60,8 @@ fn main() -> ExitCode {
         .iter()
         .map(|&(name, test)| {
             let bench = Arc::clone(&bench);
-            Trial::test(name, move || test(&bench))
+            trial(name, move || test(&bench))
         })
         .collect();
-    libtest_mimic::run(&arguments, trials).exit_code()
+    lastbyte_testkit::run(&arguments, trials)
 }

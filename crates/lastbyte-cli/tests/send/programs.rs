@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use lastbyte_lab::Bench;
 use lastbyte_lab::await_state;
 use lastbyte_lab::harness::{Conn, Stamp, TcpState, pattern};
+use lastbyte_testkit::need;
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -28,13 +29,14 @@ struct Receiver {
 impl Receiver {
     /// `package` is what to install where the program is missing.
     fn start(program: &str, package: &str, arguments: &[&str]) -> Result<Self, Failed> {
+        need(program, package);
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|e| format!("{program} does not run ({e}); install {package}"))?;
+            .map_err(|e| format!("{program} does not run: {e}"))?;
         // Each says on standard error where it listens; the port comes last.
         let said = child.stderr.take().ok_or("no standard error")?;
         let mut line = String::new();

@@ -31,7 +31,7 @@
 //! with input unread (a 413, an early 401) needs one line changed:
 //!
 #![cfg_attr(feature = "axum", doc = "```no_run")]
-#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+#![cfg_attr(not(feature = "axum"), doc = "```text")]
 //! # async fn serve(app: axum::Router) -> std::io::Result<()> {
 //! use lastbyte::Policy;
 //! use lastbyte::tokio::Listener;
@@ -46,7 +46,7 @@
 //! listener before it gives the address of one that is not tokio's:
 //!
 #![cfg_attr(feature = "axum", doc = "```no_run")]
-#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+#![cfg_attr(not(feature = "axum"), doc = "```text")]
 //! # async fn serve(tcp: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
 //! use axum::serve::ListenerExt;
 //! # use {lastbyte::Policy, lastbyte::tokio::Listener, std::net::SocketAddr};
@@ -62,7 +62,7 @@
 //! what every client got:
 //!
 #![cfg_attr(feature = "axum", doc = "```no_run")]
-#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+#![cfg_attr(not(feature = "axum"), doc = "```text")]
 //! # use {lastbyte::Policy, lastbyte::tokio::Listener, std::future::IntoFuture, std::time::Duration};
 //! # async fn serve(tcp: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
 //! let listener = Listener::new(tcp, Policy::wait(Duration::from_secs(60)));
