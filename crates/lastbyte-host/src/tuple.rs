@@ -79,6 +79,12 @@ pub struct Tuple {
 }
 
 impl Tuple {
+    /// Nothing known.
+    pub const UNKNOWN: Self = Self {
+        local: Endpoint::UNKNOWN,
+        remote: Endpoint::UNKNOWN,
+    };
+
     /// The same connection as the peer's host sees it.
     #[must_use]
     pub const fn reversed(self) -> Self {

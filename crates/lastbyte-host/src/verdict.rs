@@ -320,7 +320,7 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
         bytes: Bytes::default(),
         // That the peer had not closed is not known where the table was asked in
         // vain, or not at all.
-        evidence: match unresolved || case.blind || story.broken {
+        evidence: match unresolved || case.blind || story.broken || !story.from_start {
             true => Evidence::Inferred,
             false => Evidence::Observed,
         },

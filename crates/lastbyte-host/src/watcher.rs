@@ -110,7 +110,8 @@ impl Watcher {
             Err(why) => Some(Blind::Everywhere(why.to_string())),
         };
         let tracepoints = tracepoints.ok();
-        let traced = tracepoints.is_some();
+        let mut joiner = Joiner::new(tracepoints.is_some());
+        joiner.complete_since(tracepoints.as_ref().map_or(0, Tracepoints::complete_since));
         let collector = Collector::start(Destroyed::subscribe()?, tracepoints)?;
         let now = Instant::now();
         let mut watcher = Self {
@@ -119,7 +120,7 @@ impl Watcher {
             batch: None,
             joined: 0,
             diag: Diag::open()?,
-            joiner: Joiner::new(traced),
+            joiner,
             blind,
             next_round: now,
             next_owners: now,
@@ -128,6 +129,10 @@ impl Watcher {
             rounds: 0,
         };
         watcher.round()?;
+        // What ends before it is certain of everything is told with less: whoever is
+        // told that it watches need not know that.
+        let certain = Duration::from_nanos(watcher.joiner.certain_since());
+        std::thread::sleep(certain.saturating_sub(Duration::from_nanos(clock::monotonic())));
         Ok(watcher)
     }
 

@@ -8,6 +8,7 @@ mod ills;
 mod live;
 mod metrics;
 mod mix;
+mod scenes;
 mod space;
 mod story;
 
@@ -32,6 +33,10 @@ fn main() -> ExitCode {
         needs_root(
             "mix_as_an_ordinary_user_what_is_shown_is_right",
             mix::as_user,
+        ),
+        needs_root(
+            "connections_older_than_the_watch_are_inferred_and_right",
+            scenes::older_than_the_watch,
         ),
         needs_root(
             "doctor_names_process_cause_and_cure",

@@ -13,12 +13,11 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import threading
 import time
 
-from sockets import fill, queued, unread, wait_for, wait_reset
+from sockets import ends, fill, linger, queued, unread, wait_for, wait_reset
 
 ME = os.getpid()
 TCP_USER_TIMEOUT = 18
@@ -49,18 +48,6 @@ def pair(receive_buffer=None):
     """A connected pair: who connected, who accepted."""
     with listening(receive_buffer) as listener:
         return connected(listener), listener.accept()[0]
-
-
-def linger(s, seconds):
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
-
-
-def ends(s):
-    def name(address):
-        ip = address[0].removeprefix("::ffff:")
-        return ("[%s]:%d" if ":" in ip else "%s:%d") % (ip, address[1])
-
-    return {"local": name(s.getsockname()), "remote": name(s.getpeername())}
 
 
 def truth(name, where, **fields):

@@ -29,15 +29,7 @@ pub(crate) fn as_root() {
             wrong.push(format!("{}: not told", named(truth)));
             continue;
         };
-        for (field, expected) in fields(truth) {
-            if ending[field] != *expected {
-                wrong.push(format!(
-                    "{}: {field} is {expected}, told {}",
-                    named(truth),
-                    ending[field]
-                ));
-            }
-        }
+        wrong.extend(wrong_fields(truth, ending));
         if let Some(held) = truth["held_s"].as_f64() {
             let told = ending["states_us"]["close_wait"].as_f64().unwrap_or(0.0) / 1e6;
             if !(held - 0.1..held + 1.0).contains(&told) {
@@ -128,17 +120,28 @@ fn truths(python: impl Fn() -> Command, script: &Path) -> Vec<Value> {
     truths
 }
 
+/// The fields of an ending that were told otherwise than they truly were.
+pub(crate) fn wrong_fields(truth: &Value, ending: &Value) -> Vec<String> {
+    fields(truth)
+        .filter(|(field, expected)| ending[field.as_str()] != **expected)
+        .map(|(field, expected)| {
+            let (named, told) = (named(truth), &ending[field.as_str()]);
+            format!("{named}: {field} is {expected}, told {told}")
+        })
+        .collect()
+}
+
 fn named(truth: &Value) -> String {
     let (local, remote) = ends(truth);
     format!("{} ({local} to {remote})", truth["name"])
 }
 
-fn ends(ending: &Value) -> (String, String) {
+pub(crate) fn ends(ending: &Value) -> (String, String) {
     let end = |name: &str| ending[name].as_str().unwrap_or_default().to_owned();
     (end("local"), end("remote"))
 }
 
-fn by_ends(lines: Vec<Value>) -> HashMap<(String, String), Value> {
+pub(crate) fn by_ends(lines: Vec<Value>) -> HashMap<(String, String), Value> {
     let mut told = HashMap::new();
     for line in lines {
         let before = told.insert(ends(&line), line);

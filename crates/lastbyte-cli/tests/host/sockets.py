@@ -2,9 +2,32 @@
 
 import fcntl
 import select
+import socket
 import struct
 import termios
 import time
+
+
+def linger(s, seconds):
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, seconds))
+
+
+def ends(s):
+    def name(address):
+        ip = address[0].removeprefix("::ffff:")
+        return ("[%s]:%d" if ":" in ip else "%s:%d") % (ip, address[1])
+
+    return {"local": name(s.getsockname()), "remote": name(s.getpeername())}
+
+
+def pair(receive_buffer=None):
+    """A connected pair on the loopback: who connected, who accepted."""
+    with socket.socket() as listener:
+        if receive_buffer:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(8)
+        return socket.create_connection(listener.getsockname()), listener.accept()[0]
 
 
 def queued(s):

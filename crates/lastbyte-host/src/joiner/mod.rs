@@ -84,6 +84,8 @@ pub struct Joiner {
     finished: Vec<Finished>,
     counts: Counts,
     gaps: Gaps,
+    /// Since when every tracepoint has been on.
+    complete_since: Nanos,
     /// Up to which gap stale stories were looked for.
     cleared: Nanos,
     /// Up to when all is joined.
@@ -156,8 +158,25 @@ impl Joiner {
             finished: Vec::new(),
             counts: Counts::default(),
             gaps: Gaps::default(),
+            complete_since: 0,
             cleared: 0,
             joined: 0,
+        }
+    }
+
+    /// The tracepoints, which are switched on one after another, have all been on
+    /// since this moment.
+    pub fn complete_since(&mut self, at: Nanos) {
+        self.complete_since = at;
+    }
+
+    /// Since when nothing of an end can have gone unseen for that reason: an RST or
+    /// an error is told a moment before the end or after it.
+    #[must_use]
+    pub fn certain_since(&self) -> Nanos {
+        match self.complete_since {
+            0 => 0,
+            since => since.saturating_add(MOMENT),
         }
     }
 
@@ -474,6 +493,9 @@ impl Joiner {
     /// ended it then.
     fn was_blind(&self, story: &Story, last: After) -> bool {
         let Some(end) = story.end else { return false };
+        if end.at < self.certain_since() {
+            return true;
+        }
         let Some(since) = end.whole_since else {
             let missing = story.broken || self.gaps.any() || self.counts.unfollowed > 0;
             return missing;

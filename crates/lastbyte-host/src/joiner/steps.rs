@@ -36,7 +36,9 @@ impl Joiner {
                 self.send_reset(at, sk, tuple, SentReset { reason, answers });
             }
             Event::ReceiveReset { sk, .. } => {
-                if let Some(story) = self.stories.get_mut(&sk) {
+                // It fires before the step into CLOSE, which may be the first step
+                // told of a connection older than the watch.
+                if let Some(story) = self.story(sk, Tuple::UNKNOWN) {
                     story.got_reset = true;
                 }
             }
@@ -79,28 +81,40 @@ impl Joiner {
         let known = self.stories.get(&sk);
         if known.is_some_and(|story| story.is_over(tuple, old)) {
             self.stories.remove(&sk);
-        } else if known.is_none() && self.stories.len() >= STORIES && !self.forget_stale() {
-            self.counts.unfollowed += 1;
-            return;
         }
-        let story = self
-            .stories
-            .entry(sk)
-            .or_insert_with(|| Box::new(Story::new(tuple)));
+        let closing = actor.and_then(|process| self.listener_closing.get(&process.pid));
+        let closing = closing.map(|(_, port)| *port);
+        let Some(story) = self.story(sk, tuple) else {
+            return;
+        };
         if tuple.is_whole() {
             story.tuple = tuple;
         }
         story.transition(at, old, new, actor);
-        if new == State::Close
-            && let Some(process) = actor
-            && let Some((_, port)) = self.listener_closing.get(&process.pid)
-        {
-            story.listener_closed = *port == story.tuple.local.port;
+        if new == State::Close && closing.is_some() {
+            story.listener_closed = closing == Some(story.tuple.local.port);
         }
+    }
+
+    /// The story of a socket, begun with these ends if it is new; `None` where there
+    /// is no room for it.
+    fn story(&mut self, sk: u64, tuple: Tuple) -> Option<&mut Story> {
+        let known = self.stories.contains_key(&sk);
+        if !known && self.stories.len() >= STORIES && !self.forget_stale() {
+            self.counts.unfollowed += 1;
+            return None;
+        }
+        let story = self.stories.entry(sk);
+        Some(story.or_insert_with(|| Box::new(Story::new(tuple))))
     }
 
     fn send_reset(&mut self, at: Nanos, sk: u64, tuple: Tuple, reset: SentReset) {
         let mut listener = false;
+        // Where the kernel gives a connection up, it resets it before the step into
+        // CLOSE, which may be the first step told of a connection older than the watch.
+        if !reset.answers && sk != 0 && !self.dead_sk.contains_key(&sk) {
+            let _ = self.story(sk, tuple);
+        }
         let story = match self.dead_sk.get(&sk) {
             Some(cookie) if !self.stories.contains_key(&sk) => {
                 self.dead.get_mut(cookie).map(|(_, story)| story)

@@ -45,6 +45,8 @@ pub struct Story {
     pub destroyed: Option<(Nanos, bool)>,
     /// A step is missing between two that were told.
     pub broken: bool,
+    /// The first step that was told is the one that begins a connection.
+    pub from_start: bool,
     state: Option<State>,
     entered: Option<Nanos>,
 }
@@ -91,6 +93,7 @@ impl Story {
             listener_closed: false,
             destroyed: None,
             broken: false,
+            from_start: false,
             state: None,
             entered: None,
         }
@@ -120,6 +123,10 @@ impl Story {
     /// A transition. `actor` is the process that made it, if one did.
     pub fn transition(&mut self, at: Nanos, old: State, new: State, actor: Option<Process>) {
         self.learn_ends(old, new);
+        if self.state.is_none() {
+            // The step from LISTEN into SYN_RECV is not asked for.
+            self.from_start = matches!(old, State::Close | State::Listen | State::SynRecv);
+        }
         if self.state.is_some_and(|state| state != old) && old != State::SynRecv {
             self.broken = true;
             self.entered = None;

@@ -21,6 +21,7 @@ pub struct Tracepoints {
     _events: Vec<Event>,
     idle: io::Result<Idle>,
     names: Names,
+    complete_since: u64,
     ready: Vec<(u64, Item)>,
     /// Up to when each ring was read.
     read_until: Vec<u64>,
@@ -106,6 +107,7 @@ impl Tracepoints {
             _events: events,
             idle,
             names,
+            complete_since: clock::monotonic(),
             ready: Vec::new(),
             read_until: vec![0; cpus.len()],
         })
@@ -114,6 +116,12 @@ impl Tracepoints {
     /// The rings, to wait for: each is readable when a quarter full.
     pub fn rings(&self) -> &[Ring] {
         &self.rings
+    }
+
+    /// Since when every one of them has been on.
+    #[must_use]
+    pub const fn complete_since(&self) -> u64 {
+        self.complete_since
     }
 
     /// Why transitions on idle CPUs may be missing, if they may.

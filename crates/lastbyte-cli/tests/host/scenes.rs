@@ -1,0 +1,98 @@
+//! Scenes in two acts: what was there before the watch began, and what happened then.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::mix::{by_ends, ends, wrong_fields};
+use crate::space::{Binary, Space, Watch};
+use crate::story::PYTHON;
+
+const SCRIPT: &str = include_str!("scenes.py");
+const SOCKETS: &str = include_str!("sockets.py");
+
+/// A scene whose first act is over.
+pub(crate) struct Scene {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Scene {
+    pub(crate) fn begin(mut python: Command, script: &Path, name: &str) -> Self {
+        let mut child = python
+            .arg(script)
+            .arg(name)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 is installed");
+        let out = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut scene = Self { child, out };
+        assert_eq!(scene.line(), "ready\n", "{name} did not begin");
+        scene
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.out.read_line(&mut line).expect("it can be read");
+        line
+    }
+
+    /// The second act; what each end truly was.
+    pub(crate) fn play(mut self) -> Vec<Value> {
+        let input = self.child.stdin.as_mut().expect("stdin is piped");
+        input.write_all(b"\n").expect("it reads");
+        let lines = (&mut self.out).lines();
+        let truths: Vec<Value> = lines
+            .map(|line| serde_json::from_str(&line.expect("it is read")).expect("it is JSON"))
+            .collect();
+        let status = self.child.wait().expect("it can be waited for");
+        assert!(status.success() && !truths.is_empty(), "the scene failed");
+        truths
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The scripts, where any user can read them.
+pub(crate) fn script(binary: &Binary) -> std::path::PathBuf {
+    binary.beside("sockets.py", SOCKETS);
+    binary.beside("scenes.py", SCRIPT)
+}
+
+/// What the watch told wrong of these ends.
+pub(crate) fn wrong(truths: &[Value], lines: Vec<Value>) -> Vec<String> {
+    let told = by_ends(lines);
+    truths
+        .iter()
+        .flat_map(|truth| match told.get(&ends(truth)) {
+            Some(ending) => wrong_fields(truth, ending),
+            None => vec![format!("{}: not told", truth["name"])],
+        })
+        .collect()
+}
+
+fn play(name: &str) {
+    let space = Space::new();
+    let binary = Binary::new();
+    let script = script(&binary);
+    let scene = Scene::begin(space.command(PYTHON), &script, name);
+    let watch = Watch::start(space.command(binary.path()), &["--json"]);
+    let truths = scene.play();
+    watch.settle(truths.len());
+    let (lines, said) = watch.stop();
+    let wrong = wrong(&truths, lines);
+    assert!(wrong.is_empty(), "{}\n{said}", wrong.join("\n"));
+}
+
+/// Each was told as observed; a reset of one older than the watch as given up.
+pub(crate) fn older_than_the_watch() {
+    play("older");
+}

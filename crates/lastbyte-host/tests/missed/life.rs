@@ -1,0 +1,182 @@
+//! A connection as the tracepoints and the obituary tell of it.
+
+use std::net::Ipv4Addr;
+
+use lastbyte::Side;
+use lastbyte_host::event::Ending;
+use lastbyte_host::joiner::Joiner;
+use lastbyte_host::parse::inet_diag::Socket;
+use lastbyte_host::parse::netlink;
+use lastbyte_host::parse::trace::{Event, Trace};
+use lastbyte_host::process::{Comm, Process};
+use lastbyte_host::reason::Reason;
+use lastbyte_host::tuple::State::{self, *};
+use lastbyte_host::tuple::{Endpoint, Tuple};
+
+pub(crate) const MS: u64 = 1_000_000;
+
+/// A connection: its socket in the kernel, and what becomes of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Life {
+    pub(crate) number: u32,
+    pub(crate) sk: u64,
+    /// When it is established.
+    pub(crate) at: u64,
+}
+
+impl Life {
+    pub(crate) fn new(number: u32) -> Self {
+        Self {
+            number,
+            sk: 0x1000 + u64::from(number),
+            at: u64::from(number) * MS,
+        }
+    }
+
+    pub(crate) fn tuple(&self) -> Tuple {
+        let ip = Ipv4Addr::from(0x0a00_0000 + self.number).into();
+        Tuple {
+            local: Endpoint::new(ip, 40_000),
+            remote: Endpoint::new(Ipv4Addr::LOCALHOST.into(), 80),
+        }
+    }
+
+    pub(crate) fn step(&self, joiner: &mut Joiner, ms: u64, old: State, new: State) {
+        let in_process = matches!(
+            (old, new),
+            (_, SynSent | FinWait1 | LastAck) | (Established, Close)
+        );
+        self.event(
+            joiner,
+            ms,
+            in_process,
+            Event::SetState {
+                sk: self.sk,
+                tuple: self.tuple(),
+                old,
+                new,
+            },
+        );
+    }
+
+    pub(crate) fn event(&self, joiner: &mut Joiner, ms: u64, in_process: bool, event: Event) {
+        let process = Process {
+            pid: 812,
+            comm: Comm::from_bytes(b"app"),
+        };
+        joiner.trace(self.at + ms * MS, &Trace { event, in_process }, process);
+    }
+
+    pub(crate) fn opens(&self, joiner: &mut Joiner) {
+        self.step(joiner, 0, Close, SynSent);
+        self.step(joiner, 0, SynSent, Established);
+    }
+
+    /// Our close, its ACK, and the end, seen from an orphan.
+    pub(crate) fn closes_first(&self, joiner: &mut Joiner) {
+        self.step(joiner, 10, Established, FinWait1);
+        self.step(joiner, 20, FinWait1, FinWait2);
+        self.step(joiner, 30, FinWait2, Close);
+        self.is_destroyed(joiner, 30);
+    }
+
+    /// A close with input unread.
+    pub(crate) fn aborts(&self, joiner: &mut Joiner, ms: u64) {
+        let reset = Event::SendReset {
+            sk: self.sk,
+            tuple: self.tuple(),
+            reason: Some(Reason::ABORT_ON_CLOSE),
+            answers: false,
+        };
+        self.event(joiner, ms, true, reset);
+    }
+
+    /// It closes first, the peer after it; what is told.
+    pub(crate) fn ends_in_time_wait(&self, joiner: &mut Joiner) -> Ending {
+        self.closes_first(joiner);
+        self.obituary(joiner);
+        answer(joiner, self.at + 40 * MS, Some(TimeWait));
+        only(joiner)
+    }
+
+    pub(crate) fn is_destroyed(&self, joiner: &mut Joiner, ms: u64) {
+        let destroy = Event::Destroy {
+            sk: self.sk,
+            cookie: self.cookie(),
+        };
+        self.event(joiner, ms, false, destroy);
+    }
+
+    pub(crate) fn cookie(&self) -> u64 {
+        u64::from(self.number) + 1
+    }
+
+    pub(crate) fn obituary(&self, joiner: &mut Joiner) {
+        let socket = Socket {
+            tuple: self.tuple(),
+            cookie: self.cookie(),
+            rqueue: 0,
+            ..a_socket()
+        };
+        joiner.obituary(self.at + 31 * MS, &socket);
+    }
+
+    /// An RST of ours, or of the peer's, which is on this host as well.
+    pub(crate) fn reset(&self, joiner: &mut Joiner, ms: u64, by: Side, reason: Reason) {
+        let tuple = match by {
+            Side::Local => self.tuple(),
+            Side::Peer => self.tuple().reversed(),
+        };
+        let event = Event::SendReset {
+            sk: 0,
+            tuple,
+            reason: Some(reason),
+            answers: true,
+        };
+        self.event(joiner, ms, false, event);
+    }
+}
+
+/// It connected, sent 100 bytes and a FIN, all acknowledged.
+pub(crate) fn a_socket() -> Socket {
+    let bytes = include_bytes!("../../fixtures/destroy_clean_client.bin");
+    let message = netlink::messages(bytes).next().expect("one message");
+    Socket::parse(message.payload).expect("an obituary")
+}
+
+/// One connection, established.
+pub(crate) fn opened() -> (Joiner, Life) {
+    let mut joiner = Joiner::new(true);
+    let life = Life::new(1);
+    life.opens(&mut joiner);
+    (joiner, life)
+}
+
+pub(crate) fn only(joiner: &mut Joiner) -> Ending {
+    let mut told = joiner.take();
+    assert_eq!(told.len(), 1);
+    told.remove(0).ending
+}
+
+/// The kernel's answers to all that is asked; all up to then is joined. FIN_WAIT2
+/// is held until a moment, all else for a minute.
+pub(crate) fn answer(joiner: &mut Joiner, now: u64, state: Option<State>) {
+    asked(joiner, now, state);
+    joiner.tick(now);
+}
+
+pub(crate) fn asked(joiner: &mut Joiner, now: u64, state: Option<State>) {
+    const LET_GO: u64 = 5_020 * MS;
+    for tuple in joiner.queries(now, usize::MAX) {
+        let expires = match state {
+            Some(FinWait2) => LET_GO.saturating_sub(now) / MS,
+            _ => 60_000,
+        };
+        let socket = state.map(|state| Socket {
+            state,
+            expires_ms: expires as u32,
+            ..a_socket()
+        });
+        joiner.answer(now, tuple, socket.as_ref());
+    }
+}
