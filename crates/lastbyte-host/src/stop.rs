@@ -40,7 +40,8 @@ impl Stop {
         Ok(self)
     }
 
-    /// Stops at SIGINT and SIGTERM too, for the rest of the process's life.
+    /// Stops at SIGINT, SIGTERM and SIGHUP too, for the rest of the process's life;
+    /// an ignored SIGHUP (`nohup`) stays ignored.
     ///
     /// # Errors
     ///
@@ -49,11 +50,16 @@ impl Stop {
         extern "C" fn note(_: libc::c_int) {
             SIGNALLED.store(true, Ordering::Relaxed);
         }
-        for signal in [libc::SIGINT, libc::SIGTERM] {
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
             // SAFETY: a zeroed sigaction is valid, with an empty mask; the handler
             // only stores into an atomic. Without SA_RESTART waits are cut short.
             unsafe {
                 let mut action: libc::sigaction = std::mem::zeroed();
+                check(libc::sigaction(signal, std::ptr::null(), &raw mut action))?;
+                if signal == libc::SIGHUP && action.sa_sigaction == libc::SIG_IGN {
+                    continue;
+                }
+                action = std::mem::zeroed();
                 action.sa_sigaction = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
                 check(libc::sigaction(
                     signal,

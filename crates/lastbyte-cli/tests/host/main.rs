@@ -5,6 +5,7 @@
 
 mod flood;
 mod ills;
+mod instances;
 mod live;
 mod metrics;
 mod mix;
@@ -37,6 +38,10 @@ fn main() -> ExitCode {
         needs_root(
             "connections_older_than_the_watch_are_inferred_and_right",
             scenes::older_than_the_watch,
+        ),
+        needs_root(
+            "trace_instances_are_gone_after_any_signal",
+            instances::are_gone_after_any_signal,
         ),
         needs_root(
             "doctor_names_process_cause_and_cure",

@@ -181,9 +181,13 @@ impl Watch {
     }
 
     /// Ends it; its JSON lines, and all it said on stderr.
-    pub(crate) fn stop(mut self) -> (Vec<serde_json::Value>, String) {
+    pub(crate) fn stop(self) -> (Vec<serde_json::Value>, String) {
+        self.stop_by(Signal::SIGINT)
+    }
+
+    pub(crate) fn stop_by(mut self, signal: Signal) -> (Vec<serde_json::Value>, String) {
         let mut child = self.child.take().expect("only stop takes it");
-        interrupt(child.id());
+        send(signal, child.id());
         let mut said = std::mem::take(&mut self.said);
         self.errors
             .read_to_string(&mut said)
@@ -241,8 +245,12 @@ pub(crate) fn peak_memory(pid: u32) -> u64 {
 }
 
 pub(crate) fn interrupt(pid: u32) {
+    send(Signal::SIGINT, pid);
+}
+
+fn send(signal: Signal, pid: u32) {
     let process = Pid::from_raw(pid.try_into().expect("a pid"));
-    kill(process, Signal::SIGINT).expect("it runs and is ours");
+    kill(process, signal).expect("it runs and is ours");
 }
 
 /// A copy of the command that any user can reach and run.

@@ -7,20 +7,19 @@
 //! from here (`common_pid == 0`), all else from perf.
 //!
 //! The instance is a folder of tracefs; it is removed when this is dropped, and
-//! one that a killed process left behind is removed by the next.
+//! one that a killed process left behind is removed by the next ([`leftovers`](super::leftovers)).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::doing;
 use super::tracefs::Place;
 use super::tracepoints::Missed;
+use super::{doing, leftovers};
 use crate::parse::ring_page::Page;
 use crate::parse::trace::TRACEPOINTS;
 
-const PREFIX: &str = "lastbyte-";
 const BUFFER_KB: &str = "2048";
 /// Pages read of a CPU at once: twice what the buffer holds.
 const PAGES: usize = 1024;
@@ -42,7 +41,7 @@ impl Idle {
     ///
     /// tracefs may not be written.
     pub fn open(place: Place, cpus: &[u32], filters: &[Option<String>; 5]) -> io::Result<Self> {
-        remove_stale(&place.path("instances"));
+        leftovers::remove(&place.path("instances"));
         let folder = Folder::make(place)?;
         folder.write("trace_clock", "mono")?;
         folder.write("buffer_size_kb", BUFFER_KB)?;
@@ -120,9 +119,10 @@ struct Folder {
 
 impl Folder {
     fn make(place: Place) -> io::Result<Self> {
+        let prefix = leftovers::own_prefix()?;
         // Several watches of one process (as in tests) each have their own.
         let path = (0..16)
-            .map(|n| place.path(&format!("instances/{PREFIX}{}-{n}", std::process::id())))
+            .map(|n| place.path(&format!("instances/{prefix}-{n}")))
             .find(|path| !path.exists())
             .ok_or_else(|| io::Error::other("too many trace instances of this process"))?;
         fs::create_dir(&path).map_err(doing("cannot make a trace instance"))?;
@@ -142,27 +142,6 @@ impl Drop for Folder {
     fn drop(&mut self) {
         // Nobody to tell; the next watch tries again.
         let _ = fs::remove_dir(&self.path);
-    }
-}
-
-/// Removes the instances of processes that are gone.
-fn remove_stale(instances: &Path) {
-    let Ok(folder) = fs::read_dir(instances) else {
-        return;
-    };
-    for entry in folder.flatten() {
-        let name = entry.file_name();
-        let owner = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(PREFIX))
-            .and_then(|rest| rest.split_once('-'))
-            .and_then(|(pid, _)| pid.parse::<u32>().ok());
-        if let Some(pid) = owner
-            && !Path::new(&format!("/proc/{pid}")).exists()
-        {
-            // Another watch may be faster.
-            let _ = fs::remove_dir(entry.path());
-        }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod destroy;
 pub mod diag;
 pub mod hurry;
 pub mod idle;
+mod leftovers;
 pub mod names;
 pub mod netns;
 pub mod owners;
