@@ -1,6 +1,7 @@
 //! Processes by number and name.
 
 use std::fmt;
+use std::fs;
 
 use serde::{Serialize, Serializer};
 
@@ -56,6 +57,23 @@ impl Serialize for Comm {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// `PROC_PID_INIT_INO`: the first pid namespace, in which every process has a number.
+pub(crate) const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// The pid namespace of a process of `/proc`, by its inode.
+pub(crate) fn pid_namespace(pid: &str) -> Option<u64> {
+    let link = fs::read_link(format!("/proc/{pid}/ns/pid")).ok()?;
+    let number = link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?;
+    number.parse().ok()
+}
+
+/// Whether `/proc` has the numbers of our own pid namespace, as perf has, and not
+/// those of another one that it was mounted in.
+pub(crate) fn proc_is_ours() -> bool {
+    let own = std::process::id().to_string();
+    fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == own.as_str())
 }
 
 /// A process.

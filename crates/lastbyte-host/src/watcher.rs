@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::event::Ending;
 use crate::joiner::{Finished, Joiner};
 use crate::parse::inet_diag::Socket;
-use crate::process::Process;
+use crate::process::{self, Process};
 use crate::source::backlog::{Batch, Dropped};
 use crate::source::collector::{Collector, Taken};
 use crate::source::destroy::Destroyed;
@@ -151,6 +151,19 @@ impl Watcher {
                  CPUs; the endings that miss a step are inferred"
             )),
             None => {}
+        }
+        if !process::proc_is_ours() {
+            notes.push(
+                "/proc is of another pid namespace: the names of processes that are running, and \
+                 owners, are not known (mount it anew, as unshare --mount-proc does)"
+                    .to_owned(),
+            );
+        } else if process::pid_namespace("self") != Some(process::FIRST_NAMESPACE) {
+            notes.push(
+                "a pid namespace of its own: processes outside of it have no number here (pid \
+                 and comm are null)"
+                    .to_owned(),
+            );
         }
         // SAFETY: asks for a number and cannot fail.
         if unsafe { libc::geteuid() } != 0 {

@@ -40,6 +40,10 @@ fn main() -> ExitCode {
             scenes::older_than_the_watch,
         ),
         needs_root(
+            "in_a_pid_namespace_of_its_own_all_is_observed",
+            scenes::in_a_pid_namespace_of_its_own,
+        ),
+        needs_root(
             "trace_instances_are_gone_after_any_signal",
             instances::are_gone_after_any_signal,
         ),

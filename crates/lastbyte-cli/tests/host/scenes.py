@@ -21,8 +21,8 @@ SO_ATTACH_FILTER = 26
 truths = []
 
 
-def truth(name, where, **fields):
-    truths.append({"name": name, **where, **fields})
+def truth(name, where, also, **fields):
+    truths.append({"name": name, **where, **fields, **also})
 
 
 def rst(by, code):
@@ -45,9 +45,9 @@ def clean(name, client, server, **also):
     assert server.recv(1) == b""
     server.close()
     both = {"fate": "confirmed", "rst_by": "none", "error": None, "closer_pid": ME,
-            "lost": 0, "unread": 0} | also
-    truth(f"{name}, closer", where[0], closed_first="local", sent=100, received=0, **both)
-    truth(f"{name}, peer", where[1], closed_first="peer", sent=0, received=100, **both)
+            "lost": 0, "unread": 0}
+    truth(f"{name}, closer", where[0], also, closed_first="local", sent=100, received=0, **both)
+    truth(f"{name}, peer", where[1], also, closed_first="peer", sent=0, received=100, **both)
 
 
 def with_unread_input(name, client, server, **also):
@@ -58,10 +58,10 @@ def with_unread_input(name, client, server, **also):
     wait_reset(server)
     server.close()
     code = "TCP_ABORT_ON_CLOSE"
-    truth(f"{name}, closer", where[0], fate="aborted", closed_first="local", sent=0, lost=0,
-          received=10, unread=10, closer_pid=ME, **rst("local", code), **also)
-    truth(f"{name}, peer", where[1], fate="reset", closed_first="peer", sent=10, lost=0,
-          received=0, unread=0, closer_pid=None, **rst("peer", code), **also)
+    truth(f"{name}, closer", where[0], also, fate="aborted", closed_first="local", sent=0, lost=0,
+          received=10, unread=10, closer_pid=ME, **rst("local", code))
+    truth(f"{name}, peer", where[1], also, fate="reset", closed_first="peer", sent=10, lost=0,
+          received=0, unread=0, closer_pid=None, **rst("peer", code))
 
 
 def keepalive_death(name, client, server, **also):
@@ -77,8 +77,8 @@ def keepalive_death(name, client, server, **also):
     client.close()
     linger(server, 0)
     server.close()
-    truth(name, where, fate="failed", error="ETIMEDOUT", closed_first=None, sent=0, lost=0,
-          closer_pid=None, **rst("local", "TCP_KEEPALIVE_TIMEOUT"), **also)
+    truth(name, where, also, fate="failed", error="ETIMEDOUT", closed_first=None, sent=0, lost=0,
+          closer_pid=None, **rst("local", "TCP_KEEPALIVE_TIMEOUT"))
 
 
 def older():
@@ -91,9 +91,32 @@ def older():
         act(name, *pair(), evidence="observed")
 
 
+def strangers():
+    """To a watch that has no number for this process."""
+    yield
+    unknown = {"pid": None, "comm": None, "closer_pid": None, "closer_comm": None}
+    for act, name in zip(ACTS, NAMES):
+        act(name, *pair(), evidence="observed", **unknown)
+    backlog("never accepted", **unknown)
+
+
+def backlog(name, **also):
+    """A listener closes over a connection that nobody has accepted."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listener.getsockname())
+    where = ends(client)
+    listener.close()
+    wait_reset(client)
+    client.close()
+    code = rst("local", "TCP_STATE")
+    reason = "the listener closed before the connection was accepted"
+    back = {"local": where["remote"], "remote": where["local"]}
+    truth(f"{name}, server", back, also, fate="aborted", rst_reason=reason, **code)
+
+
 ACTS = [clean, with_unread_input, keepalive_death]
 NAMES = ["clean", "unread input", "keepalive death"]
-SCENES = {"older": older}
+SCENES = {"older": older, "strangers": strangers}
 
 
 def main():

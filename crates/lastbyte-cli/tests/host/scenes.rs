@@ -80,19 +80,43 @@ pub(crate) fn wrong(truths: &[Value], lines: Vec<Value>) -> Vec<String> {
 }
 
 fn play(name: &str) {
+    play_to(name, |space, binary| space.command(binary.path()));
+}
+
+/// Plays to a watch that is started so; what that said.
+fn play_to(name: &str, watch: impl FnOnce(&Space, &Binary) -> Command) -> String {
     let space = Space::new();
     let binary = Binary::new();
     let script = script(&binary);
     let scene = Scene::begin(space.command(PYTHON), &script, name);
-    let watch = Watch::start(space.command(binary.path()), &["--json"]);
+    let watch = Watch::start(watch(&space, &binary), &["--json"]);
     let truths = scene.play();
     watch.settle(truths.len());
     let (lines, said) = watch.stop();
     let wrong = wrong(&truths, lines);
     assert!(wrong.is_empty(), "{}\n{said}", wrong.join("\n"));
+    said
 }
 
 /// Each was told as observed; a reset of one older than the watch as given up.
 pub(crate) fn older_than_the_watch() {
     play("older");
+}
+
+/// perf gives other processes pid 0 there, as it does the idle task: all was inferred.
+pub(crate) fn in_a_pid_namespace_of_its_own() {
+    for mount_proc in [true, false] {
+        let said = play_to("strangers", |space, binary| {
+            let mut command = space.command("unshare");
+            command.args(["--pid", "--fork"]);
+            command.args(mount_proc.then_some("--mount-proc"));
+            command.arg(binary.path());
+            command
+        });
+        let expected = match mount_proc {
+            true => "a pid namespace of its own",
+            false => "/proc is of another pid namespace",
+        };
+        assert!(said.contains(expected), "{said}");
+    }
 }

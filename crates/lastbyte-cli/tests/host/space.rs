@@ -187,7 +187,7 @@ impl Watch {
 
     pub(crate) fn stop_by(mut self, signal: Signal) -> (Vec<serde_json::Value>, String) {
         let mut child = self.child.take().expect("only stop takes it");
-        send(signal, child.id());
+        send(signal, innermost(child.id()));
         let mut said = std::mem::take(&mut self.said);
         self.errors
             .read_to_string(&mut said)
@@ -251,6 +251,16 @@ pub(crate) fn interrupt(pid: u32) {
 fn send(signal: Signal, pid: u32) {
     let process = Pid::from_raw(pid.try_into().expect("a pid"));
     kill(process, signal).expect("it runs and is ours");
+}
+
+/// The process itself, or the only child of one that does nothing but wait for it.
+fn innermost(pid: u32) -> u32 {
+    let output = Command::new("ps")
+        .args(["--ppid", &pid.to_string(), "-o", "pid="])
+        .output()
+        .expect("procps is installed");
+    let child = text(&output.stdout).trim().parse().ok();
+    child.map_or(pid, innermost)
 }
 
 /// A copy of the command that any user can reach and run.

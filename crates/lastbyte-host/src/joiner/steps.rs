@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::story::{Nanos, SentReset, Story};
+use super::story::{Actor, Nanos, SentReset, Story};
 use super::{DEAD, Joiner, STORIES};
 use crate::parse::trace::{Event, Trace};
 use crate::process::Process;
@@ -17,9 +17,10 @@ impl Joiner {
         self.gaps.add(from, until);
     }
 
-    /// A tracepoint fired while `process` ran.
-    pub fn trace(&mut self, at: Nanos, trace: &Trace, process: Process) {
-        let actor = trace.in_process.then_some(process);
+    /// A tracepoint fired while `process` ran; `None` where it has no number here.
+    pub fn trace(&mut self, at: Nanos, trace: &Trace, process: Option<Process>) {
+        let thread = trace.thread;
+        let actor = trace.in_process.then_some(Actor { thread, process });
         match trace.event {
             Event::SetState {
                 sk,
@@ -58,14 +59,13 @@ impl Joiner {
         tuple: Tuple,
         old: State,
         new: State,
-        actor: Option<Process>,
+        actor: Option<Actor>,
     ) {
         match (old, new) {
             (_, State::Listen) => self.set_listening(tuple.local.port),
             (State::Listen, State::Close) => {
-                if let Some(process) = actor {
-                    self.listener_closing
-                        .insert(process.pid, (sk, tuple.local.port));
+                if let Some(Actor { thread, .. }) = actor {
+                    self.listener_closing.insert(thread, (sk, tuple.local.port));
                 }
                 return;
             }
@@ -82,7 +82,7 @@ impl Joiner {
         if known.is_some_and(|story| story.is_over(tuple, old)) {
             self.stories.remove(&sk);
         }
-        let closing = actor.and_then(|process| self.listener_closing.get(&process.pid));
+        let closing = actor.and_then(|actor| self.listener_closing.get(&actor.thread));
         let closing = closing.map(|(_, port)| *port);
         let Some(story) = self.story(sk, tuple) else {
             return;
@@ -156,19 +156,19 @@ impl Joiner {
         self.stories.len() < STORIES
     }
 
-    fn destroy(&mut self, at: Nanos, sk: u64, cookie: u64, actor: Option<Process>) {
-        if let Some(Process { pid, .. }) = actor
+    fn destroy(&mut self, at: Nanos, sk: u64, cookie: u64, actor: Option<Actor>) {
+        if let Some(Actor { thread, .. }) = actor
             && self
                 .listener_closing
-                .get(&pid)
+                .get(&thread)
                 .is_some_and(|(listener, _)| *listener == sk)
         {
-            self.listener_closing.remove(&pid);
+            self.listener_closing.remove(&thread);
         }
         let Some(mut story) = self.stories.remove(&sk) else {
             return;
         };
-        story.releaser = actor;
+        story.releaser = actor.and_then(|actor| actor.process);
         story.destroyed = Some((at, actor.is_some()));
         if self.dead.len() >= DEAD
             && let Some((_, oldest)) = self.dead_order.pop_front()

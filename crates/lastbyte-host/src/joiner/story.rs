@@ -13,6 +13,15 @@ use crate::verdict::Role;
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 pub type Nanos = u64;
 
+/// Who made a step by a system call.
+#[derive(Clone, Copy, Debug)]
+pub struct Actor {
+    /// The thread by its number in the first pid namespace.
+    pub thread: u32,
+    /// Its process; `None` where that is outside the watch's pid namespace.
+    pub process: Option<Process>,
+}
+
 /// One socket's life, as far as its transitions were seen.
 #[derive(Clone, Copy, Debug)]
 pub struct Story {
@@ -120,8 +129,9 @@ impl Story {
         tuple.is_whole() && self.tuple.is_whole() && tuple != self.tuple
     }
 
-    /// A transition. `actor` is the process that made it, if one did.
-    pub fn transition(&mut self, at: Nanos, old: State, new: State, actor: Option<Process>) {
+    /// A transition. `actor` is who made it, if a process did.
+    pub fn transition(&mut self, at: Nanos, old: State, new: State, actor: Option<Actor>) {
+        let process = actor.and_then(|actor| actor.process);
         self.learn_ends(old, new);
         if self.state.is_none() {
             // The step from LISTEN into SYN_RECV is not asked for.
@@ -135,7 +145,7 @@ impl Story {
         match (old, new) {
             (State::Close, State::SynSent) => {
                 self.role = Some(Role::Connected);
-                self.opener = actor;
+                self.opener = process;
             }
             (State::SynSent, State::Established) => {
                 self.role = Some(Role::Connected);
@@ -147,9 +157,9 @@ impl Story {
             }
             (State::Established | State::SynRecv, State::FinWait1) => {
                 self.closed_first.get_or_insert(Side::Local);
-                self.closer = actor.or(self.closer);
+                self.closer = process.or(self.closer);
             }
-            (_, State::LastAck) => self.closer = actor.or(self.closer),
+            (_, State::LastAck) => self.closer = process.or(self.closer),
             (_, State::CloseWait) => {
                 self.closed_first.get_or_insert(Side::Peer);
             }
@@ -170,7 +180,7 @@ impl Story {
                 old,
                 State::SynSent | State::SynRecv | State::Established | State::CloseWait
             ) {
-                self.closer = self.closer.or(actor.filter(|_| !self.got_reset));
+                self.closer = self.closer.or(process.filter(|_| !self.got_reset));
             }
         }
     }

@@ -25,6 +25,9 @@ pub struct Trace {
     /// Whether a system call of the running process did it, rather than a
     /// softirq that borrowed the process.
     pub in_process: bool,
+    /// The running thread by its number in the first pid namespace, which is there
+    /// whatever namespace the reader is in; 0 is an idle CPU.
+    pub thread: u32,
 }
 
 /// What fired.
@@ -178,8 +181,18 @@ impl Layouts {
         } else {
             return None;
         };
-        Some(Trace { event, in_process })
+        Some(Trace {
+            event,
+            in_process,
+            thread: thread(raw)?,
+        })
     }
+}
+
+/// `common_pid`, which is the same for every event too.
+#[must_use]
+pub fn thread(raw: &[u8]) -> Option<u32> {
+    bytes::u32(raw, 4)
 }
 
 /// A field that a tracepoint of this kernel lacks.

@@ -18,8 +18,8 @@ const STEPS: usize = 1 << 19;
 /// has fallen behind catches up. Obituaries never are.
 const LATE: Duration = Duration::from_secs(3);
 
-/// A step, when it happened and who ran.
-pub type Step = (u64, Trace, Process);
+/// A step, when it happened and who ran, if that is known.
+pub type Step = (u64, Trace, Option<Process>);
 
 /// What the kernel told in a moment. What was missed is to be taken into account
 /// first, then the steps: each fires before its socket's obituary is written.
@@ -114,7 +114,6 @@ impl Backlog {
 mod tests {
     use super::*;
     use crate::parse::trace::Event;
-    use crate::process::Comm;
     use crate::tuple::{Endpoint, State, Tuple};
 
     fn steps(number: usize, from: u64) -> Vec<Step> {
@@ -122,13 +121,10 @@ mod tests {
         let trace = Trace {
             event,
             in_process: false,
-        };
-        let nobody = Process {
-            pid: 0,
-            comm: Comm::default(),
+            thread: 0,
         };
         (0..number as u64)
-            .map(|n| (from + n, trace, nobody))
+            .map(|n| (from + n, trace, None))
             .collect()
     }
 

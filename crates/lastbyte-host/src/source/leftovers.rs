@@ -8,10 +8,9 @@ use std::io;
 use std::path::Path;
 
 use super::doing;
+use crate::process::{FIRST_NAMESPACE, pid_namespace as namespace};
 
 const PREFIX: &str = "lastbyte-";
-/// `PROC_PID_INIT_INO`: the first pid namespace, from which every process is seen.
-const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
 
 /// A process, whatever namespace it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,13 +100,6 @@ impl Owner {
             })
         })
     }
-}
-
-/// The pid namespace of a process.
-fn namespace(pid: &str) -> Option<u64> {
-    let link = fs::read_link(format!("/proc/{pid}/ns/pid")).ok()?;
-    let number = link.to_str()?.strip_prefix("pid:[")?.strip_suffix(']')?;
-    number.parse().ok()
 }
 
 /// When a process started.

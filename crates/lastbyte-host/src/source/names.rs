@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::process::{Comm, Process};
+use crate::process::{Comm, Process, proc_is_ours};
 
 /// Names of processes that have ended, kept this many.
 const GONE: usize = 4096;
@@ -16,13 +16,18 @@ const NAMES: usize = 1 << 17;
 pub struct Names {
     names: HashMap<u32, Comm>,
     gone: VecDeque<u32>,
+    /// `/proc` is of another pid namespace: its numbers are of other processes.
+    proc_is_foreign: bool,
 }
 
 impl Names {
     /// Reads those of every process that is there.
     #[must_use]
     pub fn read_all() -> Self {
-        let mut names = Self::default();
+        let mut names = Self {
+            proc_is_foreign: !proc_is_ours(),
+            ..Self::default()
+        };
         let Ok(folder) = std::fs::read_dir("/proc") else {
             return names;
         };
@@ -42,6 +47,10 @@ impl Names {
     pub fn of(&mut self, pid: u32) -> Process {
         if let Some(comm) = self.names.get(&pid) {
             return Process { pid, comm: *comm };
+        }
+        if self.proc_is_foreign {
+            let comm = Comm::default();
+            return Process { pid, comm };
         }
         let comm = std::fs::read(format!("/proc/{pid}/comm"))
             .map(|name| Comm::from_bytes(&name))

@@ -7,18 +7,22 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::process::{Comm, Process};
+use crate::process::{Comm, Process, proc_is_ours};
 
 /// Holders by inode.
 pub type Owners = HashMap<u32, (Process, u32)>;
 
-/// Reads the descriptors of every process that may be looked into.  A socket that several processes hold is given to the oldest.
+/// Reads the descriptors of every process that may be looked into; none where `/proc` is
+/// of another pid namespace. A socket that several processes hold is given to the oldest.
 ///
 /// # Errors
 ///
 /// `/proc` cannot be listed.
 pub fn read() -> io::Result<Owners> {
     let mut owners = Owners::new();
+    if !proc_is_ours() {
+        return Ok(owners);
+    }
     let mut pids: Vec<u32> = fs::read_dir("/proc")?
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())

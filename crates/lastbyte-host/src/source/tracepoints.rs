@@ -9,7 +9,7 @@ use super::names::Names;
 use super::ring::{Event, Ring, ring_size};
 use super::{clock, doing, tracefs};
 use crate::parse::perf::Record;
-use crate::parse::trace::{Layouts, TRACEPOINTS, Trace};
+use crate::parse::trace::{Layouts, TRACEPOINTS, Trace, thread};
 use crate::process::{Comm, Process};
 
 /// The open tracepoints.
@@ -132,7 +132,7 @@ impl Tracepoints {
 
     /// Hands over what has fired, in the order of time across CPUs; tells what the
     /// kernel dropped because a buffer was full.
-    pub fn drain(&mut self, mut each: impl FnMut(u64, &Trace, Process)) -> Missed {
+    pub fn drain(&mut self, mut each: impl FnMut(u64, &Trace, Option<Process>)) -> Missed {
         // What fires on one CPU while another's ring is read is kept for the next
         // time: up to this moment every ring is complete.
         let until = clock::monotonic();
@@ -149,8 +149,10 @@ impl Tracepoints {
         let whole = idle.is_ok();
         for (ring, read_until) in rings.iter_mut().zip(read_until) {
             let full = ring.drain(|record| match record {
-                // An idle CPU's are in the other source, all of them.
-                Record::Sample { pid: 0, .. } if whole => {}
+                // An idle CPU's are in the other source, all of them. The pid alone
+                // does not tell them: it is 0, too, for processes outside our pid
+                // namespace.
+                Record::Sample { raw, .. } if whole && thread(raw) == Some(0) => {}
                 Record::Sample { pid, time, raw } => {
                     *read_until = time;
                     if let Some(trace) = layouts.decode(raw) {
@@ -193,14 +195,8 @@ impl Tracepoints {
         for (time, item) in ready.drain(..complete) {
             match item {
                 Item::Trace(pid, trace) => {
-                    let process = match trace.in_process {
-                        true => names.of(pid),
-                        false => Process {
-                            pid,
-                            comm: Comm::default(),
-                        },
-                    };
-                    each(time, &trace, process);
+                    let known = trace.in_process && !matches!(pid, 0 | ELSEWHERE);
+                    each(time, &trace, known.then(|| names.of(pid)));
                 }
                 Item::Named(pid, comm) => names.set(pid, comm),
                 Item::Forked(pid, parent) => names.forked(pid, parent),
@@ -210,6 +206,9 @@ impl Tracepoints {
         missed
     }
 }
+
+/// perf's pid of a thread that has none in our pid namespace and has ended.
+const ELSEWHERE: u32 = u32::MAX;
 
 /// What a record says, kept until its turn has come.
 #[derive(Debug)]

@@ -64,7 +64,12 @@ impl Life {
             pid: 812,
             comm: Comm::from_bytes(b"app"),
         };
-        joiner.trace(self.at + ms * MS, &Trace { event, in_process }, process);
+        let trace = Trace {
+            event,
+            in_process,
+            thread: 813,
+        };
+        joiner.trace(self.at + ms * MS, &trace, Some(process));
     }
 
     pub(crate) fn opens(&self, joiner: &mut Joiner) {
