@@ -7,7 +7,7 @@
 //! from here (`common_pid == 0`), all else from perf.
 //!
 //! The instance is a folder of tracefs; it is removed when this is dropped, and
-//! one that a killed process left behind is removed by the next ([`leftovers`](super::leftovers)).
+//! one that a killed process left behind is removed by the next (`leftovers`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
