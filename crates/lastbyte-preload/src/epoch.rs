@@ -7,11 +7,11 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// fork(2) and its kin: the child keeps every descriptor.
-static FORKS: Count = Count::new();
+pub(crate) static FORKS: Count = Count::new();
 /// Spawns: the child keeps what is not close-on-exec.
 pub(crate) static SPAWNS: Count = Count::new();
 
-/// The order of the fields is known to the assembly of vfork.
+/// The order of the fields is known to the assembly in `hooks::twice`.
 #[repr(C)]
 pub(crate) struct Count {
     begun: AtomicU32,

@@ -24,6 +24,7 @@
 ))]
 
 mod coverage;
+mod descriptors;
 mod epoch;
 mod handover;
 mod hooks;

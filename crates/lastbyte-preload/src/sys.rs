@@ -364,6 +364,39 @@ pub(crate) unsafe fn open(path: *const u8) -> Result<c_int> {
     unsafe { call(libc::SYS_openat, arguments) }.map(|fd| fd as c_int)
 }
 
+/// Opens a folder; the path is NUL-terminated.
+pub(crate) fn open_folder(path: &[u8]) -> Result<c_int> {
+    if path.last() != Some(&0) {
+        return Err(libc::EINVAL);
+    }
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_DIRECTORY;
+    let arguments = [
+        word(libc::AT_FDCWD),
+        path.as_ptr() as usize,
+        word(flags),
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the path ends in NUL.
+    unsafe { call(libc::SYS_openat, arguments) }.map(|fd| fd as c_int)
+}
+
+/// getdents64(2); empty at the end.
+pub(crate) fn read_folder(fd: c_int, buffer: &mut [u8]) -> Result<&[u8]> {
+    let arguments = [
+        word(fd),
+        buffer.as_mut_ptr() as usize,
+        buffer.len(),
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the buffer is as long as said.
+    let length = unsafe { call(libc::SYS_getdents64, arguments) }?;
+    buffer.get(..length).ok_or(libc::EIO)
+}
+
 /// pread(2).
 pub(crate) fn read_at(fd: c_int, buffer: &mut [u8], offset: u64) -> Result<usize> {
     let arguments = [

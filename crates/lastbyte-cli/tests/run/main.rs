@@ -12,6 +12,7 @@ mod safety;
 mod server;
 mod sharing;
 mod sums;
+mod ways;
 
 fn main() -> std::process::ExitCode {
     lastbyte_testkit::main()

@@ -6,23 +6,45 @@ use lastbyte_handoff::Kind;
 
 use crate::next::{self, forward};
 use crate::verdict::{self, Verdict};
-use crate::{epoch, handover, run, sys, table};
+use crate::{descriptors, epoch, handover, run, sys, table};
 
 /// close(2), as the contract has it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
+    let_go(fd, || match next::CLOSE.known() {
+        Some(_) => forward!(CLOSE(fd) as fn(c_int) -> c_int, else -1),
+        None => match sys::close(fd) {
+            Ok(()) => 0,
+            Err(error) => {
+                sys::set_errno(error);
+                -1
+            }
+        },
+    })
+}
+
+/// Closes `fd` as the contract has it. `plain` is what the program would have got
+/// without us.
+pub(super) fn let_go(fd: c_int, plain: impl FnOnce() -> c_int) -> c_int {
     match verdict::on(fd) {
-        Verdict::Plain => plain(fd),
         Verdict::Hidden => {
             sys::set_errno(libc::EBADF);
             -1
         }
+        Verdict::Plain => {
+            part(fd);
+            plain()
+        }
         Verdict::FinThenPlain => {
             let _ = sys::shutdown_write(fd);
-            plain(fd)
+            part(fd);
+            plain()
         }
         Verdict::HandOver(case) => match handover::give(case, fd, Kind::End) {
-            None => plain(fd),
+            None => {
+                part(fd);
+                plain()
+            }
             Some(handed) => {
                 forget(fd);
                 // Not the last reference any more: no FIN, no wait, no error.
@@ -44,21 +66,6 @@ pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
 pub unsafe extern "C-unwind" fn __close(fd: c_int) -> c_int {
     // SAFETY: as the caller's call.
     unsafe { close(fd) }
-}
-
-/// What the program would have got without us.
-fn plain(fd: c_int) -> c_int {
-    part(fd);
-    match next::CLOSE.known() {
-        Some(_) => forward!(CLOSE(fd) as fn(c_int) -> c_int, else -1),
-        None => match sys::close(fd) {
-            Ok(()) => 0,
-            Err(error) => {
-                sys::set_errno(error);
-                -1
-            }
-        },
-    }
 }
 
 /// Before a descriptor goes that others may hold too: once its number is gone
@@ -115,16 +122,15 @@ pub unsafe extern "C-unwind" fn closefrom(lowest: c_int) {
 /// close_range(2) without errno.
 pub(super) fn range(first: c_uint, last: c_uint, flags: c_uint) -> sys::Result<()> {
     if first <= last && flags & libc::CLOSE_RANGE_CLOEXEC == 0 && run::is_own_memory() {
-        let end = last.min(table::highest().max(0).cast_unsigned());
-        for fd in first..=end {
-            let fd = fd.cast_signed();
-            if flags == 0 && table::entry(fd).is_some_and(table::Entry::is_tcp) && !run::owns(fd) {
+        let bound = |number: c_uint| number.min(c_int::MAX.cast_unsigned()).cast_signed();
+        descriptors::each(bound(first), bound(last), |fd| {
+            if flags == 0 && descriptors::is_tcp(fd) {
                 // SAFETY: the program asked for it; the result has nowhere to go.
                 unsafe { close(fd) };
-            } else {
+            } else if !run::owns(fd) {
                 part(fd);
             }
-        }
+        });
     }
     let mut from = first;
     for own in run::own_descriptors() {

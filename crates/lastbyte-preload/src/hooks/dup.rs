@@ -14,11 +14,16 @@ use crate::{epoch, handover, run, sys, table};
 /// dup(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn dup(fd: c_int) -> c_int {
+    duplicate(fd, || forward!(DUP(fd) as fn(c_int) -> c_int, else -1))
+}
+
+/// Makes another descriptor for what `fd` means.
+pub(super) fn duplicate(fd: c_int, call: impl FnOnce() -> c_int) -> c_int {
     if run::owns(fd) {
         return hidden();
     }
     table::shared(fd);
-    let copy = forward!(DUP(fd) as fn(c_int) -> c_int, else -1);
+    let copy = call();
     note_copy(fd, copy);
     copy
 }
@@ -143,15 +148,7 @@ pub(super) fn control(
     call: impl FnOnce() -> c_int,
 ) -> c_int {
     match command {
-        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => {
-            if run::owns(fd) {
-                return hidden();
-            }
-            table::shared(fd);
-            let copy = call();
-            note_copy(fd, copy);
-            copy
-        }
+        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => duplicate(fd, call),
         libc::F_SETFD => {
             if run::owns(fd) {
                 return hidden();
@@ -174,8 +171,14 @@ pub(super) fn control(
 /// ioctl(2): FIOCLEX and FIONCLEX are fcntl's F_SETFD by another name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn ioctl(fd: c_int, request: c_ulong, argument: c_ulong) -> c_int {
-    let call =
-        || forward!(IOCTL(fd, request, argument) as fn(c_int, c_ulong, c_ulong) -> c_int, else -1);
+    io_control(
+        fd,
+        request,
+        || forward!(IOCTL(fd, request, argument) as fn(c_int, c_ulong, c_ulong) -> c_int, else -1),
+    )
+}
+
+pub(super) fn io_control(fd: c_int, request: c_ulong, call: impl FnOnce() -> c_int) -> c_int {
     match request {
         libc::FIONCLEX | libc::FIOCLEX if run::owns(fd) => hidden(),
         libc::FIONCLEX => {

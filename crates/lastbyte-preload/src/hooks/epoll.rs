@@ -13,13 +13,25 @@ pub unsafe extern "C-unwind" fn epoll_ctl(
     fd: c_int,
     event: *mut c_void,
 ) -> c_int {
+    control(set, operation, fd, || {
+        forward!(
+            EPOLL_CTL(set, operation, fd, event) as fn(c_int, c_int, c_int, *mut c_void) -> c_int,
+            else -1
+        )
+    })
+}
+
+/// Takes note of what `call` adds or removes.
+pub(super) fn control(
+    set: c_int,
+    operation: c_int,
+    fd: c_int,
+    call: impl FnOnce() -> c_int,
+) -> c_int {
     if operation == libc::EPOLL_CTL_ADD {
         table::joins_set(fd, set);
     }
-    let result = forward!(
-        EPOLL_CTL(set, operation, fd, event) as fn(c_int, c_int, c_int, *mut c_void) -> c_int,
-        else -1
-    );
+    let result = call();
     if operation == libc::EPOLL_CTL_DEL && result == 0 {
         table::left_set(fd, set);
     }

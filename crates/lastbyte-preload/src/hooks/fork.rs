@@ -3,7 +3,7 @@
 //! fork itself is counted by pthread_atfork(3), which also sees the forks that
 //! glibc makes inside (forkpty, daemon).
 
-use core::ffi::{c_char, c_int, c_ulong, c_void};
+use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 use core::sync::atomic::{AtomicI32, Ordering};
 
 use crate::next::forward;
@@ -34,63 +34,24 @@ pub unsafe extern "C-unwind" fn __fork() -> c_int {
 /// _Fork(3): fork without the handlers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn _Fork() -> c_int {
+    forking(|| forward!(FORK_BARE() as fn() -> c_int, else -1))
+}
+
+/// A fork that libc's handlers do not see: `call` returns in both processes.
+pub(super) fn forking<T: Copy + Into<i64>>(call: impl FnOnce() -> T) -> T {
     epoch::fork_begins();
-    let child = forward!(FORK_BARE() as fn() -> c_int, else -1);
-    if child == 0 {
-        run::adopt_child();
-    } else {
-        epoch::fork_is_done();
+    let child = call();
+    match child.into() {
+        0 => run::adopt_child(),
+        number => {
+            epoch::fork_is_done();
+            LAST_CHILD.store(
+                c_int::try_from(number).unwrap_or(0).max(0),
+                Ordering::Relaxed,
+            );
+        }
     }
     child
-}
-
-/// vfork(2). The child returns on our caller's stack, so this function can have
-/// no frame; the return address waits in a register that system calls preserve.
-#[cfg(target_arch = "x86_64")]
-#[unsafe(no_mangle)]
-#[unsafe(naked)]
-pub unsafe extern "C" fn vfork() -> c_int {
-    core::arch::naked_asm!(
-        "pop rdi",
-        "lock inc dword ptr [rip + {spawns}]",
-        "mov eax, {vfork}",
-        "syscall",
-        "push rdi",
-        "test rax, rax",
-        "jz 2f",
-        "lock inc dword ptr [rip + {spawns} + 4]",
-        "test rax, rax",
-        "js 3f",
-        "2:",
-        "ret",
-        "3:",
-        "push rax",
-        "call qword ptr [rip + {errno}@GOTPCREL]",
-        "pop rdx",
-        "neg edx",
-        "mov dword ptr [rax], edx",
-        "mov eax, -1",
-        "ret",
-        spawns = sym epoch::SPAWNS,
-        vfork = const libc::SYS_vfork,
-        errno = sym libc::__errno_location,
-    )
-}
-
-/// vfork(2), as fork(2): POSIX let it be so, and no frame can be shared here.
-#[cfg(not(target_arch = "x86_64"))]
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn vfork() -> c_int {
-    // SAFETY: as the caller's call.
-    unsafe { fork() }
-}
-
-/// glibc's other name for vfork(2).
-#[cfg(target_arch = "x86_64")]
-#[unsafe(no_mangle)]
-#[unsafe(naked)]
-pub unsafe extern "C" fn __vfork() -> c_int {
-    core::arch::naked_asm!("jmp {vfork}", vfork = sym vfork)
 }
 
 /// clone(2), glibc's wrapper: the child runs `entry` and never returns here.
@@ -123,6 +84,14 @@ pub unsafe extern "C-unwind" fn clone(
     let child = call();
     epoch::fork_is_done();
     child
+}
+
+/// clone(2) by its number, without CLONE_VM: fork, with something added.
+pub(super) fn cloning(flags: c_ulong, call: &impl Fn() -> c_long) -> c_long {
+    if flags & libc::CLONE_FILES as c_ulong != 0 {
+        run::blind();
+    }
+    forking(call)
 }
 
 /// unshare(2): threads that part their tables hold descriptors nobody looks for.

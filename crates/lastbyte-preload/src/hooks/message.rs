@@ -74,9 +74,11 @@ pub unsafe extern "C-unwind" fn recvmmsg(
     received
 }
 
+/// Marks every TCP socket that rides along with any of them.
+///
 /// # Safety
 /// `messages` points to `count` valid messages.
-unsafe fn mark_all(messages: *const mmsghdr, count: c_uint) {
+pub(super) unsafe fn mark_all(messages: *const mmsghdr, count: c_uint) {
     // The kernel takes no more than UIO_MAXIOV messages.
     for index in 0..count.min(1024) as usize {
         // SAFETY: the caller's promise.

@@ -17,3 +17,4 @@ mod message;
 mod raw;
 mod socket;
 mod stdio;
+mod twice;

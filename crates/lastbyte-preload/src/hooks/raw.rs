@@ -1,17 +1,16 @@
-//! syscall(2) and prctl(2): what goes past the functions above.
+//! syscall(2) and prctl(2): what goes past the functions that have hooks of their own.
 
-use core::ffi::{c_int, c_long, c_ulong};
+use core::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 
 use lastbyte_handoff::flag;
 
-use super::{close, dup, message};
+use super::{close, dup, exit, fork, message, socket};
 use crate::next::forward;
-use crate::{epoch, run, sys, table};
+use crate::{coverage, epoch, run, sys};
 
-/// syscall(2). The call goes on unchanged, except that the run's own
-/// descriptors survive close_range; we only take note.
-#[unsafe(no_mangle)]
-pub unsafe extern "C-unwind" fn syscall(
+/// What syscall(2) does, where the call returns once in each process: as the function
+/// of that name would. All others go on unchanged.
+pub(super) unsafe extern "C-unwind" fn dispatch(
     number: c_long,
     a: c_ulong,
     b: c_ulong,
@@ -27,16 +26,9 @@ pub unsafe extern "C-unwind" fn syscall(
             else -1
         )
     };
-    let fd = a as c_int;
+    let arguments = [a, b, c, d, e, f];
     match number {
-        libc::SYS_close if run::owns(fd) => {
-            sys::set_errno(libc::EBADF);
-            -1
-        }
-        libc::SYS_close => {
-            close::part(fd);
-            call()
-        }
+        libc::SYS_close => c_long::from(close::let_go(a as c_int, || call() as c_int)),
         libc::SYS_close_range => match close::range(a as u32, b as u32, c as u32) {
             Ok(()) => 0,
             Err(error) => {
@@ -44,31 +36,40 @@ pub unsafe extern "C-unwind" fn syscall(
                 -1
             }
         },
-        libc::SYS_dup => {
-            table::shared(fd);
+        libc::SYS_exit_group => {
+            exit::hand_over_everything();
             call()
         }
-        libc::SYS_dup3 => c_long::from(dup::replace(fd, b as c_int, || call() as c_int)),
-        #[cfg(target_arch = "x86_64")]
-        libc::SYS_dup2 => c_long::from(dup::replace(fd, b as c_int, || call() as c_int)),
-        libc::SYS_fcntl => c_long::from(dup::control(fd, b as c_int, c, || call() as c_int)),
-        libc::SYS_sendmsg => {
-            // SAFETY: the program's own message.
-            unsafe { message::mark(b as *const libc::msghdr) };
+        libc::SYS_fcntl => {
+            c_long::from(dup::control(a as c_int, b as c_int, c, || call() as c_int))
+        }
+        // What we would call next may be forbidden then.
+        libc::SYS_seccomp => {
+            run::withdraw(flag::SECCOMP);
             call()
         }
-        libc::SYS_clone | libc::SYS_clone3 => {
-            epoch::fork_begins();
-            let child = call();
-            if child != 0 {
-                epoch::fork_is_done();
-            }
-            child
-        }
-        libc::SYS_unshare => {
+        // A ring can hold sockets and close them where nobody sees it.
+        libc::SYS_io_uring_setup => {
             run::blind();
+            run::withdraw(flag::IO_URING);
             call()
         }
+        _ => copies(number, arguments, &call)
+            .or_else(|| sockets(number, arguments, &call))
+            .or_else(|| processes(number, arguments, &call))
+            .unwrap_or_else(call),
+    }
+}
+
+/// The dup family, and what else makes a descriptor from a descriptor.
+fn copies(number: c_long, arguments: [c_ulong; 6], call: &impl Fn() -> c_long) -> Option<c_long> {
+    let [a, b, ..] = arguments;
+    let (old, new) = (a as c_int, b as c_int);
+    Some(match number {
+        libc::SYS_dup => c_long::from(dup::duplicate(old, || call() as c_int)),
+        libc::SYS_dup3 => c_long::from(dup::replace(old, new, || call() as c_int)),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_dup2 => c_long::from(dup::replace(old, new, || call() as c_int)),
         libc::SYS_pidfd_getfd => {
             let copy = call();
             if let Ok(cookie) = sys::cookie(copy as c_int)
@@ -78,19 +79,97 @@ pub unsafe extern "C-unwind" fn syscall(
             }
             copy
         }
-        // A ring can hold sockets and close them where nobody sees it.
-        libc::SYS_io_uring_setup => {
-            run::blind();
-            run::withdraw(flag::IO_URING);
+        _ => return None,
+    })
+}
+
+/// Where sockets come from, where they go, and the sets they are in.
+fn sockets(number: c_long, arguments: [c_ulong; 6], call: &impl Fn() -> c_long) -> Option<c_long> {
+    let [a, b, c, d, ..] = arguments;
+    let before = epoch::now();
+    Some(match number {
+        libc::SYS_socket => {
+            let fd = call();
+            socket::made(a as c_int, b as c_int, c as c_int, fd as c_int, before);
+            fd
+        }
+        libc::SYS_accept => {
+            let fd = call();
+            socket::accepted(a as c_int, fd as c_int, false, before);
+            fd
+        }
+        libc::SYS_accept4 => {
+            let fd = call();
+            let cloexec = d as c_int & libc::SOCK_CLOEXEC != 0;
+            socket::accepted(a as c_int, fd as c_int, cloexec, before);
+            fd
+        }
+        libc::SYS_sendmsg => {
+            // SAFETY: the program's own message, valid for its own call.
+            unsafe { message::mark(b as *const libc::msghdr) };
             call()
         }
-        // What we would call next may be forbidden then.
-        libc::SYS_seccomp => {
-            run::withdraw(flag::SECCOMP);
+        libc::SYS_sendmmsg => {
+            // SAFETY: the program's own messages, valid for its own call.
+            unsafe { message::mark_all(b as *const libc::mmsghdr, c as c_uint) };
             call()
         }
-        _ => call(),
-    }
+        libc::SYS_recvmsg => {
+            let length = call();
+            if length >= 0 {
+                // SAFETY: the kernel has just filled it in.
+                unsafe { message::mark(b as *const libc::msghdr) };
+            }
+            length
+        }
+        libc::SYS_recvmmsg => {
+            let received = call();
+            if let Ok(count) = c_uint::try_from(received) {
+                // SAFETY: the kernel has just filled in that many.
+                unsafe { message::mark_all(b as *const libc::mmsghdr, count) };
+            }
+            received
+        }
+        libc::SYS_epoll_ctl => {
+            let (set, fd) = (a as c_int, c as c_int);
+            c_long::from(super::epoll::control(set, b as c_int, fd, || {
+                call() as c_int
+            }))
+        }
+        libc::SYS_ioctl => c_long::from(dup::io_control(a as c_int, b, || call() as c_int)),
+        _ => return None,
+    })
+}
+
+/// Processes that begin, become another program, or part with what they share.
+fn processes(
+    number: c_long,
+    arguments: [c_ulong; 6],
+    call: &impl Fn() -> c_long,
+) -> Option<c_long> {
+    let [a, b, ..] = arguments;
+    Some(match number {
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_fork => fork::forking(call),
+        libc::SYS_clone => fork::cloning(a, call),
+        // The first field of struct clone_args is the flags.
+        libc::SYS_clone3 if a != 0 && b >= 64 => {
+            // SAFETY: the program's own arguments, that long.
+            fork::cloning(unsafe { (a as *const u64).read_unaligned() }, call)
+        }
+        libc::SYS_unshare => {
+            if a as c_int & libc::CLONE_FILES != 0 {
+                run::blind();
+            }
+            call()
+        }
+        libc::SYS_execve => {
+            // SAFETY: the program's own path.
+            unsafe { coverage::announce((a as *const c_void).cast()) };
+            call()
+        }
+        _ => return None,
+    })
 }
 
 /// prctl(2): PR_SET_SECCOMP may forbid what we would call next.

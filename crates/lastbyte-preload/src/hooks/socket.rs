@@ -13,8 +13,14 @@ pub unsafe extern "C-unwind" fn socket(domain: c_int, kind: c_int, protocol: c_i
         SOCKET(domain, kind, protocol) as fn(c_int, c_int, c_int) -> c_int,
         else -1
     );
+    made(domain, kind, protocol, fd, before);
+    fd
+}
+
+/// Takes note of what socket(2) made.
+pub(super) fn made(domain: c_int, kind: c_int, protocol: c_int, fd: c_int, before: epoch::Moment) {
     if fd < 0 || !run::is_own_memory() {
-        return fd;
+        return;
     }
     let is_stream = kind & 0xf == libc::SOCK_STREAM;
     let is_internet = domain == libc::AF_INET || domain == libc::AF_INET6;
@@ -23,7 +29,6 @@ pub unsafe extern "C-unwind" fn socket(domain: c_int, kind: c_int, protocol: c_i
     } else {
         table::made_other(fd);
     }
-    fd
 }
 
 /// accept(2).
@@ -60,7 +65,8 @@ pub unsafe extern "C-unwind" fn accept4(
     fd
 }
 
-fn accepted(listener: c_int, fd: c_int, cloexec: bool, before: epoch::Moment) {
+/// Takes note of what accept(2) made.
+pub(super) fn accepted(listener: c_int, fd: c_int, cloexec: bool, before: epoch::Moment) {
     if fd < 0 || !run::is_own_memory() {
         return;
     }
