@@ -1,13 +1,14 @@
 //! What the shim inside a program and the undertaker outside say to each other.
 //!
-//! Two things cross the border, and this crate is the only place that knows
+//! Three things cross the border, and this crate is the only place that knows
 //! their shape:
 //!
 //! - [`Request`]: a message of fixed size on an inherited `SOCK_SEQPACKET` pair,
 //!   with the socket itself riding along by SCM_RIGHTS where there is one;
-//! - [`Shared`]: a page-backed block of atomics that both sides map, holding the
-//!   run's settings, the sockets to leave alone, and the slots in which a
-//!   blocking close waits for its answer.
+//! - [`Control`]: a block of atomics that both sides map and the supervisor alone can
+//!   write, holding the run's settings and the answers that a blocking close waits for;
+//! - [`Shared`]: a block of atomics that every process of the run can write, holding
+//!   the sockets to leave alone.
 //!
 //! The shim runs inside signal handlers and vforked children: nothing here
 //! allocates, locks or panics. The undertaker reads what any program may have
@@ -15,23 +16,23 @@
 
 #![no_std]
 
+mod control;
 mod elf;
 mod request;
 mod shared;
-mod slot;
 
+pub use control::{Bell, Control, Nonce, Override, Settings};
 pub use elf::{HEAD, Look, look};
 pub use request::{Kind, Linger, Malformed, Request, flag};
-pub use shared::{Override, Settings, Shared, VERSION};
-pub use slot::{Slot, Ticket};
+pub use shared::{Shared, VERSION};
 
-/// The variable that tells a program where its run's descriptors are:
-/// channel, shared block, and the channel's socket cookie, in fixed-width
+/// The variable that tells a program where its run's descriptors are: channel,
+/// shared block, the channel's socket cookie, and the control block, in fixed-width
 /// decimal so that it can be rewritten in place.
 pub const ENVIRONMENT: &str = "LASTBYTE_RUN";
 
-/// The text of [`ENVIRONMENT`]: `cccccccccc,mmmmmmmmmm,kkkkkkkkkkkkkkkkkkkk`.
-pub const ENVIRONMENT_LENGTH: usize = 10 + 1 + 10 + 1 + 20;
+/// The text of [`ENVIRONMENT`]: `cccccccccc,mmmmmmmmmm,kkkkkkkkkkkkkkkkkkkk_bbbbbbbbbb`.
+pub const ENVIRONMENT_LENGTH: usize = 10 + 1 + 10 + 1 + 20 + 1 + 10;
 
 /// Where a program finds its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Address {
     pub channel: i32,
     /// The sealed memfd that holds [`Shared`].
     pub memory: i32,
+    /// The sealed memfd that holds [`Control`].
+    pub control: i32,
     /// `SO_COOKIE` of `channel`, so that a descriptor number that came to mean
     /// something else is never written to.
     pub cookie: u64,
@@ -50,14 +53,18 @@ impl Address {
     #[must_use]
     pub fn encode(self) -> [u8; ENVIRONMENT_LENGTH] {
         let mut text = [b','; ENVIRONMENT_LENGTH];
-        let (channel, rest) = text.split_at_mut(10);
-        let (memory, cookie) = rest.split_at_mut(11);
-        decimal(channel, u64::from(self.channel.unsigned_abs()));
-        decimal(
-            memory.get_mut(1..).unwrap_or_default(),
-            u64::from(self.memory.unsigned_abs()),
-        );
-        decimal(cookie.get_mut(1..).unwrap_or_default(), self.cookie);
+        let mut put = |start: usize, end: usize, value: u64| {
+            if let Some(field) = text.get_mut(start..end) {
+                decimal(field, value);
+            }
+        };
+        put(0, 10, u64::from(self.channel.unsigned_abs()));
+        put(11, 21, u64::from(self.memory.unsigned_abs()));
+        put(22, 42, self.cookie);
+        put(43, 53, u64::from(self.control.unsigned_abs()));
+        if let Some(mark) = text.get_mut(42) {
+            *mark = b'_';
+        }
         text
     }
 
@@ -67,13 +74,15 @@ impl Address {
         if text.len() != ENVIRONMENT_LENGTH
             || text.get(10) != Some(&b',')
             || text.get(21) != Some(&b',')
+            || text.get(42) != Some(&b'_')
         {
             return None;
         }
         Some(Self {
             channel: i32::try_from(number(text.get(..10)?)?).ok()?,
             memory: i32::try_from(number(text.get(11..21)?)?).ok()?,
-            cookie: number(text.get(22..)?)?,
+            cookie: number(text.get(22..42)?)?,
+            control: i32::try_from(number(text.get(43..)?)?).ok()?,
         })
     }
 }
@@ -99,8 +108,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_address_survives_the_environment(channel in 0..i32::MAX, memory in 0..i32::MAX, cookie: u64) {
-            let address = Address { channel, memory, cookie };
+        fn an_address_survives_the_environment(channel in 0..i32::MAX, memory in 0..i32::MAX, control in 0..i32::MAX, cookie: u64) {
+            let address = Address { channel, memory, control, cookie };
             prop_assert_eq!(Address::parse(&address.encode()), Some(address));
         }
 

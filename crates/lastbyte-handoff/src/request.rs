@@ -17,8 +17,7 @@ pub enum Kind {
     /// As [`Kind::End`], once the sending process is gone: it is exiting, and
     /// what stdio still holds is written after this.
     EndAfterExit,
-    /// Does any other process of the run hold the socket `inode`? Answered in
-    /// the slot: 0 if none does, 1 if one does or that cannot be excluded.
+    /// Does any other process of the run hold the socket `inode`? Answered: 0 if none does, 1 if one does or that cannot be excluded.
     Shared,
     /// The program is about to execute something the shim cannot enter; the
     /// reason is in `flags`, the file's name (its end) in `name`.
@@ -55,16 +54,17 @@ pub struct Request {
     pub kind: Kind,
     /// The descriptor's number in the program.
     pub fd: i32,
-    /// The answer's slot, or [`Request::NO_SLOT`].
-    pub slot: u32,
-    /// The slot's word as claimed.
-    pub word: u32,
+    /// What the answer is known by ([`Nonce`](crate::Nonce)); zero if none is awaited.
+    pub nonce: u64,
     /// See [`flag`].
     pub flags: u32,
     /// The linger option found.
     pub linger: Linger,
     /// `st_ino` of the socket.
     pub inode: u64,
+    /// When the program called close (CLOCK_MONOTONIC, nanoseconds), so that a time to
+    /// wait counts from there; zero where that is not said.
+    pub began: u64,
     /// The program's thread name, or a file's; NUL-padded.
     pub name: [u8; Request::NAME],
 }
@@ -87,8 +87,6 @@ impl Request {
     pub const SIZE: usize = 48 + Self::NAME;
     /// Bytes of `name`.
     pub const NAME: usize = 80;
-    /// No answer is awaited.
-    pub const NO_SLOT: u32 = u32::MAX;
 
     const MAGIC: u32 = 0x6c62_7974;
     const VERSION: u16 = 1;
@@ -99,14 +97,14 @@ impl Request {
         Self {
             kind,
             fd,
-            slot: Self::NO_SLOT,
-            word: 0,
+            nonce: 0,
             flags: 0,
             linger: Linger {
                 l_onoff: 0,
                 l_linger: 0,
             },
             inode: 0,
+            began: 0,
             name: [0; Self::NAME],
         }
     }
@@ -132,13 +130,12 @@ impl Request {
         put(&Self::VERSION.to_ne_bytes());
         put(&kind.to_ne_bytes());
         put(&self.fd.to_ne_bytes());
-        put(&self.slot.to_ne_bytes());
-        put(&self.word.to_ne_bytes());
+        put(&self.nonce.to_ne_bytes());
         put(&self.flags.to_ne_bytes());
         put(&self.linger.l_onoff.to_ne_bytes());
         put(&self.linger.l_linger.to_ne_bytes());
         put(&self.inode.to_ne_bytes());
-        put(&[0; 8]);
+        put(&self.began.to_ne_bytes());
         put(&self.name);
         out
     }
@@ -170,18 +167,15 @@ impl Request {
         let request = Self {
             kind,
             fd: i32::from_ne_bytes(fields.take()),
-            slot: u32::from_ne_bytes(fields.take()),
-            word: u32::from_ne_bytes(fields.take()),
+            nonce: u64::from_ne_bytes(fields.take()),
             flags: u32::from_ne_bytes(fields.take()),
             linger: Linger {
                 l_onoff: i32::from_ne_bytes(fields.take()),
                 l_linger: i32::from_ne_bytes(fields.take()),
             },
             inode: u64::from_ne_bytes(fields.take()),
-            name: {
-                let _reserved: [u8; 8] = fields.take();
-                fields.take()
-            },
+            began: u64::from_ne_bytes(fields.take()),
+            name: fields.take(),
         };
         Ok(request)
     }
@@ -229,15 +223,15 @@ mod tests {
     proptest! {
         #[test]
         fn a_request_arrives_as_it_was_sent(
-            kind in kinds(), fd: i32, slot: u32, word: u32, flags: u32,
-            l_onoff: i32, l_linger: i32, inode: u64, name: [u8; 32],
+            kind in kinds(), fd: i32, nonce: u64, flags: u32,
+            l_onoff: i32, l_linger: i32, inode: u64, began: u64, name: [u8; 32],
         ) {
             let mut request = Request::new(kind, fd);
-            request.slot = slot;
-            request.word = word;
+            request.nonce = nonce;
             request.flags = flags;
             request.linger = Linger { l_onoff, l_linger };
             request.inode = inode;
+            request.began = began;
             request.name[..32].copy_from_slice(&name);
             prop_assert_eq!(Request::parse(&request.encode()), Ok(request));
         }

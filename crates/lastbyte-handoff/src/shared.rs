@@ -1,70 +1,33 @@
-//! The block of memory both sides map.
+//! What every process of a run writes: which sockets are to be left alone.
+//!
+//! A process that writes nonsense here can cost the run its coverage (closes become
+//! the kernel's own), and no more than that.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::slot::{Slot, Ticket};
-
 /// The layout's version: shim and undertaker must agree on it.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const MAGIC: u32 = 0x6c62_736d;
-const SLOTS: usize = 4096;
 const ALONE: usize = 16_384;
 /// Beyond this the set is called full, so that a probe always ends soon.
 const ALONE_MOST: u32 = (ALONE / 4 * 3) as u32;
 
-/// What `--linger` asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Override {
-    /// Nothing: each socket's own option decides.
-    None,
-    /// Off.
-    Off,
-    /// Abort.
-    Abort,
-    /// Wait so many milliseconds.
-    Wait(u64),
-}
-
-/// How a run was started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// `--linger`.
-    pub linger: Override,
-    /// Every ending is wanted for a log or a summary, however simple.
-    pub observed: bool,
-}
-
-/// Settings, marks and answers of one run. Always behind a shared mapping.
+/// The marks of one run. Always behind a shared mapping.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Shared {
     magic: AtomicU32,
     version: AtomicU32,
-    linger_kind: AtomicU32,
-    observed: AtomicU32,
-    linger_ms: AtomicU64,
-    full: AtomicU32,
     blind: AtomicU32,
     alone_used: AtomicU32,
     arrived: AtomicU32,
     alone: [AtomicU64; ALONE],
-    slots: [Slot; SLOTS],
 }
 
 impl Shared {
     /// Fills in a zeroed block.
-    pub fn prepare(&self, settings: Settings) {
-        let (kind, ms) = match settings.linger {
-            Override::None => (0, 0),
-            Override::Off => (1, 0),
-            Override::Abort => (2, 0),
-            Override::Wait(ms) => (3, ms),
-        };
-        self.linger_kind.store(kind, Ordering::Relaxed);
-        self.linger_ms.store(ms, Ordering::Relaxed);
-        self.observed
-            .store(u32::from(settings.observed), Ordering::Relaxed);
+    pub fn prepare(&self) {
         self.version.store(VERSION, Ordering::Relaxed);
         self.magic.store(MAGIC, Ordering::Release);
     }
@@ -75,19 +38,6 @@ impl Shared {
             && self.version.load(Ordering::Relaxed) == VERSION
     }
 
-    /// How the run was started.
-    pub fn settings(&self) -> Settings {
-        Settings {
-            linger: match self.linger_kind.load(Ordering::Relaxed) {
-                1 => Override::Off,
-                2 => Override::Abort,
-                3 => Override::Wait(self.linger_ms.load(Ordering::Relaxed)),
-                _ => Override::None,
-            },
-            observed: self.observed.load(Ordering::Relaxed) != 0,
-        }
-    }
-
     /// Called by each shim that came up.
     pub fn arrive(&self) {
         self.arrived.store(1, Ordering::Relaxed);
@@ -96,16 +46,6 @@ impl Shared {
     /// Whether any shim came up.
     pub fn has_arrival(&self) -> bool {
         self.arrived.load(Ordering::Relaxed) != 0
-    }
-
-    /// Says whether the undertaker can take no more sockets for now.
-    pub fn set_full(&self, full: bool) {
-        self.full.store(u32::from(full), Ordering::Relaxed);
-    }
-
-    /// Whether the undertaker can take no more sockets for now.
-    pub fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed) != 0
     }
 
     /// From now on nobody can tell which process holds which socket.
@@ -155,20 +95,6 @@ impl Shared {
         let (before, after) = self.alone.split_at(start);
         after.iter().chain(before)
     }
-
-    /// Claims a slot, starting the search at `hint`. `None` where all are taken.
-    pub fn claim(&self, hint: u32) -> Option<(u32, Ticket)> {
-        let start = hint as usize % SLOTS;
-        (start..SLOTS).chain(0..start).find_map(|index| {
-            let ticket = self.slots.get(index)?.claim()?;
-            Some((u32::try_from(index).ok()?, ticket))
-        })
-    }
-
-    /// The slot of that number.
-    pub fn slot(&self, index: u32) -> Option<&Slot> {
-        self.slots.get(index as usize)
-    }
 }
 
 #[cfg(test)]
@@ -177,29 +103,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::boxed::Box;
-    use std::collections::HashSet;
 
     fn block() -> Box<Shared> {
         // SAFETY: `Shared` is all integer atomics, for which zero is a value.
         unsafe { Box::<Shared>::new_zeroed().assume_init() }
-    }
-
-    #[test]
-    fn settings_are_read_as_written() {
-        for linger in [
-            Override::None,
-            Override::Off,
-            Override::Abort,
-            Override::Wait(1500),
-        ] {
-            for observed in [false, true] {
-                let shared = block();
-                assert!(!shared.is_ours());
-                shared.prepare(Settings { linger, observed });
-                assert!(shared.is_ours());
-                assert_eq!(shared.settings(), Settings { linger, observed });
-            }
-        }
     }
 
     #[test]
@@ -212,18 +119,6 @@ mod tests {
         assert!(!shared.is_left_alone(1 << 40));
         shared.leave_alone(1 << 40);
         assert!(shared.is_blind());
-    }
-
-    #[test]
-    fn every_slot_can_be_claimed_and_no_more() {
-        let shared = block();
-        let mut seen = HashSet::new();
-        for hint in 0..SLOTS as u32 {
-            let (index, _) = shared.claim(hint.wrapping_mul(77)).expect("one is free");
-            assert!(seen.insert(index));
-        }
-        assert_eq!(shared.claim(5), None);
-        assert!(shared.slot(SLOTS as u32).is_none());
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use core::ffi::c_int;
 
-use lastbyte_handoff::{Kind, Request, Ticket};
+use lastbyte_handoff::{Kind, Nonce, Request};
 
 use crate::hooks::fork;
 use crate::run::{self, Run};
@@ -12,7 +12,7 @@ use crate::{sys, table};
 /// A socket that is with the undertaker; the program's own descriptor is still open.
 pub(crate) struct Handed {
     run: Run,
-    wait: Option<(u32, Ticket)>,
+    wait: Option<Nonce>,
 }
 
 impl Handed {
@@ -20,7 +20,7 @@ impl Handed {
     /// ending is over where the case said so.
     pub(crate) fn outcome(self) -> c_int {
         match self.wait {
-            Some((slot, ticket)) => wait(self.run, slot, ticket).unwrap_or(0),
+            Some(nonce) => wait(self.run, nonce).unwrap_or(0),
             None => 0,
         }
     }
@@ -43,11 +43,10 @@ pub(crate) fn give(case: Case, fd: c_int, kind: Kind) -> Option<Handed> {
     for (place, byte) in request.name.iter_mut().zip(sys::thread_name()) {
         *place = byte;
     }
-    let wait = if waits { Some(claim(run)?) } else { None };
-    if let Some((slot, ticket)) = wait {
-        request.slot = slot;
-        request.word = ticket.word();
-    }
+    request.began = sys::monotonic();
+    // Without a nonce there is no answer, so that the close is plain.
+    let wait = if waits { Some(nonce()?) } else { None };
+    request.nonce = wait.map_or(0, Nonce::wire);
     if kind == Kind::End {
         // While the undertaker holds the socket, the kernel keeps it in every
         // epoll set and goes on sending SIGIO: both would be events of a
@@ -64,7 +63,6 @@ pub(crate) fn give(case: Case, fd: c_int, kind: Kind) -> Option<Handed> {
     match sys::send(run.channel, &request.encode(), Some(fd)) {
         Ok(()) => Some(Handed { run, wait }),
         Err(error) => {
-            release(run, wait);
             if matches!(
                 error,
                 libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN | libc::EBADF
@@ -90,18 +88,13 @@ pub(crate) fn nobody_else_holds(run: Run, fd: c_int) -> bool {
     if !run.is_reachable() {
         return false;
     }
-    let Some((slot, ticket)) = claim(run) else {
+    let Some(nonce) = nonce() else {
         return false;
     };
     let mut request = Request::new(Kind::Shared, fd);
     request.inode = stat.st_ino;
-    request.slot = slot;
-    request.word = ticket.word();
-    if sys::send(run.channel, &request.encode(), None).is_err() {
-        release(run, Some((slot, ticket)));
-        return false;
-    }
-    wait(run, slot, ticket) == Some(0)
+    request.nonce = nonce.wire();
+    sys::send(run.channel, &request.encode(), None).is_ok() && wait(run, nonce) == Some(0)
 }
 
 /// Tells the undertaker that the program executes what we cannot enter.
@@ -118,33 +111,24 @@ pub(crate) fn uncovered(run: Run, flags: u32, file: &[u8]) {
     let _ = sys::send(run.channel, &request.encode(), None);
 }
 
-fn claim(run: Run) -> Option<(u32, Ticket)> {
-    run.shared.claim(sys::tid().wrapping_mul(61))
-}
-
-fn release(run: Run, wait: Option<(u32, Ticket)>) {
-    if let Some((slot, ticket)) = wait
-        && let Some(slot) = run.shared.slot(slot)
-    {
-        slot.release(ticket);
-    }
+/// `None` where the system has no random bytes.
+fn nonce() -> Option<Nonce> {
+    Nonce::new(sys::random()?)
 }
 
 /// The answer; `None` if the undertaker died before it gave one.
-fn wait(run: Run, index: u32, ticket: Ticket) -> Option<c_int> {
-    let slot = run.shared.slot(index)?;
+fn wait(run: Run, nonce: Nonce) -> Option<c_int> {
     loop {
-        if let Some(answer) = slot.answered(ticket) {
-            slot.release(ticket);
+        let bell = run.control.bell(nonce)?;
+        if let Some(answer) = bell.answer() {
             return Some(answer);
         }
         // A signal is no reason to stop waiting. The time-out is there for the
         // undertaker's death alone.
-        if sys::futex_wait(slot.futex(), ticket.word()) == Err(libc::ETIMEDOUT)
+        if sys::futex_wait(bell.futex(), bell.seen) == Err(libc::ETIMEDOUT)
             && sys::hung_up(run.channel)
-            && slot.answered(ticket).is_none()
+            && bell.answer().is_none()
         {
-            slot.release(ticket);
             run::end();
             return None;
         }

@@ -5,14 +5,18 @@ use core::mem::size_of;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 use core::{ptr, slice};
 
-use lastbyte_handoff::{Address, ENVIRONMENT, ENVIRONMENT_LENGTH, Shared};
+use lastbyte_handoff::{Address, Control, ENVIRONMENT, ENVIRONMENT_LENGTH, Shared};
 
 use crate::{epoch, handover, hooks, next, sys};
 
 static CHANNEL: AtomicI32 = AtomicI32::new(-1);
 static MEMORY: AtomicI32 = AtomicI32::new(-1);
+static BLOCK: AtomicI32 = AtomicI32::new(-1);
+static OWN: [&AtomicI32; 3] = [&CHANNEL, &MEMORY, &BLOCK];
 static COOKIE: AtomicU64 = AtomicU64::new(0);
 static SHARED: AtomicPtr<Shared> = AtomicPtr::new(ptr::null_mut());
+/// Mapped for reading only.
+static CONTROL: AtomicPtr<Control> = AtomicPtr::new(ptr::null_mut());
 /// The process this memory belongs to; a vforked child finds another's number.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
 static OVER: AtomicBool = AtomicBool::new(false);
@@ -24,27 +28,24 @@ static VARIABLE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 #[derive(Clone, Copy)]
 pub(crate) struct Run {
     pub(crate) shared: &'static Shared,
+    pub(crate) control: &'static Control,
     pub(crate) channel: c_int,
 }
 
 /// The run, if this process is in one that goes on, and this is the process and
 /// not a child that borrows its memory.
 pub(crate) fn current() -> Option<Run> {
-    let shared = shared()?;
-    if OVER.load(Ordering::Relaxed) || PROCESS.load(Ordering::Relaxed) != sys::pid() {
-        return None;
-    }
-    Some(Run {
-        shared,
-        channel: CHANNEL.load(Ordering::Relaxed),
-    })
+    borrowed().filter(|_| PROCESS.load(Ordering::Relaxed) == sys::pid())
 }
 
 /// The run, also for a child that borrows this memory and must not change it.
 pub(crate) fn borrowed() -> Option<Run> {
     let shared = shared()?;
+    // SAFETY: set once, before `SHARED`, to a mapping that is never unmapped.
+    let control = unsafe { CONTROL.load(Ordering::Acquire).as_ref() }?;
     (!OVER.load(Ordering::Relaxed)).then(|| Run {
         shared,
+        control,
         channel: CHANNEL.load(Ordering::Relaxed),
     })
 }
@@ -100,20 +101,19 @@ pub(crate) fn blind() {
 /// Whether `fd` is one of the run's own, which the program does not know of.
 pub(crate) fn owns(fd: c_int) -> bool {
     fd >= 0
-        && (fd == CHANNEL.load(Ordering::Relaxed) || fd == MEMORY.load(Ordering::Relaxed))
+        && OWN.iter().any(|own| own.load(Ordering::Relaxed) == fd)
         && !OVER.load(Ordering::Relaxed)
 }
 
 /// The run's own descriptors, in ascending order.
-pub(crate) fn own_descriptors() -> [c_int; 2] {
+pub(crate) fn own_descriptors() -> [c_int; 3] {
     if OVER.load(Ordering::Relaxed) {
-        return [-1, -1];
+        return [-1; 3];
     }
-    let (a, b) = (
-        CHANNEL.load(Ordering::Relaxed),
-        MEMORY.load(Ordering::Relaxed),
-    );
-    if a < b { [a, b] } else { [b, a] }
+    let [a, b, c] = OWN.map(|own| own.load(Ordering::Relaxed));
+    let (a, b) = if a < b { (a, b) } else { (b, a) };
+    let (b, c) = if b < c { (b, c) } else { (c, b) };
+    if a < b { [a, b, c] } else { [b, a, c] }
 }
 
 /// Moves the run's descriptor `fd` elsewhere, because the program wants the number.
@@ -123,10 +123,8 @@ pub(crate) fn make_way(fd: c_int) {
         // executes will find no channel and go on with plain close.
         return;
     }
-    let place = if CHANNEL.load(Ordering::Relaxed) == fd {
-        &CHANNEL
-    } else {
-        &MEMORY
+    let Some(place) = OWN.iter().find(|own| own.load(Ordering::Relaxed) == fd) else {
+        return;
     };
     match sys::fcntl(fd, libc::F_DUPFD, fd) {
         Ok(moved) => place.store(moved, Ordering::Relaxed),
@@ -135,6 +133,7 @@ pub(crate) fn make_way(fd: c_int) {
     let text = Address {
         channel: CHANNEL.load(Ordering::Relaxed),
         memory: MEMORY.load(Ordering::Relaxed),
+        control: BLOCK.load(Ordering::Relaxed),
         cookie: COOKIE.load(Ordering::Relaxed),
     }
     .encode();
@@ -180,19 +179,18 @@ extern "C" fn start(
     let Some(address) = Address::parse(text) else {
         return;
     };
-    // A file that is too short would be a SIGBUS later.
-    let is_block = sys::stat(address.memory).is_ok_and(|stat| {
-        usize::try_from(stat.st_size).is_ok_and(|size| size >= size_of::<Shared>())
-    });
-    if sys::cookie(address.channel) != Ok(address.cookie) || !is_block {
+    if sys::cookie(address.channel) != Ok(address.cookie) {
         return;
     }
-    let Ok(block) = sys::map(address.memory, size_of::<Shared>()) else {
+    let writable = libc::PROT_READ | libc::PROT_WRITE;
+    let Some(block) = map::<Shared>(address.memory, writable) else {
         return;
     };
-    let block = block.cast::<Shared>();
+    let Some(control) = map::<Control>(address.control, libc::PROT_READ) else {
+        return;
+    };
     // SAFETY: mapped, long enough, page-aligned, and all atomics; never unmapped.
-    if !unsafe { &*block }.is_ours() {
+    if !unsafe { (*block).is_ours() && (*control).is_ours() } {
         return;
     }
     // SAFETY: the handlers are plain functions that stay loaded.
@@ -208,12 +206,24 @@ extern "C" fn start(
     }
     CHANNEL.store(address.channel, Ordering::Relaxed);
     MEMORY.store(address.memory, Ordering::Relaxed);
+    BLOCK.store(address.control, Ordering::Relaxed);
     COOKIE.store(address.cookie, Ordering::Relaxed);
     VARIABLE.store(value, Ordering::Relaxed);
     PROCESS.store(sys::pid(), Ordering::Relaxed);
+    CONTROL.store(control, Ordering::Release);
     SHARED.store(block, Ordering::Release);
     // SAFETY: as above.
     unsafe { &*block }.arrive();
+}
+
+/// Maps a block of the run. One that is too short would be a SIGBUS later.
+fn map<T>(fd: c_int, protection: c_int) -> Option<*mut T> {
+    let length = usize::try_from(sys::stat(fd).ok()?.st_size).ok()?;
+    if length < size_of::<T>() {
+        return None;
+    }
+    let block = sys::map(fd, size_of::<T>(), protection).ok()?;
+    Some(block.cast())
 }
 
 /// At exit, after the program's own destructors.

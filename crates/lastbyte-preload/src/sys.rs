@@ -80,12 +80,6 @@ pub(crate) fn pid() -> c_int {
     unsafe { call(libc::SYS_getpid, [0; 6]) }.map_or(0, |pid| pid as c_int)
 }
 
-/// The calling thread, as a number to spread claims with.
-pub(crate) fn tid() -> u32 {
-    // SAFETY: no memory involved; cannot fail.
-    unsafe { call(libc::SYS_gettid, [0; 6]) }.map_or(0, |tid| tid as u32)
-}
-
 /// The parent process.
 pub(crate) fn parent() -> c_int {
     // SAFETY: no memory involved; cannot fail.
@@ -290,8 +284,45 @@ pub(crate) fn futex_wait(word: *const AtomicU32, expected: u32) -> Result<()> {
         0,
         0,
     ];
-    // SAFETY: the word lies in the shared mapping, which is never unmapped.
+    // SAFETY: the word lies in the control block, which is never unmapped.
     unsafe { call(libc::SYS_futex, arguments) }.map(drop)
+}
+
+/// Eight random bytes; `None` where the system has none, or not without waiting.
+pub(crate) fn random() -> Option<[u8; 8]> {
+    let mut bytes = [0; 8];
+    let arguments = [
+        bytes.as_mut_ptr() as usize,
+        bytes.len(),
+        libc::GRND_NONBLOCK as usize,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: room for as many bytes as asked for.
+    let got = unsafe { call(libc::SYS_getrandom, arguments) };
+    (got == Ok(bytes.len())).then_some(bytes)
+}
+
+/// CLOCK_MONOTONIC in nanoseconds; zero where the system does not tell.
+pub(crate) fn monotonic() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let arguments = [
+        libc::CLOCK_MONOTONIC as usize,
+        (&raw mut time) as usize,
+        0,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: room for a time.
+    match unsafe { call(libc::SYS_clock_gettime, arguments) } {
+        Ok(_) => time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned(),
+        Err(_) => 0,
+    }
 }
 
 /// Whether the other end of `channel` is gone.
@@ -320,9 +351,8 @@ pub(crate) fn hung_up(channel: c_int) -> bool {
     }
 }
 
-/// Maps a shared, writable view of `length` bytes of `fd`.
-pub(crate) fn map(fd: c_int, length: usize) -> Result<*mut c_void> {
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
+/// Maps a shared view of `length` bytes of `fd`, with `protection`.
+pub(crate) fn map(fd: c_int, length: usize, protection: c_int) -> Result<*mut c_void> {
     let arguments = [
         0,
         length,
@@ -425,6 +455,11 @@ pub(crate) fn thread_name() -> [u8; 16] {
     // SAFETY: PR_GET_NAME writes at most 16 bytes.
     let _ = unsafe { call(libc::SYS_prctl, arguments) };
     name
+}
+
+/// The real user.
+pub(crate) fn user() -> u32 {
+    user_and_group().0
 }
 
 /// The real user and group.

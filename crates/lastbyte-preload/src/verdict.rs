@@ -64,7 +64,7 @@ pub(crate) fn on(fd: c_int) -> Verdict {
 
 /// `None`: as the kernel does it.
 fn on_tcp(run: Run, fd: c_int) -> Option<Verdict> {
-    let settings = run.shared.settings();
+    let settings = run.control.settings();
     let [l_onoff, l_linger] = sys::linger(fd).ok()?;
     let found = Linger { l_onoff, l_linger };
     let wanted = match settings.linger {
@@ -109,7 +109,7 @@ fn on_tcp(run: Run, fd: c_int) -> Option<Verdict> {
         TCP_CLOSE if !settings.observed && !matches!(wanted, Override::Wait(_)) => return None,
         _ => {}
     }
-    if run.shared.is_full() || !is_ours_alone(run, fd, Doubt::Ask) {
+    if run.control.is_full(sys::user) || !is_ours_alone(run, fd, Doubt::Ask) {
         return None;
     }
     let blocking = sys::fcntl(fd, libc::F_GETFL, 0).ok()? & libc::O_NONBLOCK == 0;

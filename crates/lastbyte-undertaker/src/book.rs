@@ -1,7 +1,6 @@
 //! The endings under way, and what is known of those that are over.
 
 use std::collections::HashMap;
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -48,7 +47,6 @@ impl Book {
         &self,
         number: u64,
         request: &Request,
-        sender: libc::pid_t,
         result: Result<Report, CloseError>,
     ) {
         let (answer, report) = match result {
@@ -65,15 +63,7 @@ impl Book {
                 (answer, report)
             }
         };
-        if request.slot != Request::NO_SLOT {
-            self.mapping.answer(request, answer);
-            // SAFETY: signal 0 only asks whether the process is there.
-            if unsafe { libc::kill(sender, 0) } != 0
-                && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
-            {
-                self.mapping.take_back(request);
-            }
-        }
+        self.mapping.answer(request, answer);
         let mut page = self.page();
         if let Some((origin, _)) = page.open.remove(&number)
             && let Some(report) = report

@@ -1,11 +1,11 @@
-//! The socket pair and the shared block: made here, inherited by the program.
+//! The socket pair and the blocks of memory: made here, inherited by the program.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
-use lastbyte_handoff::{Address, Malformed, Request, Settings, Shared, Ticket};
+use lastbyte_handoff::{Address, Control, Malformed, Nonce, Request, Settings, Shared};
 
 /// Where the program's ends are put: out of the way of its own descriptors, but
 /// not so high that its table (copied by each fork) grows.
@@ -20,9 +20,15 @@ const SEND_ROOM: libc::c_int = 1 << 20;
 /// Both ends, before the program has its own.
 pub(crate) struct Pair {
     pub(crate) ours: Channel,
-    pub(crate) theirs: OwnedFd,
-    pub(crate) memory: OwnedFd,
+    pub(crate) theirs: Theirs,
     pub(crate) shared: Mapping,
+}
+
+/// What the program inherits.
+pub(crate) struct Theirs {
+    channel: OwnedFd,
+    memory: OwnedFd,
+    control: OwnedFd,
 }
 
 impl Pair {
@@ -36,40 +42,89 @@ impl Pair {
         set(&ours, libc::SO_PASSCRED, 1)?;
         set(&theirs, libc::SO_SNDBUF, SEND_ROOM)?;
         set(&theirs, libc::SO_SNDTIMEO, SEND_TIME)?;
-        // SAFETY: a name and flags.
-        let memory = check(unsafe {
-            libc::memfd_create(
-                c"lastbyte".as_ptr(),
-                libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING,
-            )
-        })?;
-        // SAFETY: just made.
-        let memory = unsafe { OwnedFd::from_raw_fd(memory) };
-        let length = libc::off_t::try_from(size_of::<Shared>()).map_err(io::Error::other)?;
-        // SAFETY: no memory involved.
-        check(unsafe { libc::ftruncate(memory.as_raw_fd(), length) })?;
-        // A program that cut it short would turn both sides' next look into a SIGBUS.
-        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-        // SAFETY: no memory involved.
-        check(unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_ADD_SEALS, seals) })?;
-        let shared = Mapping::new(&memory)?;
-        shared.get().prepare(settings);
+        let memory = memory(size_of::<Shared>())?;
+        let control = memory_of_length(size_of::<Control>())?;
+        let shared = Mapping {
+            marks: map(&memory)?,
+            control: map(&control)?,
+        };
+        // From here on nobody else can map it for writing.
+        seal(&control, libc::F_SEAL_FUTURE_WRITE)?;
+        seal(&control, ALL_ELSE)?;
+        shared.get().prepare();
+        shared.control().prepare(settings);
         Ok(Self {
             ours: Channel(ours),
-            theirs: raise(&theirs, limit)?,
-            memory: raise(&memory, limit)?,
+            theirs: Theirs {
+                channel: raise(&theirs, limit)?,
+                memory: raise(&memory, limit)?,
+                control: raise(&control, limit)?,
+            },
             shared,
         })
     }
+}
 
+impl Theirs {
     /// What the program is told.
     pub(crate) fn address(&self) -> io::Result<Address> {
         Ok(Address {
-            channel: self.theirs.as_raw_fd(),
+            channel: self.channel.as_raw_fd(),
             memory: self.memory.as_raw_fd(),
-            cookie: cookie(self.theirs.as_raw_fd())?,
+            control: self.control.as_raw_fd(),
+            cookie: cookie(self.channel.as_raw_fd())?,
         })
     }
+
+    pub(crate) fn descriptors(&self) -> [RawFd; 3] {
+        [&self.channel, &self.memory, &self.control].map(AsRawFd::as_raw_fd)
+    }
+}
+
+/// A program that cut a block short would turn every look at it into a SIGBUS.
+const ALL_ELSE: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
+fn memory(length: usize) -> io::Result<OwnedFd> {
+    let memory = memory_of_length(length)?;
+    seal(&memory, ALL_ELSE)?;
+    Ok(memory)
+}
+
+fn memory_of_length(length: usize) -> io::Result<OwnedFd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: a name and flags.
+    let memory = check(unsafe { libc::memfd_create(c"lastbyte".as_ptr(), flags) })?;
+    // SAFETY: just made.
+    let memory = unsafe { OwnedFd::from_raw_fd(memory) };
+    let length = libc::off_t::try_from(length).map_err(io::Error::other)?;
+    // SAFETY: no memory involved.
+    check(unsafe { libc::ftruncate(memory.as_raw_fd(), length) })?;
+    Ok(memory)
+}
+
+fn seal(memory: &OwnedFd, seals: libc::c_int) -> io::Result<()> {
+    // SAFETY: no memory involved.
+    check(unsafe { libc::fcntl(memory.as_raw_fd(), libc::F_ADD_SEALS, seals) }).map(drop)
+}
+
+/// A mapping for the whole run.
+fn map<T>(memory: &OwnedFd) -> io::Result<NonNull<T>> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping, at an address the kernel chooses.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            size_of::<T>(),
+            protection,
+            libc::MAP_SHARED,
+            memory.as_raw_fd(),
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(address.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
 }
 
 /// Moves a descriptor up.
@@ -107,61 +162,38 @@ pub(crate) fn unread(socket: &impl AsRawFd) -> io::Result<u64> {
     u64::try_from(count).map_err(io::Error::other)
 }
 
-/// The block, mapped for the whole run.
+/// The blocks, mapped for the whole run.
 #[derive(Clone, Copy)]
-pub(crate) struct Mapping(NonNull<Shared>);
+pub(crate) struct Mapping {
+    marks: NonNull<Shared>,
+    control: NonNull<Control>,
+}
 
-// SAFETY: the block is atomics, and never unmapped.
+// SAFETY: the blocks are atomics, and never unmapped.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
 
 impl Mapping {
-    fn new(memory: &OwnedFd) -> io::Result<Self> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping, at an address the kernel chooses.
-        let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                size_of::<Shared>(),
-                protection,
-                libc::MAP_SHARED,
-                memory.as_raw_fd(),
-                0,
-            )
-        };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        NonNull::new(address.cast())
-            .map(Self)
-            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
-    }
-
     pub(crate) fn get(&self) -> &Shared {
         // SAFETY: mapped, as long as a `Shared`, sealed against shrinking.
-        unsafe { self.0.as_ref() }
+        unsafe { self.marks.as_ref() }
     }
 
-    /// Answers whoever waits in the request's slot.
+    pub(crate) fn control(&self) -> &Control {
+        // SAFETY: mapped, as long as a `Control`, sealed against shrinking.
+        unsafe { self.control.as_ref() }
+    }
+
+    /// Answers whoever waits for the request, if anyone does.
     pub(crate) fn answer(&self, request: &Request, value: i32) {
-        if let Some(ticket) = Ticket::from_word(request.word)
-            && let Some(slot) = self.get().slot(request.slot)
-            && slot.answer(ticket, value)
+        if let Some(nonce) = Nonce::from_wire(request.nonce)
+            && let Some(word) = self.control().answer(nonce, value)
         {
             // SAFETY: a word of the mapping.
             unsafe {
-                libc::syscall(libc::SYS_futex, slot.futex(), libc::FUTEX_WAKE, i32::MAX);
+                libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE, i32::MAX);
             }
-        }
-    }
-
-    /// Takes back the slot of a process that died waiting.
-    pub(crate) fn take_back(&self, request: &Request) {
-        if let Some(ticket) = Ticket::from_word(request.word)
-            && let Some(slot) = self.get().slot(request.slot)
-        {
-            slot.release(ticket);
         }
     }
 }

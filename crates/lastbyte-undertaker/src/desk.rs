@@ -97,6 +97,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         }),
     });
     let address = pair
+        .theirs
         .address()
         .map_err(system("cannot identify the channel"))?;
     let child = program::start(
@@ -106,7 +107,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         &Inheritance {
             shim: &options.shim,
             address,
-            ends: [&pair.theirs, &pair.memory],
+            ends: pair.theirs.descriptors(),
             files: files.0,
             mask: signals.before,
         },
@@ -114,11 +115,10 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
     let Pair {
         ours,
         theirs,
-        memory,
         shared,
     } = pair;
     // With our copies gone, the channel ends when its last holder does.
-    drop((theirs, memory));
+    drop(theirs);
     let desk = Desk {
         channel: ours,
         mapping: shared,
@@ -226,7 +226,7 @@ impl Desk {
             return;
         }
         self.is_full = is_full;
-        self.mapping.get().set_full(is_full);
+        self.mapping.control().set_full(is_full);
         if is_full && !self.is_full_said {
             self.is_full_said = true;
             eprintln!(
@@ -392,10 +392,10 @@ impl Desk {
         let book = Arc::clone(&self.book);
         let policy = self.policy(&request);
         let submitted = self.closer.close(socket, policy, move |result| {
-            book.settle(number, &request, sender, result);
+            book.settle(number, &request, result);
         });
         if let Err(error) = submitted {
-            self.book.settle(number, &request, sender, Err(error));
+            self.book.settle(number, &request, Err(error));
         }
     }
 

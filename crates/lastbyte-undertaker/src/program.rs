@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -143,7 +143,7 @@ pub(crate) fn obstacle(path: &Path) -> Option<Obstacle> {
 pub(crate) struct Inheritance<'a> {
     pub(crate) shim: &'a Path,
     pub(crate) address: Address,
-    pub(crate) ends: [&'a OwnedFd; 2],
+    pub(crate) ends: [RawFd; 3],
     pub(crate) files: libc::rlimit,
     pub(crate) mask: libc::sigset_t,
 }
@@ -176,8 +176,7 @@ pub(crate) fn start(
         .args(arguments)
         .env("LD_PRELOAD", preload)
         .env(ENVIRONMENT, OsStr::from_bytes(&address));
-    let ends: [RawFd; 2] = inheritance.ends.map(AsRawFd::as_raw_fd);
-    let (files, mask) = (inheritance.files, inheritance.mask);
+    let (ends, files, mask) = (inheritance.ends, inheritance.files, inheritance.mask);
     // SAFETY: only async-signal-safe calls, and no memory but the captured copies.
     unsafe {
         command.pre_exec(move || {

@@ -7,6 +7,7 @@ extern crate lastbyte_testkit;
 mod command;
 mod contract;
 mod harness;
+mod hostile;
 mod programs;
 mod safety;
 mod server;
