@@ -9,6 +9,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::tuple::Tuple;
+use crate::verdict::Role;
 
 /// How one connection ended, as far as it could be known. `None` is unknown
 /// throughout, never a guess.
@@ -38,6 +39,21 @@ pub struct Ending {
     pub states: Option<StateTimes>,
     /// How it is known.
     pub evidence: Evidence,
+    /// Circumstances of the close, for whoever looks for its cause; not in the JSON line.
+    pub manner: Manner,
+}
+
+/// Circumstances of a close, as far as they were observed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// Whether this end sent the SYN or accepted the connection.
+    pub role: Option<Role>,
+    /// Whether a descriptor still held the socket when the connection ended: then the
+    /// process could be told how.
+    pub held: Option<bool>,
+    /// Whether the process had shut down its sending side, and that FIN was acknowledged,
+    /// before it let the descriptor go.
+    pub half_closed: Option<bool>,
 }
 
 /// The counts of payload: SYN and FIN are never in them.

@@ -319,6 +319,7 @@ mod tests {
             },
             states: None,
             evidence: Evidence::Observed,
+            manner: crate::event::Manner::default(),
         });
         let text = metrics.encode();
         for line in [

@@ -15,7 +15,7 @@ pub mod story;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
-use crate::event::{Ending, Evidence};
+use crate::event::{Ending, Evidence, Manner};
 use crate::parse::inet_diag::Socket;
 use crate::process::Process;
 use crate::reason::Reason;
@@ -54,6 +54,8 @@ const LOOK_AGAIN_AT_MOST: Nanos = 5 * SECOND;
 const FIN_WAIT2_AT_MOST: Nanos = 90 * SECOND;
 /// Looks this close together cannot miss a TIME_WAIT between them.
 const TIME_WAIT_LASTS: Nanos = 50 * SECOND;
+/// RSTs for no connection, kept until they are taken.
+const STRAYS: usize = 1 << 12;
 /// An RST that answers a segment goes out a moment after the socket is destroyed.
 const MOMENT: Nanos = SECOND / 100;
 /// How far the kernel's word on when a socket expires can be off: it counts in ticks.
@@ -82,6 +84,8 @@ pub struct Joiner {
     /// Endings whose last word is spoken once all up to a moment is joined.
     settling: VecDeque<(Nanos, Tuple)>,
     finished: Vec<Finished>,
+    /// RSTs that answered segments of no connection that is known here.
+    strays: Vec<Tuple>,
     counts: Counts,
     gaps: Gaps,
     /// Since when every tracepoint has been on.
@@ -156,6 +160,7 @@ impl Joiner {
             queries: VecDeque::new(),
             settling: VecDeque::new(),
             finished: Vec::new(),
+            strays: Vec::new(),
             counts: Counts::default(),
             gaps: Gaps::default(),
             complete_since: 0,
@@ -447,6 +452,12 @@ impl Joiner {
         std::mem::take(&mut self.finished)
     }
 
+    /// Takes the RSTs that answered a segment for which the kernel had no socket, or only
+    /// a listener (then the remote end is unknown): a refused SYN is among them.
+    pub fn take_strays(&mut self) -> Vec<Tuple> {
+        std::mem::take(&mut self.strays)
+    }
+
     /// The watch is over: tells what is known of the endings that still wait.
     pub fn flush(&mut self) {
         let tuples: Vec<_> = self.waiting.keys().copied().collect();
@@ -557,6 +568,13 @@ impl Joiner {
                     verdict.evidence
                 } else {
                     Evidence::Inferred
+                },
+                manner: Manner {
+                    role: story
+                        .and_then(|story| story.role)
+                        .or(waiting.seen.as_ref().and_then(|seen| seen.role)),
+                    held: story.and_then(|story| story.outlived_end()),
+                    half_closed: story.and_then(|story| story.let_go_half_closed()),
                 },
             },
         });

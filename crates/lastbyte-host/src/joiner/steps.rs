@@ -136,6 +136,11 @@ impl Joiner {
                     .map(|end| Duration::from_nanos(at.saturating_sub(end.at)));
             }
             self.conclude(tuple);
+        } else if reset.answers
+            && (sk == 0 || !tuple.is_whole())
+            && self.strays.len() < super::STRAYS
+        {
+            self.strays.push(tuple);
         }
         if tuple.is_whole() {
             self.resets.insert(at, tuple, (reset.reason, listener));

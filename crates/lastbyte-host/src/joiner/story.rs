@@ -198,6 +198,15 @@ impl Story {
         }
     }
 
+    /// Whether a process let the descriptor go after its FIN was acknowledged: it had
+    /// shut down its sending side before, and did not wait for the peer's FIN. `None`
+    /// where the descriptor went earlier, or when is not known.
+    #[must_use]
+    pub fn let_go_half_closed(&self) -> Option<bool> {
+        let end = self.end?;
+        (end.from == State::FinWait2 && end.in_process).then_some(true)
+    }
+
     /// Whether the system call that ended the connection let the socket go as well, as
     /// far as time tells: a close, and no disconnect.
     #[must_use]

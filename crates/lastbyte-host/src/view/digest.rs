@@ -215,6 +215,7 @@ mod tests {
             },
             states: None,
             evidence: Evidence::Observed,
+            manner: crate::event::Manner::default(),
         }
     }
 
