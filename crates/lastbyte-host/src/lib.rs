@@ -16,7 +16,9 @@ pub mod parse;
 pub mod process;
 pub mod reason;
 pub mod source;
+pub mod sources;
 pub mod stop;
+pub mod time_wait;
 pub mod tuple;
 pub mod verdict;
 #[cfg(feature = "view")]

@@ -15,6 +15,7 @@ use crate::source::diag::Diag;
 use crate::source::owners::Owners;
 use crate::source::tracepoints::Tracepoints;
 use crate::source::{clock, netns, owners};
+use crate::sources::{self, Source};
 use crate::tuple::{State, Tuple};
 
 /// What to watch.
@@ -172,6 +173,23 @@ impl Watcher {
             );
         }
         notes
+    }
+
+    /// Its sources, and what is missing of them.
+    #[must_use]
+    pub fn sources(&self) -> [Source; 5] {
+        let (steps, idle) = match &self.blind {
+            Some(Blind::Everywhere(why)) => (Some(why.clone()), Some(why.clone())),
+            Some(Blind::WhereIdle(why)) => (None, Some(why.clone())),
+            None => (None, None),
+        };
+        // SAFETY: asks for a number and cannot fail.
+        let owners = match unsafe { libc::geteuid() } {
+            _ if !process::proc_is_ours() => Some("/proc is of another pid namespace".to_owned()),
+            0 => None,
+            _ => Some("not root: of your own processes only".to_owned()),
+        };
+        sources::list([None, None, steps, idle, owners])
     }
 
     /// Whether the kernel tells each transition.

@@ -73,6 +73,18 @@ fn main() -> ExitCode {
             "metrics_are_served_from_outside_a_namespace",
             metrics::served,
         ),
+        needs_root(
+            "metrics_are_whole_from_the_start_and_of_good_form",
+            metrics::are_whole_and_of_good_form,
+        ),
+        needs_root(
+            "metrics_nobody_ends_or_starves_them",
+            metrics::nobody_ends_or_starves_them,
+        ),
+        needs_root(
+            "metrics_beyond_loopback_a_warning",
+            metrics::beyond_loopback_a_warning,
+        ),
     ];
     // A minute and more.
     if std::env::var_os("LASTBYTE_LONG_TESTS").is_some() {

@@ -117,7 +117,7 @@ fn follow(
             let time_wait = time_wait(watcher)?;
             look = Some(Look::new(watcher.joiner(), time_wait, watcher.losses()));
             if let Some(served) = served {
-                served.update(watcher);
+                served.update(watcher)?;
             }
             // A large table is looked at less often: a twentieth of the time.
             next_look = Instant::now() + LOOK.max(now.elapsed() * 20);

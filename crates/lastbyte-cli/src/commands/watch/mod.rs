@@ -11,7 +11,7 @@ use lastbyte_host::stop::Stop;
 use lastbyte_host::watcher::{Config, Losses, Watcher};
 
 use crate::status::{DONE, Status, USAGE};
-use serve::Served;
+use serve::{Bound, Served};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -73,8 +73,9 @@ fn watch(args: &Args) -> io::Result<()> {
         .at_exit_of(args.until_exit)?
         .at_signals()?;
     // Before another network namespace is entered: whoever scrapes is outside.
-    let served = args.prometheus.map(Served::start).transpose()?;
+    let bound = args.prometheus.map(Bound::to).transpose()?;
     let mut watcher = Watcher::open(args.scope.config())?;
+    let served = bound.map(|bound| bound.serve(&mut watcher)).transpose()?;
     if args.json || !io::stdout().is_terminal() {
         lines(&mut watcher, &stop, served.as_ref())
     } else {
@@ -105,7 +106,7 @@ fn lines(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) -> io::Res
         out.flush()?;
         told.losses(watcher.losses());
         if let Some(served) = served {
-            served.update(watcher);
+            served.update(watcher)?;
         }
     }
     let mut written = Ok(());

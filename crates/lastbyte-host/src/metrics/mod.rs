@@ -3,91 +3,74 @@
 //! No label comes from a peer or a program: the number of series is bounded by
 //! the fates, the reasons of the kernel and the states.
 
+mod labels;
+mod text;
+
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use lastbyte::{Fate, Side};
-
-use crate::event::{Ending, Rst};
+use crate::event::{Ending, Evidence, Rst};
 use crate::joiner::Joiner;
-use crate::reason::Reason;
+use crate::reason::{Reason, WORDS};
+use crate::sources::{NAMES, Source};
+use crate::time_wait::TimeWait;
 use crate::tuple::State;
 use crate::watcher::Losses;
+use labels::{
+    Build, ByFate, Count, DroppedBy, Ended, FATES, FOLLOWED, FromSource, InState, KERNEL, KnownBy,
+    LASTBYTE, Limit, Reset, SIDES, UNKNOWN, WAITING, Word, fate, side,
+};
 
-/// The content type of [`Metrics::encode`]: OpenMetrics 1.0.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub use text::Format;
+
+/// A gauge whose value may be unknown: NaN, as Prometheus writes that.
+type MaybeGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
 
 /// The metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     endings: Family<Ended, Counter>,
+    by_evidence: Family<KnownBy, Counter>,
     lost: Family<ByFate, Counter>,
     acked: Counter,
     received: Counter,
     unread: Counter,
+    unknown: Family<Count, Counter>,
     resets: Family<Reset, Counter>,
     times: Family<InState, Histogram>,
     sockets: Family<InState, Gauge>,
+    time_wait: MaybeGauge,
+    ports_left: MaybeGauge,
+    sources: Family<FromSource, Gauge>,
     dropped_endings: Family<DroppedBy, Counter>,
     dropped_steps: Family<DroppedBy, Counter>,
     beyond: Family<Limit, Counter>,
     told: Losses,
 }
 
-/// A label that is one of few words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Word(&'static str);
-
-impl EncodeLabelValue for Word {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), std::fmt::Error> {
-        EncodeLabelValue::encode(&self.0, encoder)
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ended {
-    fate: Word,
-    closed_first: Word,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ByFate {
-    fate: Word,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reset {
-    by: Word,
-    reason: Word,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DroppedBy {
-    by: Word,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Limit {
-    limit: Word,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct InState {
-    state: Word,
-}
-
-/// What is not known is said, not left out.
-const UNKNOWN: Word = Word("unknown");
-const KERNEL: Word = Word("kernel");
-const LASTBYTE: Word = Word("lastbyte");
-const FOLLOWED: Word = Word("followed");
-const WAITING: Word = Word("waiting");
+/// The states that a closing socket can be in.
+const CLOSING: [State; 5] = [
+    State::FinWait1,
+    State::FinWait2,
+    State::Closing,
+    State::CloseWait,
+    State::LastAck,
+];
+/// Their names in [`StateTimes`](crate::event::StateTimes).
+const TIMES: [&str; 5] = [
+    "fin_wait1",
+    "fin_wait2",
+    "closing",
+    "close_wait",
+    "last_ack",
+];
+const COUNTS: [&str; 5] = ["sent", "acked", "received", "lost", "unread"];
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -108,28 +91,50 @@ impl Metrics {
         let mut metrics = Self {
             registry: Registry::with_prefix("lastbyte"),
             endings: Family::default(),
+            by_evidence: Family::default(),
             lost: Family::default(),
             acked: Counter::default(),
             received: Counter::default(),
             unread: Counter::default(),
+            unknown: Family::default(),
             resets: Family::default(),
             times: Family::new_with_constructor(buckets),
             sockets: Family::default(),
+            time_wait: MaybeGauge::default(),
+            ports_left: MaybeGauge::default(),
+            sources: Family::default(),
             dropped_endings: Family::default(),
             dropped_steps: Family::default(),
             beyond: Family::default(),
             told: Losses::default(),
         };
         metrics.register();
+        metrics.begin();
         metrics
     }
 
     fn register(&mut self) {
         let registry = &mut self.registry;
+        let version = Word(env!("CARGO_PKG_VERSION"));
+        registry.register(
+            "build",
+            "The version of lastbyte",
+            Info::new(Build { version }),
+        );
+        registry.register(
+            "source_available",
+            "Whether a source of the watch is there and whole (1) or not (0)",
+            self.sources.clone(),
+        );
         registry.register(
             "endings",
             "Connections that ended, by fate and by whose FIN or RST came first",
             self.endings.clone(),
+        );
+        registry.register(
+            "endings_by_evidence",
+            "Connections that ended, by how that is known",
+            self.by_evidence.clone(),
         );
         registry.register_with_unit(
             "lost",
@@ -156,6 +161,11 @@ impl Metrics {
             self.unread.clone(),
         );
         registry.register(
+            "counts_unknown",
+            "Ended connections of which a count of bytes is not known, and so in no sum",
+            self.unknown.clone(),
+        );
+        registry.register(
             "resets",
             "Connections ended by an RST, by who sent it and the kernel's reason",
             self.resets.clone(),
@@ -170,6 +180,16 @@ impl Metrics {
             "closing_sockets",
             "Sockets in a closing state now",
             self.sockets.clone(),
+        );
+        registry.register(
+            "time_wait_sockets",
+            "Sockets in TIME_WAIT now",
+            self.time_wait.clone(),
+        );
+        registry.register(
+            "local_ports_left",
+            "Local ports left to connect from, toward the destination that has the fewest",
+            self.ports_left.clone(),
         );
         registry.register(
             "endings_dropped",
@@ -187,27 +207,74 @@ impl Metrics {
              waited for; both are told as inferred",
             self.beyond.clone(),
         );
+    }
+
+    /// Every series is there from the start: a rise from 0 is seen.
+    fn begin(&self) {
+        for of in FATES.map(fate) {
+            let _ = self.lost.get_or_create(&ByFate { fate: of });
+            for closed_first in SIDES.map(side) {
+                let _ = self.endings.get_or_create(&Ended {
+                    fate: of,
+                    closed_first,
+                });
+            }
+        }
+        for evidence in [Evidence::Observed, Evidence::Inferred] {
+            let evidence = Word(evidence.as_str());
+            let _ = self.by_evidence.get_or_create(&KnownBy { evidence });
+        }
+        for count in COUNTS.map(Word) {
+            let _ = self.unknown.get_or_create(&Count { count });
+        }
+        for by in SIDES.into_iter().flatten().map(|of| side(Some(of))) {
+            let reasons = WORDS.iter().map(|(name, _)| Word(name));
+            for reason in reasons.chain([UNKNOWN]) {
+                let _ = self.resets.get_or_create(&Reset { by, reason });
+            }
+        }
+        for (state, time) in CLOSING.into_iter().zip(TIMES) {
+            let state = Word(state.as_str());
+            let _ = self.sockets.get_or_create(&InState { state });
+            let _ = self.times.get_or_create(&InState { state: Word(time) });
+        }
+        for source in NAMES.map(Word) {
+            let _ = self.sources.get_or_create(&FromSource { source });
+        }
         for limit in [FOLLOWED, WAITING] {
             let _ = self.beyond.get_or_create(&Limit { limit });
         }
         for dropped in [&self.dropped_endings, &self.dropped_steps] {
             for by in [KERNEL, LASTBYTE] {
-                // From the start: a rise from 0 is seen.
                 let _ = dropped.get_or_create(&DroppedBy { by });
             }
         }
+        // Nobody has looked yet.
+        self.time_wait(None);
     }
 
     /// Counts an ending.
     pub fn ending(&self, ending: &Ending) {
-        let fate = ending.fate.map_or(UNKNOWN, |fate| Word(Fate::as_str(fate)));
-        let closed_first = ending
-            .closed_first
-            .map_or(UNKNOWN, |side| Word(Side::as_str(side)));
+        let fate = fate(ending.fate);
+        let closed_first = side(ending.closed_first);
         self.endings
             .get_or_create(&Ended { fate, closed_first })
             .inc();
+        let evidence = Word(ending.evidence.as_str());
+        self.by_evidence.get_or_create(&KnownBy { evidence }).inc();
         let bytes = &ending.bytes;
+        let counts = [
+            bytes.sent,
+            bytes.acked,
+            bytes.received,
+            bytes.lost,
+            bytes.unread,
+        ];
+        for (count, known) in COUNTS.map(Word).into_iter().zip(counts) {
+            if known.is_none() {
+                self.unknown.get_or_create(&Count { count }).inc();
+            }
+        }
         self.lost
             .get_or_create(&ByFate { fate })
             .inc_by(bytes.lost.unwrap_or(0));
@@ -255,20 +322,13 @@ impl Metrics {
                 .inc_by(now.saturating_sub(before));
         }
         self.told = losses;
-        let closing = [
-            State::FinWait1,
-            State::FinWait2,
-            State::Closing,
-            State::CloseWait,
-            State::LastAck,
-        ];
         let mut numbers = [0; 5];
         for (_, socket) in joiner.living() {
-            if let Some(at) = closing.iter().position(|state| *state == socket.state) {
+            if let Some(at) = CLOSING.iter().position(|state| *state == socket.state) {
                 numbers[at] += 1;
             }
         }
-        for (state, number) in closing.iter().zip(numbers) {
+        for (state, number) in CLOSING.iter().zip(numbers) {
             self.sockets
                 .get_or_create(&InState {
                     state: Word(state.as_str()),
@@ -277,21 +337,44 @@ impl Metrics {
         }
     }
 
-    /// The text that a scrape gets, of [`CONTENT_TYPE`].
+    /// Takes over which sources there are.
+    pub fn sources(&self, sources: &[Source]) {
+        for source in sources {
+            let there = i64::from(source.missing.is_none());
+            let source = Word(source.name);
+            self.sources
+                .get_or_create(&FromSource { source })
+                .set(there);
+        }
+    }
+
+    /// Takes over a look at TIME_WAIT; `None` where there was none.
+    pub fn time_wait(&self, seen: Option<&TimeWait>) {
+        let number = |number: Option<u64>| number.map_or(f64::NAN, |number| number as f64);
+        self.time_wait.set(number(seen.map(TimeWait::sockets)));
+        self.ports_left
+            .set(number(seen.and_then(TimeWait::fewest_ports_left)));
+    }
+
+    /// The text that a scrape gets.
     #[must_use]
-    pub fn encode(&self) -> String {
-        let mut text = String::new();
+    pub fn encode(&self, format: Format) -> String {
+        let mut open = String::new();
         // Writing to a String does not fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+        let _ = encode(&mut open, &self.registry);
+        match format {
+            Format::OpenMetrics => open,
+            Format::Text => text::downgrade(&open),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Bytes, Evidence};
+    use crate::event::Bytes;
     use crate::tuple::{Endpoint, Tuple};
+    use lastbyte::{Fate, Side};
 
     #[test]
     fn names_and_units_follow_the_conventions() {
@@ -321,7 +404,7 @@ mod tests {
             evidence: Evidence::Observed,
             manner: crate::event::Manner::default(),
         });
-        let text = metrics.encode();
+        let text = metrics.encode(Format::OpenMetrics);
         for line in [
             r#"lastbyte_endings_total{fate="reset",closed_first="local"} 1"#,
             r#"lastbyte_lost_bytes_total{fate="reset"} 77"#,
