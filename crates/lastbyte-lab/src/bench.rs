@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lastbyte::Policy;
 use procfs::net::TcpState;
 
-use crate::harness::{Capture, Conn, Metronome, Wire, row_of, starved, state_name};
+use crate::harness::{Capture, Conn, FilterRefused, Metronome, Wire, row_of, starved, state_name};
 use crate::subject::{Subject, Told};
 use crate::verdict::Verdict;
 
@@ -29,6 +29,12 @@ pub enum Stop {
 
 impl From<io::Error> for Stop {
     fn from(error: io::Error) -> Self {
+        if error
+            .get_ref()
+            .is_some_and(|inner| inner.is::<FilterRefused>())
+        {
+            return Stop::NotRun(error.to_string());
+        }
         Stop::Broken(format!("the harness failed: {error}"))
     }
 }

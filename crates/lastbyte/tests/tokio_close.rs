@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use common::{blackhole, fill, pair, read_all, reset};
+use common::{fill, pair, read_all, reset};
 use lastbyte::{Fate, Linger, Policy, Refusal, Side};
 use tokio::net::TcpStream;
 
@@ -116,19 +116,6 @@ async fn timed_out_with_every_byte_accounted_for() {
     let (got, end) = read_all(&peer);
     assert_eq!(got, report.acked.unwrap());
     assert!(end.is_err());
-}
-
-#[tokio::test]
-async fn stalled_when_nothing_moves() {
-    let (ours, peer) = pair();
-    blackhole(&peer);
-    (&ours).write_all(b"hello").unwrap();
-    let error = lastbyte::tokio::close(adopt(ours), Policy::wait(LONG).stall(SHORT))
-        .await
-        .unwrap_err();
-    let report = error.report().unwrap();
-    assert_eq!(report.fate, Fate::Stalled);
-    assert_eq!((report.acked, report.lost), (Some(0), Some(5)));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use lastbyte_lab::{Bench, await_state};
 use libtest_mimic::Failed;
 use socket2::{Domain, Socket, Type};
 
-use crate::sender::Sender;
+use crate::sender::{Sender, evidence};
 
 const RUNS: usize = 100;
 const SIDE_BY_SIDE: usize = 20;
@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) const BYTES: usize = 60_000;
 
 pub(crate) fn delivered(bench: &Bench) -> Result<(), Failed> {
-    hundred(|index| {
+    hundred(bench, |index| {
         let bytes = index * index * 30;
         let confirm = index % 2 == 0;
         let options: &[&str] = if confirm {
@@ -41,7 +41,7 @@ pub(crate) fn delivered(bench: &Bench) -> Result<(), Failed> {
 }
 
 pub(crate) fn timed_out(bench: &Bench) -> Result<(), Failed> {
-    hundred(|index| {
+    hundred(bench, |index| {
         let (listener, at) = listen(index, Some(4096))?;
         let sender = Sender::start(at, &["--linger", "200ms"], BYTES)?;
         let (mut peer, conn) = accept(&listener)?;
@@ -57,7 +57,7 @@ pub(crate) fn timed_out(bench: &Bench) -> Result<(), Failed> {
 }
 
 pub(crate) fn reset(bench: &Bench) -> Result<(), Failed> {
-    hundred(|index| {
+    hundred(bench, |index| {
         let (listener, at) = listen(index, Some(4096))?;
         let sender = Sender::start(at, &["--linger", "20s"], BYTES)?;
         let (mut peer, conn) = accept(&listener)?;
@@ -74,7 +74,9 @@ pub(crate) fn reset(bench: &Bench) -> Result<(), Failed> {
 }
 
 /// Runs `once` a hundred times, twenty side by side, and tells every failure.
-fn hundred(once: impl Fn(usize) -> Result<(), Failed> + Sync) -> Result<(), Failed> {
+fn hundred(bench: &Bench, once: impl Fn(usize) -> Result<(), Failed> + Sync) -> Result<(), Failed> {
+    // On this thread: from another the test could not be ended as ignored.
+    evidence(bench.capture())?;
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

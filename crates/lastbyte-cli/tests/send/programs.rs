@@ -13,7 +13,7 @@ use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::sender::Sender;
+use crate::sender::{Sender, evidence};
 
 const MUCH: usize = 20_000_000;
 const SOME: usize = 1_000_000;
@@ -100,7 +100,7 @@ impl Receiver {
 
     /// The one connection that came to it.
     fn conn(&self, bench: &Bench) -> Result<Conn, Failed> {
-        let capture = bench.capture().map_err(|e| format!("{e:?}"))?;
+        let capture = evidence(bench.capture())?;
         let until = Instant::now() + Duration::from_secs(5);
         loop {
             match capture.conns_to(self.at, self.since).as_slice() {

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
-use lastbyte_lab::Bench;
 use lastbyte_lab::harness::{Conn, pattern};
+use lastbyte_lab::{Bench, Stop};
+use lastbyte_testkit::ignore;
 use libtest_mimic::Failed;
 use serde_json::Value;
 
@@ -107,7 +108,7 @@ impl Said {
     ) -> Result<(), Failed> {
         let (acked, lost) = (self.number("acked")?, self.number("lost")?);
         let written = self.number("written")?;
-        let wire = bench.wire(conn).map_err(|e| format!("{e:?}"))?;
+        let wire = evidence(bench.wire(conn))?;
         let demands = [
             (self.status == Some(status), "the exit status"),
             (self.report["fate"] == fate, "the fate"),
@@ -126,5 +127,13 @@ impl Said {
             }
         }
         Ok(())
+    }
+}
+
+/// What is held against the command; without it the test is ignored.
+pub(crate) fn evidence<T>(found: Result<T, Stop>) -> Result<T, Failed> {
+    match found {
+        Err(Stop::NotRun(why)) => ignore(&why),
+        other => other.map_err(|stop| format!("{stop:?}").into()),
     }
 }

@@ -16,6 +16,7 @@ pub use capture::{Capture, Conn};
 pub use info::{TcpInfo, state_name};
 pub use metronome::{Metronome, Starvation, starved};
 pub use pair::{Crowd, Pair, Setup, fill, fill_from, has_ipv6, pattern};
+pub(crate) use peer::FilterRefused;
 pub use peer::{End, Got, Peer, outstanding};
 pub use place::{Place, enter};
 pub use procfs::net::TcpState;

@@ -1,6 +1,7 @@
 //! The other end, which can stop reading, vanish, come back, reset, half-close
 //! and speak late.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
@@ -79,7 +80,13 @@ impl Peer {
     /// Those of setsockopt(2).
     pub fn blackhole(&self) -> io::Result<()> {
         let nothing = SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0);
-        self.socket().attach_filter(&[nothing])
+        self.socket().attach_filter(&[nothing]).map_err(|error| {
+            if error.raw_os_error() == Some(libc::EPERM) {
+                io::Error::new(io::ErrorKind::PermissionDenied, FilterRefused)
+            } else {
+                error
+            }
+        })
     }
 
     /// Ends [`blackhole`](Self::blackhole); the next retransmission gets in.
@@ -253,3 +260,18 @@ pub fn outstanding(socket: &impl AsFd) -> io::Result<u32> {
     }
     Ok(u32::try_from(bytes).unwrap_or(0))
 }
+
+/// The kernel lets this user attach no filter to a socket.
+#[derive(Debug)]
+pub(crate) struct FilterRefused;
+
+impl fmt::Display for FilterRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "its peer falls silent by a filter on its socket, and attaching one is not \
+             permitted here (it takes a namespace of our own, or CAP_NET_ADMIN)",
+        )
+    }
+}
+
+impl std::error::Error for FilterRefused {}

@@ -12,7 +12,7 @@ use lastbyte_lab::{Account, Child, Handle, Lab, Lastbyte, Plain, ROWS, Row, Subj
 use libtest_mimic::Failed;
 use socket2::SockRef;
 
-use super::red;
+use super::{demand_run, red};
 
 /// One way to be broken, the rows that must go red, and some that must not.
 pub(crate) struct Case {
@@ -145,6 +145,7 @@ pub(crate) fn found_out(lab: &Lab, case: &Case) -> Result<(), Failed> {
     let mut wrong = Vec::new();
     for finding in &findings.rows {
         let (id, outcome) = (finding.row.id, &finding.outcomes[0]);
+        demand_run(outcome);
         if case.green.contains(&id) {
             if !outcome.kept() {
                 wrong.push(format!("{id} should stand: {:?}", outcome.faults()));

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use lastbyte_lab::{Lab, Lastbyte, Outcome, Plain, ROWS, Row, Subject, harness, row};
+use lastbyte_testkit::ignore;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 fn main() -> ExitCode {
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
     trials.push(trial(&lab, "every_row_can_fail".into(), |_| {
         broken::every_row_can_fail()
     }));
-    libtest_mimic::run(&arguments, trials).exit_code()
+    lastbyte_testkit::run(&arguments, trials)
 }
 
 fn trial(
@@ -51,7 +52,7 @@ fn trial(
     test: impl FnOnce(&Lab) -> Result<(), Failed> + Send + 'static,
 ) -> Trial {
     let lab = Arc::clone(lab);
-    Trial::test(name, move || test(&lab))
+    lastbyte_testkit::trial(name, move || test(&lab))
 }
 
 fn lastbyte_keeps(lab: &Lab, row: &'static Row) -> Result<(), Failed> {
@@ -66,6 +67,7 @@ fn kept(outcome: Outcome) -> Result<(), Failed> {
     if outcome.kept() {
         return Ok(());
     }
+    demand_run(&outcome);
     Err(format!(
         "not kept: {}\n  {}",
         outcome.saw(),
@@ -75,8 +77,16 @@ fn kept(outcome: Outcome) -> Result<(), Failed> {
 }
 
 fn close_fails(lab: &Lab, row: &'static Row) -> Result<(), Failed> {
-    red(&lab.try_row(row, Arc::new(Plain) as Arc<dyn Subject>))
-        .map_err(|saw| format!("plain close(2) was not found out: {saw}").into())
+    let outcome = lab.try_row(row, Arc::new(Plain) as Arc<dyn Subject>);
+    demand_run(&outcome);
+    red(&outcome).map_err(|saw| format!("plain close(2) was not found out: {saw}").into())
+}
+
+/// Ends the test as ignored where the system lacks what the row needs.
+fn demand_run(outcome: &Outcome) {
+    if let Some(why) = outcome.not_run() {
+        ignore(why);
+    }
 }
 
 /// Not kept for a reason that the row found, rather than not run or broken.
