@@ -15,7 +15,7 @@
 #include <stdint.h>
 #define LB_POLICY_INIT { sizeof(lb_policy), LB_LINGER_OF_SOCKET, 0, 0, 0, 0, 0 }
 #define LB_REPORT_INIT { sizeof(lb_report), LB_FATE_NONE, -1, -1, -1, -1, -1, LB_SIDE_UNKNOWN, 0, 0 }
-#define LB_SUMS_INIT { sizeof(lb_sums), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1 }
+#define LB_SUMS_INIT { sizeof(lb_sums), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 
 
 // How a connection ended.
@@ -128,7 +128,8 @@ typedef struct lb_report {
 typedef void (*lb_closer_then)(void *context, int error, const struct lb_report *report);
 
 // The sums of many reports. Start from LB_SUMS_INIT. A sum in which a number is
-// not known is -1: part of it would be a guess.
+// not known is -1; its `_known` is then the sum of those that are, and its `_unknown`
+// the number of connections that are not in that.
 typedef struct lb_sums {
   // sizeof(lb_sums), so that the structure can grow.
   size_t size;
@@ -162,6 +163,26 @@ typedef struct lb_sums {
   int64_t unread;
   // Connections to which we sent an RST.
   int64_t rst_sent;
+  // The known part of `acked`.
+  uint64_t acked_known;
+  // Connections of which that is not known.
+  uint64_t acked_unknown;
+  // The known part of `lost`.
+  uint64_t lost_known;
+  // Connections of which that is not known.
+  uint64_t lost_unknown;
+  // The known part of `unsent`.
+  uint64_t unsent_known;
+  // Connections of which that is not known.
+  uint64_t unsent_unknown;
+  // The known part of `unread`.
+  uint64_t unread_known;
+  // Connections of which that is not known.
+  uint64_t unread_unknown;
+  // The known part of `rst_sent`.
+  uint64_t rst_sent_known;
+  // Connections of which that is not known.
+  uint64_t rst_sent_unknown;
 } lb_sums;
 
 #ifdef __cplusplus

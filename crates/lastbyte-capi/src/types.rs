@@ -118,7 +118,8 @@ pub struct lb_report {
 }
 
 /// The sums of many reports. Start from LB_SUMS_INIT. A sum in which a number is
-/// not known is -1: part of it would be a guess.
+/// not known is -1; its `_known` is then the sum of those that are, and its `_unknown`
+/// the number of connections that are not in that.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct lb_sums {
@@ -154,6 +155,26 @@ pub struct lb_sums {
     pub unread: i64,
     /// Connections to which we sent an RST.
     pub rst_sent: i64,
+    /// The known part of `acked`.
+    pub acked_known: u64,
+    /// Connections of which that is not known.
+    pub acked_unknown: u64,
+    /// The known part of `lost`.
+    pub lost_known: u64,
+    /// Connections of which that is not known.
+    pub lost_unknown: u64,
+    /// The known part of `unsent`.
+    pub unsent_known: u64,
+    /// Connections of which that is not known.
+    pub unsent_unknown: u64,
+    /// The known part of `unread`.
+    pub unread_known: u64,
+    /// Connections of which that is not known.
+    pub unread_unknown: u64,
+    /// The known part of `rst_sent`.
+    pub rst_sent_known: u64,
+    /// Connections of which that is not known.
+    pub rst_sent_unknown: u64,
 }
 
 /// The version of the library that is loaded, such as "0.1.0".
@@ -287,11 +308,21 @@ impl From<&Sums> for lb_sums {
             aborted: sums.aborted,
             detached: sums.detached,
             unseen: sums.unseen,
-            acked: count(sums.acked),
-            lost: count(sums.lost),
-            unsent: count(sums.unsent),
-            unread: count(sums.unread),
-            rst_sent: count(sums.rst_sent),
+            acked: count(sums.acked.exact()),
+            lost: count(sums.lost.exact()),
+            unsent: count(sums.unsent.exact()),
+            unread: count(sums.unread.exact()),
+            rst_sent: count(sums.rst_sent.exact()),
+            acked_known: sums.acked.known,
+            acked_unknown: sums.acked.unknown,
+            lost_known: sums.lost.known,
+            lost_unknown: sums.lost.unknown,
+            unsent_known: sums.unsent.known,
+            unsent_unknown: sums.unsent.unknown,
+            unread_known: sums.unread.known,
+            unread_unknown: sums.unread.unknown,
+            rst_sent_known: sums.rst_sent.known,
+            rst_sent_unknown: sums.rst_sent.unknown,
         }
     }
 }

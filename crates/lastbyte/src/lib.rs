@@ -83,4 +83,4 @@ pub use error::{CloseError, Refusal};
 pub use linger::{Linger, LingerForm, LingerRangeError, RawLinger};
 pub use policy::Policy;
 pub use report::{Fate, Report, Side};
-pub use sums::Sums;
+pub use sums::{Sums, Total};

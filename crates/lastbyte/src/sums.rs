@@ -7,8 +7,9 @@ use crate::report::{Fate, Report};
 
 /// The sums of many reports, as a drain gives them.
 ///
-/// Bytes are payload, as in [`Report`]. A sum is `None` as soon as one number
-/// in it is not known: a partial sum would be a guess.
+/// Bytes are payload, as in [`Report`]. Where a report does not know a number, the
+/// [`Total`] says so and keeps the sum of the others: one connection that could not
+/// be seen does not hide what became of the rest.
 ///
 /// ```
 /// # use std::net::{TcpListener, TcpStream};
@@ -21,10 +22,10 @@ use crate::report::{Fate, Report};
 ///     sums.add(&lastbyte::close(stream, Linger::Abort)?);
 /// }
 /// assert_eq!((sums.connections, sums.aborted), (3, 3));
-/// assert_eq!(sums.lost, Some(0));
+/// assert_eq!(sums.lost.exact(), Some(0));
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sums {
     /// Connections counted: the fates below and [`unseen`](Self::unseen).
@@ -48,16 +49,81 @@ pub struct Sums {
     /// Connections that ended without a report: the kernel would not show them.
     pub unseen: u64,
     /// Bytes that the peers' TCP acknowledged.
-    pub acked: Option<u64>,
+    pub acked: Total,
     /// Bytes accepted by send() and never acknowledged.
-    pub lost: Option<u64>,
+    pub lost: Total,
     /// Of `lost` (and of what is detached and under way), bytes never
     /// transmitted.
-    pub unsent: Option<u64>,
+    pub unsent: Total,
     /// Bytes of input discarded.
-    pub unread: Option<u64>,
+    pub unread: Total,
     /// Connections to which we sent an RST.
-    pub rst_sent: Option<u64>,
+    pub rst_sent: Total,
+}
+
+/// A sum of numbers some of which are not known.
+///
+/// ```
+/// use lastbyte::Total;
+///
+/// let total: Total = [Some(30), None, Some(12)].into_iter().collect();
+/// assert_eq!((total.known, total.unknown), (42, 1));
+/// assert_eq!(total.exact(), None);
+/// assert_eq!(total.to_string(), "at least 42 (1 unknown)");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Total {
+    /// The sum of the numbers that are known: at least so much.
+    pub known: u64,
+    /// How many numbers are not known.
+    pub unknown: u64,
+}
+
+impl Total {
+    /// The sum, if every number in it is known.
+    #[must_use]
+    pub const fn exact(self) -> Option<u64> {
+        match self.unknown {
+            0 => Some(self.known),
+            _ => None,
+        }
+    }
+
+    /// Adds a number, or that it is not known.
+    pub const fn add(&mut self, number: Option<u64>) {
+        match number {
+            Some(number) => self.known = self.known.saturating_add(number),
+            None => self.unknown = self.unknown.saturating_add(1),
+        }
+    }
+}
+
+impl AddAssign for Total {
+    fn add_assign(&mut self, other: Self) {
+        self.known = self.known.saturating_add(other.known);
+        self.unknown = self.unknown.saturating_add(other.unknown);
+    }
+}
+
+impl FromIterator<Option<u64>> for Total {
+    fn from_iter<I: IntoIterator<Item = Option<u64>>>(numbers: I) -> Self {
+        let mut total = Self::default();
+        for number in numbers {
+            total.add(number);
+        }
+        total
+    }
+}
+
+impl fmt::Display for Total {
+    /// `42`, or `at least 42 (1 unknown)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.exact() {
+            Some(sum) => write!(f, "{sum}"),
+            None => write!(f, "at least {} ({} unknown)", self.known, self.unknown),
+        }
+    }
 }
 
 impl Sums {
@@ -65,20 +131,20 @@ impl Sums {
     pub fn add(&mut self, report: &Report) {
         self.connections += 1;
         *self.of(report.fate) += 1;
-        add(&mut self.acked, report.acked);
-        add(&mut self.lost, report.lost);
-        add(&mut self.unsent, report.unsent);
-        add(&mut self.unread, report.unread);
-        add(&mut self.rst_sent, report.rst_sent.map(u64::from));
+        self.acked.add(report.acked);
+        self.lost.add(report.lost);
+        self.unsent.add(report.unsent);
+        self.unread.add(report.unread);
+        self.rst_sent.add(report.rst_sent.map(u64::from));
     }
 
-    /// Counts a connection of whose end there is no report. The byte sums are
-    /// unknown from then on.
+    /// Counts a connection of whose end there is no report: it adds an unknown
+    /// number to each total.
     pub fn add_unseen(&mut self) {
         self.connections += 1;
         self.unseen += 1;
-        for sum in self.bytes() {
-            *sum = None;
+        for total in self.totals() {
+            total.add(None);
         }
     }
 
@@ -107,7 +173,7 @@ impl Sums {
         }
     }
 
-    fn bytes(&mut self) -> [&mut Option<u64>; 5] {
+    fn totals(&mut self) -> [&mut Total; 5] {
         [
             &mut self.acked,
             &mut self.lost,
@@ -118,29 +184,6 @@ impl Sums {
     }
 }
 
-impl Default for Sums {
-    /// No connection, and nothing lost.
-    fn default() -> Self {
-        Self {
-            connections: 0,
-            delivered: 0,
-            confirmed: 0,
-            timed_out: 0,
-            stalled: 0,
-            reset: 0,
-            failed: 0,
-            aborted: 0,
-            detached: 0,
-            unseen: 0,
-            acked: Some(0),
-            lost: Some(0),
-            unsent: Some(0),
-            unread: Some(0),
-            rst_sent: Some(0),
-        }
-    }
-}
-
 impl AddAssign for Sums {
     fn add_assign(&mut self, mut other: Self) {
         self.connections += other.connections;
@@ -148,8 +191,8 @@ impl AddAssign for Sums {
         for fate in Fate::ALL {
             *self.of(fate) += other.count(fate);
         }
-        for (sum, more) in self.bytes().into_iter().zip(other.bytes()) {
-            add(sum, *more);
+        for (total, more) in self.totals().into_iter().zip(other.totals()) {
+            *total += *more;
         }
     }
 }
@@ -189,39 +232,51 @@ impl fmt::Display for Sums {
                 between = ", ";
             }
         }
-        match self.acked {
-            Some(n) => write!(f, "; {n} bytes acknowledged")?,
-            None => f.write_str("; bytes acknowledged unknown")?,
-        }
-        match self.lost {
-            Some(n) => write!(f, ", {n} lost"),
-            None => f.write_str(", bytes lost unknown"),
-        }
+        write!(f, "; {} bytes acknowledged, {} lost", self.acked, self.lost)
     }
 }
 
 #[cfg(feature = "serde")]
 impl serde::Serialize for Sums {
-    /// Every field by its name; sums that are not known are null.
+    /// Every field by its name. A total in which a number is not known is null;
+    /// `known` has the sums of those that are, and `unknown` the number of those that
+    /// are not.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
-        let mut s = serializer.serialize_struct("Sums", 15)?;
+        let mut s = serializer.serialize_struct("Sums", 17)?;
         s.serialize_field("connections", &self.connections)?;
         for fate in Fate::ALL {
             s.serialize_field(fate.as_str(), &self.count(fate))?;
         }
         s.serialize_field("unseen", &self.unseen)?;
-        s.serialize_field("acked", &self.acked)?;
-        s.serialize_field("lost", &self.lost)?;
-        s.serialize_field("unsent", &self.unsent)?;
-        s.serialize_field("unread", &self.unread)?;
-        s.serialize_field("rst_sent", &self.rst_sent)?;
+        s.serialize_field("acked", &self.acked.exact())?;
+        s.serialize_field("lost", &self.lost.exact())?;
+        s.serialize_field("unsent", &self.unsent.exact())?;
+        s.serialize_field("unread", &self.unread.exact())?;
+        s.serialize_field("rst_sent", &self.rst_sent.exact())?;
+        s.serialize_field("known", &Each(self, |total| total.known))?;
+        s.serialize_field("unknown", &Each(self, |total| total.unknown))?;
         s.end()
     }
 }
 
-fn add(sum: &mut Option<u64>, more: Option<u64>) {
-    *sum = sum.zip(more).map(|(sum, more)| sum.saturating_add(more));
+/// One number of each total.
+#[cfg(feature = "serde")]
+struct Each<'a>(&'a Sums, fn(&Total) -> u64);
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Each<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let Self(sums, number) = self;
+        let mut s = serializer.serialize_struct("Totals", 5)?;
+        s.serialize_field("acked", &number(&sums.acked))?;
+        s.serialize_field("lost", &number(&sums.lost))?;
+        s.serialize_field("unsent", &number(&sums.unsent))?;
+        s.serialize_field("unread", &number(&sums.unread))?;
+        s.serialize_field("rst_sent", &number(&sums.rst_sent))?;
+        s.end()
+    }
 }
 
 #[cfg(test)]
@@ -229,6 +284,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    fn exactly(known: u64) -> Total {
+        Total { known, unknown: 0 }
+    }
 
     fn report(fate: Fate, acked: Option<u64>, lost: Option<u64>) -> Report {
         Report {
@@ -250,20 +309,61 @@ mod tests {
         let sums: Sums = reports.iter().collect();
         assert_eq!(sums.connections, 8);
         assert!(Fate::ALL.iter().all(|&fate| sums.count(fate) == 1));
-        assert_eq!((sums.acked, sums.lost), (Some(80), Some(24)));
-        assert_eq!((sums.unsent, sums.unread), (Some(8), Some(16)));
-        assert_eq!(sums.rst_sent, Some(1));
+        assert_eq!((sums.acked, sums.lost), (exactly(80), exactly(24)));
+        assert_eq!((sums.unsent, sums.unread), (exactly(8), exactly(16)));
+        assert_eq!(sums.rst_sent, exactly(1));
         assert!(!sums.all_delivered());
     }
 
+    /// One connection that could not be seen hides nothing of the others.
     #[test]
-    fn an_unknown_number_makes_its_sum_unknown() {
+    fn what_is_known_and_what_is_not_are_told_apart() {
         let mut sums = Sums::default();
         sums.add(&report(Fate::Detached, Some(10), None));
-        sums.add(&report(Fate::Delivered, Some(5), Some(0)));
-        assert_eq!((sums.acked, sums.lost), (Some(15), None));
+        sums.add(&report(Fate::TimedOut, Some(5), Some(7)));
+        assert_eq!(sums.acked.exact(), Some(15));
+        assert_eq!(sums.lost.exact(), None);
+        assert_eq!((sums.lost.known, sums.lost.unknown), (7, 1));
         sums.add_unseen();
-        assert_eq!((sums.connections, sums.acked), (3, None));
+        sums.add(&report(Fate::Delivered, Some(20), Some(0)));
+        assert_eq!((sums.connections, sums.unseen), (4, 1));
+        assert!(!sums.all_delivered());
+        let [acked, lost, unsent, unread, rst_sent] = sums.totals().map(|total| *total);
+        assert_eq!((acked.known, acked.unknown, acked.exact()), (35, 1, None));
+        assert_eq!((lost.known, lost.unknown), (7, 2));
+        assert_eq!((unsent.known, unsent.unknown), (3, 1));
+        assert_eq!((unread.known, unread.unknown), (6, 1));
+        assert_eq!((rst_sent.known, rst_sent.unknown), (1, 1));
+        assert_eq!(
+            sums.to_string(),
+            "4 connections: 1 delivered, 1 timed_out, 1 detached, 1 unseen; \
+             at least 35 (1 unknown) bytes acknowledged, at least 7 (2 unknown) lost"
+        );
+        let mut twice = sums;
+        twice += sums;
+        assert_eq!((twice.lost.known, twice.lost.unknown), (14, 4));
+        assert_eq!((twice.connections, twice.unseen), (8, 2));
+    }
+
+    #[test]
+    fn all_delivered_counts_both_kinds_of_delivery_and_nothing_else() {
+        let mut sums = Sums::default();
+        assert!(sums.all_delivered());
+        sums += &report(Fate::Delivered, Some(1), Some(0));
+        sums += &report(Fate::Confirmed, Some(1), Some(0));
+        assert!(sums.all_delivered());
+        sums += &report(Fate::Detached, Some(1), Some(0));
+        assert!(!sums.all_delivered());
+    }
+
+    /// A sum at its end stays there instead of starting again.
+    #[test]
+    fn totals_do_not_wrap() {
+        let mut total = exactly(u64::MAX);
+        total.add(Some(1));
+        assert_eq!(total.exact(), Some(u64::MAX));
+        total += exactly(1);
+        assert_eq!(total.exact(), Some(u64::MAX));
     }
 
     #[cfg(feature = "serde")]
@@ -271,9 +371,16 @@ mod tests {
     fn as_json() {
         let mut sums = Sums::default();
         sums.add(&report(Fate::TimedOut, Some(10), None));
+        sums.add(&report(Fate::TimedOut, Some(20), Some(7)));
         assert_eq!(
             serde_json::to_string(&sums).unwrap(),
-            r#"{"connections":1,"delivered":0,"confirmed":0,"timed_out":1,"stalled":0,"reset":0,"failed":0,"aborted":0,"detached":0,"unseen":0,"acked":10,"lost":null,"unsent":1,"unread":2,"rst_sent":1}"#
+            concat!(
+                r#"{"connections":2,"delivered":0,"confirmed":0,"timed_out":2,"stalled":0,"#,
+                r#""reset":0,"failed":0,"aborted":0,"detached":0,"unseen":0,"#,
+                r#""acked":30,"lost":null,"unsent":2,"unread":4,"rst_sent":2,"#,
+                r#""known":{"acked":30,"lost":7,"unsent":2,"unread":4,"rst_sent":2},"#,
+                r#""unknown":{"acked":0,"lost":1,"unsent":0,"unread":0,"rst_sent":0}}"#
+            )
         );
     }
 

@@ -161,7 +161,7 @@ fn a_drain_tells_each_connection_and_the_sums() {
     assert_eq!(drained.sums.delivered, 6);
     assert_eq!(drained.sums.timed_out, 6);
     assert_eq!(
-        drained.sums.acked.unwrap() + drained.sums.lost.unwrap(),
+        drained.sums.acked.exact().unwrap() + drained.sums.lost.exact().unwrap(),
         written
     );
     let read: u64 = readers.into_iter().map(|r| r.join().unwrap()).sum();

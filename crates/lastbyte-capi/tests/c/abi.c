@@ -261,6 +261,8 @@ static void drained(void)
     CHECK(sums.size == sizeof sums && sums.connections == COUNT);
     CHECK(sums.timed_out == COUNT && sums.delivered == 0 && sums.unseen == 0);
     CHECK(sums.acked + sums.lost == written && sums.lost > 0 && sums.rst_sent == COUNT);
+    CHECK(sums.lost_known == (unsigned long long)sums.lost && sums.lost_unknown == 0);
+    CHECK(sums.rst_sent_known == COUNT && sums.rst_sent_unknown == 0);
     CHECK(lb_closer_in_flight(closer) == 0);
     pthread_mutex_lock(&lock);
     CHECK(lost == sums.lost);
