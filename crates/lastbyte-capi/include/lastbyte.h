@@ -225,6 +225,13 @@ int lb_close_with(int fd, const struct lb_policy *policy, struct lb_report *repo
 // ERRORS: ETIMEDOUT, some are still there.
 int lb_background_wait(uint64_t milliseconds);
 
+// As lb_background_wait, but until the fate of every connection is known: it does not
+// wait for those whose bytes have all been acknowledged, and that are held only because
+// their peers may still be sending.
+//
+// ERRORS: ETIMEDOUT, some are still under way.
+int lb_background_wait_delivered(uint64_t milliseconds);
+
 // Starts a closer. NULL and errno where no thread or descriptors can be had.
 struct lb_closer *lb_closer_new(void);
 
@@ -233,7 +240,8 @@ struct lb_closer *lb_closer_new(void);
 // is awaited too: the report comes when everything is acknowledged.
 //
 // ERRORS, with `fd` untouched and `then` never called: EBADF, EINVAL (no closer,
-// or a policy that is not well-formed), ENOTSOCK, EAGAIN (too many in flight).
+// or a policy that is not well-formed), ENOTSOCK, EAGAIN (too many in flight, or
+// drained), ESRCH (the closer's thread has failed, or is the parent process's).
 //
 // # Safety
 // `closer` is one; a non-NULL policy is as long as its `size` says; `context` may
@@ -252,7 +260,8 @@ size_t lb_closer_in_flight(const struct lb_closer *closer);
 
 // Waits, `milliseconds` at most, until none is in flight.
 //
-// ERRORS: ETIMEDOUT, some are; EINVAL for NULL.
+// ERRORS: ETIMEDOUT, some are; EINVAL for NULL; at once EDEADLK (called by a `then`)
+// or ESRCH (no thread to wait for, as for lb_closer_close).
 //
 // # Safety
 // NULL, or a closer.
@@ -262,14 +271,26 @@ int lb_closer_wait_idle(const struct lb_closer *closer, uint64_t milliseconds);
 // sums of these (NULL: not wanted): what a deploy wants to know. Those that reach
 // their own end before count as they are, the rest are cut short when the time is
 // over (LB_FATE_TIMED_OUT, what is lost counted). Every `then` was called when it
-// returns. The closer takes no further connections (EAGAIN).
+// returns. The closer takes no further connections (EAGAIN). A second drain is told
+// of all that ended since the first began; lb_closer_sums has those before as well.
 //
 // ERRORS: EINVAL for NULL, or sums that are not well-formed: nothing was drained.
+// At once, with what is in flight counted as unseen: EDEADLK (called by a `then`; the
+// connections still end within the time), ESRCH (the closer's thread has failed, or is
+// the parent process's).
 //
 // # Safety
-// NULL, or a closer; non-NULL sums are as long as their `size` says. Not to be
-// called by a `then`, on whose thread the connections end.
+// NULL, or a closer; non-NULL sums are as long as their `size` says.
 int lb_closer_drain(const struct lb_closer *closer, uint64_t milliseconds, struct lb_sums *sums);
+
+// The sums of all connections that have ended since the closer was made, those of a
+// drain included.
+//
+// ERRORS: EINVAL for NULL, or sums that are not well-formed.
+//
+// # Safety
+// NULL, or a closer; `sums` are as long as their `size` says.
+int lb_closer_sums(const struct lb_closer *closer, struct lb_sums *sums);
 
 // Lets a closer go. Its endings in flight still reach their fate, and `then` is
 // still called.

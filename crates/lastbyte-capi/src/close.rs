@@ -83,3 +83,19 @@ pub extern "C" fn lb_background_wait(milliseconds: u64) -> c_int {
         }
     })
 }
+
+/// As lb_background_wait, but until the fate of every connection is known: it does not
+/// wait for those whose bytes have all been acknowledged, and that are held only because
+/// their peers may still be sending.
+///
+/// ERRORS: ETIMEDOUT, some are still under way.
+#[unsafe(no_mangle)]
+pub extern "C" fn lb_background_wait_delivered(milliseconds: u64) -> c_int {
+    call(|| {
+        if lastbyte::background().wait_delivered(Duration::from_millis(milliseconds)) {
+            Ok(())
+        } else {
+            Err(libc::ETIMEDOUT)
+        }
+    })
+}

@@ -49,7 +49,8 @@ impl Context {
 /// is awaited too: the report comes when everything is acknowledged.
 ///
 /// ERRORS, with `fd` untouched and `then` never called: EBADF, EINVAL (no closer,
-/// or a policy that is not well-formed), ENOTSOCK, EAGAIN (too many in flight).
+/// or a policy that is not well-formed), ENOTSOCK, EAGAIN (too many in flight, or
+/// drained), ESRCH (the closer's thread has failed, or is the parent process's).
 ///
 /// # Safety
 /// `closer` is one; a non-NULL policy is as long as its `size` says; `context` may
@@ -110,7 +111,8 @@ pub unsafe extern "C" fn lb_closer_in_flight(closer: *const lb_closer) -> usize 
 
 /// Waits, `milliseconds` at most, until none is in flight.
 ///
-/// ERRORS: ETIMEDOUT, some are; EINVAL for NULL.
+/// ERRORS: ETIMEDOUT, some are; EINVAL for NULL; at once EDEADLK (called by a `then`)
+/// or ESRCH (no thread to wait for, as for lb_closer_close).
 ///
 /// # Safety
 /// NULL, or a closer.
@@ -121,6 +123,7 @@ pub unsafe extern "C" fn lb_closer_wait_idle(closer: *const lb_closer, milliseco
         let Some(closer) = (unsafe { closer.as_ref() }) else {
             return Err(libc::EINVAL);
         };
+        closer.0.can_wait().map_err(|error| error.errno().raw())?;
         if closer.0.wait_idle(Duration::from_millis(milliseconds)) {
             Ok(())
         } else {
@@ -133,13 +136,16 @@ pub unsafe extern "C" fn lb_closer_wait_idle(closer: *const lb_closer, milliseco
 /// sums of these (NULL: not wanted): what a deploy wants to know. Those that reach
 /// their own end before count as they are, the rest are cut short when the time is
 /// over (LB_FATE_TIMED_OUT, what is lost counted). Every `then` was called when it
-/// returns. The closer takes no further connections (EAGAIN).
+/// returns. The closer takes no further connections (EAGAIN). A second drain is told
+/// of all that ended since the first began; lb_closer_sums has those before as well.
 ///
 /// ERRORS: EINVAL for NULL, or sums that are not well-formed: nothing was drained.
+/// At once, with what is in flight counted as unseen: EDEADLK (called by a `then`; the
+/// connections still end within the time), ESRCH (the closer's thread has failed, or is
+/// the parent process's).
 ///
 /// # Safety
-/// NULL, or a closer; non-NULL sums are as long as their `size` says. Not to be
-/// called by a `then`, on whose thread the connections end.
+/// NULL, or a closer; non-NULL sums are as long as their `size` says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_closer_drain(
     closer: *const lb_closer,
@@ -157,6 +163,29 @@ pub unsafe extern "C" fn lb_closer_drain(
         if let Some(sums) = &mut sums {
             sums.write(&lb_sums::from(&drained.sums));
         }
+        match drained.error {
+            Some(error) => Err(error.errno().raw()),
+            None => Ok(()),
+        }
+    })
+}
+
+/// The sums of all connections that have ended since the closer was made, those of a
+/// drain included.
+///
+/// ERRORS: EINVAL for NULL, or sums that are not well-formed.
+///
+/// # Safety
+/// NULL, or a closer; `sums` are as long as their `size` says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lb_closer_sums(closer: *const lb_closer, sums: *mut lb_sums) -> c_int {
+    call(|| {
+        // SAFETY: the caller's promise.
+        let (closer, sums) = unsafe { (closer.as_ref(), Out::new(sums)?) };
+        let (Some(closer), Some(mut sums)) = (closer, sums) else {
+            return Err(libc::EINVAL);
+        };
+        sums.write(&lb_sums::from(&closer.0.sums()));
         Ok(())
     })
 }

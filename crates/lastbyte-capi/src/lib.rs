@@ -11,10 +11,10 @@ mod closing;
 mod guard;
 mod types;
 
-pub use close::{lb_background_wait, lb_close, lb_close_with};
+pub use close::{lb_background_wait, lb_background_wait_delivered, lb_close, lb_close_with};
 pub use closer::{
     lb_closer, lb_closer_close, lb_closer_drain, lb_closer_free, lb_closer_in_flight,
-    lb_closer_new, lb_closer_then, lb_closer_wait_idle,
+    lb_closer_new, lb_closer_sums, lb_closer_then, lb_closer_wait_idle,
 };
 pub use closing::{
     lb_close_begin, lb_closing, lb_closing_detach, lb_closing_fd, lb_closing_finish,

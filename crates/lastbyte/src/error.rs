@@ -101,6 +101,11 @@ impl CloseError {
         Self(Box::new(Kind::Resources(error, None)))
     }
 
+    /// Whether the connection is left to the kernel, and how it ends there is not seen.
+    pub(crate) fn is_unseen(&self) -> bool {
+        matches!(&*self.0, Kind::Resources(_, None))
+    }
+
     /// What became of the bytes, when the connection has ended.
     #[must_use]
     pub fn report(&self) -> Option<&Report> {

@@ -1,12 +1,14 @@
 //! An ending with its socket: shows the machine what there is and does what it
 //! says. Every form of close is a way to decide when to take the next step.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::ending::receipt::Left;
 use crate::ending::{Action, Ending, Observation, Step};
 use crate::error::CloseError;
+use crate::hook;
 use crate::policy::Policy;
 use crate::report::{Report, Side};
 use crate::sys::{self, Look, NoLook};
@@ -19,6 +21,8 @@ pub(crate) struct Live<S = OwnedFd> {
     ending: Ending,
     began: Instant,
     frozen: bool,
+    /// Whose it is, where that will be published.
+    peer: Option<Box<SocketAddr>>,
 }
 
 /// How far a step came.
@@ -81,11 +85,13 @@ impl<S: AsFd> Ready<S> {
             Err(no_look) => return Err((no_look, socket)),
         };
         let (ending, first) = Ending::begin(policy, &seen);
+        let peer = hook::peer(socket.as_fd()).map(Box::new);
         let live = Live {
             socket: Some(socket),
             ending,
             began,
             frozen: false,
+            peer,
         };
         Ok(Self { live, first })
     }
@@ -191,7 +197,19 @@ impl<S: AsFd> Live<S> {
     /// What can be said of a close that is left to go on by itself.
     pub(crate) fn detached(&self) -> Report {
         let seen = sys::look(self.socket(), 0, Look::Full);
-        self.ending.detached(self.began.elapsed(), &seen)
+        let report = self.ending.detached(self.began.elapsed(), &seen);
+        hook::publish(self.peer(), &report);
+        report
+    }
+
+    /// Whose it is, where somebody wants to know.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer.as_deref().copied()
+    }
+
+    /// Whether the report was given, and only late input matters any more.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.ending.is_holding()
     }
 
     /// The same ending with another owner of the descriptor. `None`, and the
@@ -203,6 +221,7 @@ impl<S: AsFd> Live<S> {
             ending: self.ending,
             began: self.began,
             frozen: self.frozen,
+            peer: self.peer,
         })
     }
 
@@ -251,6 +270,9 @@ impl<S: AsFd> Live<S> {
     fn act(&mut self, mut step: Step, unseen: bool) -> Progress {
         let mut report = None;
         loop {
+            if let Some(found) = &step.report {
+                hook::publish(self.peer(), found);
+            }
             report = report.or(step.report);
             let how = match step.action {
                 Action::Wait => {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <lastbyte.h>
 
@@ -272,10 +273,68 @@ static void drained(void)
     CHECK(is_open(late));
     close(late);
     close(other);
+    /* A second drain is told the same, and so are the sums. */
+    lb_sums again = LB_SUMS_INIT;
+    CHECK(lb_closer_drain(closer, 0, &again) == 0);
+    CHECK(again.connections == COUNT && again.lost == sums.lost);
     CHECK(lb_closer_drain(closer, 0, NULL) == 0);
+    lb_sums all = LB_SUMS_INIT;
+    CHECK(lb_closer_sums(NULL, &all) == -1 && errno == EINVAL);
+    CHECK(lb_closer_sums(closer, NULL) == -1 && errno == EINVAL);
+    CHECK(lb_closer_sums(closer, &all) == 0 && all.connections == COUNT);
+    CHECK(lb_background_wait_delivered(10000) == 0);
     lb_closer_free(closer);
     for (int i = 0; i < COUNT; i++)
         close(peers[i]);
+}
+
+static int in_then[3];
+
+static void waits(void *context, int error, const lb_report *report)
+{
+    lb_sums sums = LB_SUMS_INIT;
+    (void)report;
+    pthread_mutex_lock(&lock);
+    CHECK(error == 0);
+    CHECK(lb_closer_wait_idle(context, 60000) == -1);
+    in_then[0] = errno;
+    CHECK(lb_closer_drain(context, 60000, &sums) == -1);
+    in_then[1] = errno;
+    in_then[2] = (int)sums.unseen;
+    pthread_mutex_unlock(&lock);
+}
+
+/* A callback that waits for its own thread, and a child that waits for its parent's. */
+static void waits_in_vain(void)
+{
+    int peer, s = pair(&peer);
+    lb_policy policy = LB_POLICY_INIT;
+    lb_closer *closer = lb_closer_new();
+
+    CHECK(closer != NULL);
+    policy.linger = LB_LINGER_ABORT;
+    CHECK(lb_closer_close(closer, s, &policy, waits, closer) == 0);
+    CHECK(lb_closer_drain(closer, 60000, NULL) == 0);
+    pthread_mutex_lock(&lock);
+    CHECK(in_then[0] == EDEADLK && in_then[1] == EDEADLK && in_then[2] == 1);
+    pthread_mutex_unlock(&lock);
+    close(peer);
+    s = pair(&peer);
+    pid_t child = fork();
+    CHECK(child != -1);
+    if (child == 0) {
+        alarm(10);
+        CHECK(lb_closer_close(closer, s, &policy, waits, closer) == -1 && errno == ESRCH);
+        CHECK(is_open(s));
+        CHECK(lb_closer_drain(closer, 60000, NULL) == -1 && errno == ESRCH);
+        CHECK(lb_closer_wait_idle(closer, 60000) == -1 && errno == ESRCH);
+        _exit(0);
+    }
+    int status;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    lb_closer_free(closer);
+    close(s);
+    close(peer);
 }
 
 static void many(void)
@@ -329,6 +388,7 @@ int main(void)
     handles();
     many();
     drained();
+    waits_in_vain();
     puts(failures ? "failed" : "done");
     return failures != 0;
 }

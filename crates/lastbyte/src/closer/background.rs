@@ -1,12 +1,17 @@
 //! The one closer that a process has for closes nobody waits for.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::Closer;
-use super::inbox::Job;
+use super::job::Job;
+use super::{Closer, Sink};
+use crate::contain::contain;
+use crate::error::CloseError;
+use crate::hook;
 use crate::live::Live;
+use crate::sums::Sums;
+use crate::sys::Leaked;
 
 /// The background closer of this process.
 ///
@@ -29,9 +34,13 @@ use crate::live::Live;
 /// }
 /// ```
 ///
+/// That waits also for connections whose bytes have all arrived, and that are held only
+/// because their peers may still be sending. Where the peers need not be waited for,
+/// [`wait_delivered`](Background::wait_delivered) returns as soon as every fate is known.
+///
 /// # After fork
 /// A child has no threads of its parent's; it gets a background closer of its
-/// own with its first close.
+/// own with its first close. No lock is held across the fork.
 ///
 /// [`Linger::Off`]: crate::Linger::Off
 /// [`Closing`]: crate::Closing
@@ -48,34 +57,69 @@ impl Background {
     /// Connections held at most.
     pub const LIMIT: usize = 16_384;
 
-    /// Connections that are still closing.
+    /// Connections that are still closing, or held for late input.
     #[must_use]
     pub fn in_flight(self) -> usize {
-        running().map_or(0, |closer| closer.in_flight())
+        running().map_or(0, Closer::in_flight)
     }
 
-    /// Waits until none is closing any more, `time` at most. Whether that came.
+    /// Connections whose fate is not known yet.
+    #[must_use]
+    pub fn undelivered(self) -> usize {
+        running().map_or(0, |closer| closer.shared.account.unreported())
+    }
+
+    /// Waits until none is in flight any more, `time` at most. Whether that came.
+    ///
+    /// A connection stays in flight until its peer has closed too, or the time is over
+    /// for which late input is discarded ([`Policy::drain_for`](crate::Policy::drain_for),
+    /// 10 s unless set).
     #[must_use]
     pub fn wait(self, time: Duration) -> bool {
         running().is_none_or(|closer| closer.wait_idle(time))
     }
+
+    /// Waits until the fate of every connection is known, `time` at most. Whether that
+    /// came.
+    ///
+    /// What is delivered then has been acknowledged by the peer's TCP. If the process
+    /// ends, a peer that still sends is answered with an RST; where that discards what
+    /// its program has not read yet (not on Linux), [`wait`](Self::wait) is safer.
+    #[must_use]
+    pub fn wait_delivered(self, time: Duration) -> bool {
+        running().is_none_or(|closer| closer.wait_reported(time))
+    }
+
+    /// What became of the connections that were left to the background before their
+    /// fate was known: the sums of those that have ended.
+    #[must_use]
+    pub fn sums(self) -> Sums {
+        let mut sums = running().map_or_else(Sums::default, Closer::sums);
+        for _ in 0..RELEASED.load(Ordering::Relaxed) {
+            sums.add_unseen();
+        }
+        sums
+    }
 }
 
-static CLOSER: Mutex<Option<Running>> = Mutex::new(None);
+/// Replaced in a child, and where its thread has failed.
+static RUNNING: Leaked<Closer> = Leaked::none();
 
-struct Running {
-    pid: u32,
-    closer: Arc<Closer>,
-}
+/// Endings left to the kernel, because there was no closer to be had.
+static RELEASED: AtomicU64 = AtomicU64::new(0);
 
 /// A place with the background closer, so that what is started can be left to it.
-pub(crate) struct Seat(Arc<Closer>);
+pub(crate) struct Seat(&'static Closer);
 
 impl Seat {
     /// Leaves an ending to the background.
     pub(crate) fn adopt(self, live: Live) {
-        if let Err(Job::Adopt(mut live)) = self.0.inbox.submit_begun(Job::Adopt(live)) {
-            live.release();
+        self.adopt_and_tell(live, None);
+    }
+
+    fn adopt_and_tell(self, live: Live, sink: Option<Sink>) {
+        if let Err(Job::Adopt(live, sink)) = self.0.shared.adopt(live, sink) {
+            release(live, sink, io::Error::from_raw_os_error(libc::EAGAIN));
         }
     }
 }
@@ -94,37 +138,54 @@ pub(crate) fn get() -> io::Result<Seat> {
 
 /// Leaves an ending to the background; where there is none to be had, to the
 /// kernel.
-pub(crate) fn adopt_or_release(mut live: Live) {
+pub(crate) fn adopt_or_release(live: Live) {
+    adopt_and_tell(live, None);
+}
+
+/// As [`adopt_or_release`]; `sink` is given what became of an ending that was not
+/// reported yet.
+pub(crate) fn adopt_and_tell(live: Live, sink: Option<Sink>) {
     match start() {
-        Ok(closer) => Seat(closer).adopt(live),
-        Err(_) => live.release(),
+        Ok(closer) => Seat(closer).adopt_and_tell(live, sink),
+        Err(error) => release(live, sink, error),
     }
 }
 
-fn start() -> io::Result<Arc<Closer>> {
-    let mut slot = CLOSER.lock().unwrap_or_else(PoisonError::into_inner);
-    let pid = std::process::id();
-    if let Some(running) = slot.as_ref().filter(|running| running.pid == pid) {
-        return Ok(Arc::clone(&running.closer));
+/// Leaves an ending to the kernel, and says so.
+fn release(mut live: Live, sink: Option<Sink>, error: io::Error) {
+    let reported = live.is_holding();
+    let peer = live.peer();
+    live.release();
+    if reported {
+        return;
     }
-    let closer = Closer::builder()
-        .limit(Background::LIMIT)
-        .thread_name("lastbyte-bg")
-        .build()?;
-    let closer = Arc::new(closer);
-    let before = slot.replace(Running {
-        pid,
-        closer: Arc::clone(&closer),
-    });
-    // The parent's, after a fork: its thread is not here, and its memory is only
-    // a copy.
-    std::mem::forget(before);
-    Ok(closer)
+    RELEASED.fetch_add(1, Ordering::Relaxed);
+    let result = Err(CloseError::lost_sight(error));
+    hook::publish_unseen(peer, &result);
+    if let Some(sink) = sink {
+        contain(|| sink(result));
+    }
 }
 
-fn running() -> Option<Arc<Closer>> {
-    let slot = CLOSER.lock().unwrap_or_else(PoisonError::into_inner);
-    slot.as_ref()
-        .filter(|running| running.pid == std::process::id())
-        .map(|running| Arc::clone(&running.closer))
+fn start() -> io::Result<&'static Closer> {
+    loop {
+        let before = RUNNING.get();
+        if let Some(closer) = before.filter(|closer| closer.has_thread().is_ok()) {
+            return Ok(closer);
+        }
+        let closer = Closer::builder()
+            .limit(Background::LIMIT)
+            .thread_name("lastbyte-bg")
+            .build()?;
+        // Where another thread was quicker, its closer is taken, and this one's thread
+        // ends. What was there before is the parent's, after a fork: its thread is not
+        // here.
+        if let Ok(closer) = RUNNING.replace(before, Box::new(closer)) {
+            return Ok(closer);
+        }
+    }
+}
+
+fn running() -> Option<&'static Closer> {
+    RUNNING.get().filter(|closer| !closer.is_forked())
 }

@@ -1,11 +1,9 @@
 //! Ending everything in flight by one deadline: a deploy.
 
-use std::collections::HashMap;
+use std::fmt;
+use std::io;
 use std::net::SocketAddr;
-use std::sync::mpsc;
-use std::time::Instant;
 
-use super::slots::Key;
 use crate::report::Report;
 use crate::sums::Sums;
 
@@ -17,10 +15,29 @@ pub struct Drained {
     pub endings: Vec<Ended>,
     /// All of them together.
     pub sums: Sums,
+    /// Those that had ended before the drain began.
+    pub before: Sums,
+    /// Why the drain could not wait for the connections in flight, if it could not.
+    /// They are counted as `unseen` then.
+    pub error: Option<WaitError>,
 }
 
-#[cfg(feature = "tokio")]
 impl Drained {
+    /// What can be said where nobody may wait.
+    pub(super) fn unwaited(error: WaitError, in_flight: usize, before: Sums) -> Self {
+        let mut sums = Sums::default();
+        for _ in 0..in_flight {
+            sums.add_unseen();
+        }
+        Self {
+            endings: Vec::new(),
+            sums,
+            before,
+            error: Some(error),
+        }
+    }
+
+    #[cfg(feature = "tokio")]
     pub(crate) fn add(&mut self, peer: SocketAddr, report: &Report) {
         self.sums.add(report);
         self.endings.push(Ended {
@@ -41,65 +58,46 @@ pub struct Ended {
     pub report: Report,
 }
 
-/// A drain under way.
-pub(super) struct Draining {
-    pub(super) until: Instant,
-    waiting: HashMap<Key, Option<SocketAddr>>,
-    /// Connections left to the kernel whose last word is awaited.
-    left: usize,
-    drained: Drained,
-    reply: mpsc::Sender<Drained>,
+/// Why a thread cannot wait for a [`Closer`](crate::Closer).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// It is the closer's own thread, which calls back: it would wait for itself
+    /// (EDEADLK).
+    OwnThread,
+    /// The process was forked since the closer was made, and its thread is the
+    /// parent's (ESRCH).
+    Forked,
+    /// The closer's thread has failed. What was in flight then was left to the kernel
+    /// (ESRCH).
+    ThreadFailed,
 }
 
-impl Draining {
-    pub(super) fn new(
-        until: Instant,
-        waiting: HashMap<Key, Option<SocketAddr>>,
-        left: usize,
-        reply: mpsc::Sender<Drained>,
-    ) -> Self {
-        Self {
-            until,
-            waiting,
-            left,
-            drained: Drained::default(),
-            reply,
-        }
+impl WaitError {
+    /// The errno that says the same.
+    #[must_use]
+    pub const fn errno(self) -> crate::Errno {
+        crate::Errno::from_raw(match self {
+            Self::OwnThread => libc::EDEADLK,
+            Self::Forked | Self::ThreadFailed => libc::ESRCH,
+        })
     }
+}
 
-    pub(super) fn note(&mut self, key: Key, report: &Report) {
-        if let Some(peer) = self.waiting.remove(&key) {
-            self.drained.sums.add(report);
-            self.drained.endings.push(Ended {
-                peer,
-                report: *report,
-            });
-        }
+impl fmt::Display for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OwnThread => "the closer's own thread cannot wait for it",
+            Self::Forked => "the closer is the parent process's",
+            Self::ThreadFailed => "the closer's thread has failed",
+        })
     }
+}
 
-    /// The last word on one that was left to the kernel.
-    pub(super) fn note_left(&mut self, report: &Report) {
-        self.left = self.left.saturating_sub(1);
-        self.drained.sums.add(report);
-        self.drained.endings.push(Ended {
-            peer: None,
-            report: *report,
-        });
-    }
+impl std::error::Error for WaitError {}
 
-    pub(super) fn waiting(&self) -> Vec<Key> {
-        self.waiting.keys().copied().collect()
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.waiting.is_empty() && self.left == 0
-    }
-
-    pub(super) fn finish(mut self) {
-        for _ in self.waiting.drain() {
-            self.drained.sums.add_unseen();
-        }
-        // Nobody is waiting any more if this fails.
-        let _ = self.reply.send(self.drained);
+impl From<WaitError> for io::Error {
+    fn from(error: WaitError) -> Self {
+        error.errno().into()
     }
 }

@@ -1,21 +1,23 @@
 //! The thread's loop: submissions in, edges and deadlines to endings, reports out.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Sink;
-use super::drain::Draining;
-use super::inbox::{Inbox, Job};
+use super::job::Job;
 use super::jobs::Jobs;
 use super::receipts::{Receipts, Told};
 use super::slots::{Key, Slots, place};
 use super::wheel::Wheel;
+use super::{Shared, Sink};
 use crate::blocking::outcome;
+use crate::contain::contain;
 use crate::error::CloseError;
+use crate::hook;
 use crate::live::{self, Live, Progress, Ready};
 use crate::policy::Policy;
 use crate::report::Report;
@@ -33,7 +35,7 @@ const SETTLE: Duration = Duration::from_millis(50);
 const AGAIN: Duration = Duration::from_millis(5);
 
 pub(super) struct Engine<R> {
-    inbox: Arc<Inbox>,
+    shared: Arc<Shared>,
     readiness: R,
     slots: Slots<Entry>,
     wheel: Wheel,
@@ -51,19 +53,26 @@ pub(super) struct Engine<R> {
 /// Since the engine's epoch.
 type Nanos = u64;
 
+/// A drain under way.
+struct Draining {
+    until: Instant,
+    /// Whose the connections are that were not reported when it began.
+    peers: HashMap<Key, SocketAddr>,
+}
+
 struct Entry {
     live: Live,
-    /// Until the report.
+    /// Until the report, where somebody awaits it.
     sink: Option<Sink>,
     reported: bool,
     watched: bool,
 }
 
 impl<R: Readiness> Engine<R> {
-    pub(super) fn new(inbox: Arc<Inbox>, mut readiness: R) -> io::Result<Self> {
-        readiness.add_readable(inbox.waker.as_fd(), WAKER)?;
+    pub(super) fn new(shared: Arc<Shared>, mut readiness: R) -> io::Result<Self> {
+        readiness.add_readable(shared.inbox.waker.as_fd(), WAKER)?;
         Ok(Self {
-            inbox,
+            shared,
             readiness,
             slots: Slots::new(),
             wheel: Wheel::new(),
@@ -75,17 +84,28 @@ impl<R: Readiness> Engine<R> {
         })
     }
 
-    /// Runs until no further jobs can come and none is in flight.
+    /// Runs until no further jobs can come and none is in flight. Whatever ends it
+    /// earlier, a panic included, is told to everybody who awaits a report.
     pub(super) fn run(mut self) {
+        let error = match catch_unwind(AssertUnwindSafe(|| self.serve())) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(payload) => {
+                contain(|| drop(payload));
+                io::Error::other("the thread that closes connections panicked")
+            }
+        };
+        self.abandon(&error);
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
         let mut events = Vec::new();
         let mut open = true;
         while open || !self.jobs.is_empty() || !self.is_idle() {
             let time = self.time_left();
-            if let Err(error) = self.readiness.wait(&mut events, time) {
-                // It does not fail on descriptors of ours; if ever, every ending
-                // goes on where it can.
-                return self.abandon(&error);
-            }
+            // It does not fail on descriptors of ours; if ever, every ending goes on
+            // where it can.
+            self.readiness.wait(&mut events, time)?;
             let mut woken = false;
             for event in &events {
                 match event.token() {
@@ -93,12 +113,12 @@ impl<R: Readiness> Engine<R> {
                     RECEIPTS => self.read_receipts(),
                     key => self.step(key, event.look()),
                 }
-                if event.spent() && self.watch_anew(event.token()).is_err() {
-                    return self.abandon(&io::ErrorKind::OutOfMemory.into());
+                if event.spent() {
+                    self.watch_anew(event.token())?;
                 }
             }
             if woken {
-                open = self.inbox.take(&mut self.jobs);
+                open = self.shared.inbox.take(&mut self.jobs);
             }
             for _ in 0..BATCH {
                 let Some(job) = self.jobs.pop() else { break };
@@ -108,6 +128,7 @@ impl<R: Readiness> Engine<R> {
             self.expire();
             self.go_on_draining();
         }
+        Ok(())
     }
 
     fn admit(&mut self, job: Job) {
@@ -124,34 +145,53 @@ impl<R: Readiness> Engine<R> {
                     self.begin(socket, &policy, began, sink);
                 }
             }
-            // Begun elsewhere; nobody awaits its report any more.
-            Job::Adopt(live) => self.seat(Entry::new(live, None)),
-            Job::Drain { until, reply } => {
-                let waiting = self
-                    .slots
-                    .iter()
-                    .filter(|(_, entry)| !entry.reported)
-                    .map(|(key, entry)| (key, peer_address(entry.live.socket())))
-                    .collect();
-                let left = self.receipts.as_ref().map_or(0, Receipts::len);
-                self.draining = Some(Draining::new(until, waiting, left, reply));
-            }
+            Job::Adopt(live, sink) => self.adopt(live, sink),
         }
+    }
+
+    fn adopt(&mut self, live: Live, sink: Option<Sink>) {
+        let mut entry = Entry::new(live, sink);
+        // It came with its report, or its caller has told it.
+        entry.reported = entry.live.is_holding();
+        self.seat(entry);
     }
 
     fn begin(&mut self, socket: OwnedFd, policy: &Policy, began: Instant, sink: Sink) {
         let ready = match Ready::look(socket, policy, began) {
             Ok(ready) => ready,
-            Err(error) => return self.done(sink, Err(error)),
+            Err(error) => return self.refuse(sink, error),
         };
+        let peer = self.peer_for_drain(&ready);
         let (live, Progress { report, over }) = ready.start_unseen();
         let mut entry = Entry::new(live, Some(sink));
-        entry.tell(report);
-        if over {
-            self.inbox.done();
-        } else {
-            self.seat(entry);
+        if let Some(report) = report {
+            entry.tell(&report, peer, &self.shared);
         }
+        if over {
+            self.shared.inbox.done();
+            return;
+        }
+        let key = self.seat(entry);
+        if let (Some(peer), Some(draining)) = (peer, &mut self.draining) {
+            draining.peers.insert(key, peer);
+        }
+    }
+
+    fn peer_for_drain(&mut self, ready: &Ready) -> Option<SocketAddr> {
+        self.begin_draining();
+        self.draining.as_ref()?;
+        peer_address(ready.socket())
+    }
+
+    /// Gives a socket back that cannot be closed as a connection.
+    fn refuse(&self, sink: Sink, error: CloseError) {
+        // What is no connection is not counted as one.
+        if error.refusal().is_none() {
+            self.shared.account.note_unseen();
+        }
+        contain(|| sink(Err(error)));
+        self.shared.account.settle();
+        self.shared.inbox.done();
     }
 
     /// Leaves a connection to the kernel where its last word will be heard, and
@@ -163,8 +203,9 @@ impl<R: Readiness> Engine<R> {
         let Some(receipts) = &mut self.receipts else {
             return self.begin(socket, policy, began, sink);
         };
+        let peer = hook::peer(socket.as_fd());
         match live::leave(socket) {
-            Ok((cookie, left)) => receipts.await_word(cookie, left, began, sink),
+            Ok((cookie, left)) => receipts.await_word(cookie, left, began, peer, sink),
             Err(socket) => self.begin(socket, policy, began, sink),
         }
     }
@@ -177,8 +218,8 @@ impl<R: Readiness> Engine<R> {
 
     fn read_receipts(&mut self) {
         if let Some(receipts) = &mut self.receipts {
-            let (inbox, draining) = (&self.inbox, &mut self.draining);
-            receipts.read(|told| tell_receipt(told, inbox, draining));
+            let shared = &self.shared;
+            receipts.read(|told| tell_receipt(told, shared));
         }
     }
 
@@ -186,11 +227,12 @@ impl<R: Readiness> Engine<R> {
         self.slots.is_empty() && self.receipts.as_ref().is_none_or(Receipts::is_empty)
     }
 
-    fn seat(&mut self, entry: Entry) {
+    fn seat(&mut self, entry: Entry) -> Key {
         let key = self.slots.insert(entry);
         self.schedule(key);
         let now = self.since_epoch(Instant::now());
         self.fresh.push_back((key, now));
+        key
     }
 
     /// Looks at what was begun, and watches what is not over yet. While jobs wait
@@ -225,35 +267,36 @@ impl<R: Readiness> Engine<R> {
         }
     }
 
-    fn done(&self, sink: Sink, result: Result<Report, CloseError>) {
-        call(sink, result);
-        self.inbox.done();
-    }
-
     fn step(&mut self, key: Key, how: Look) {
+        self.begin_draining();
         // An event of an ending that an earlier one of the same batch finished.
         let Some(entry) = self.slots.get_mut(key) else {
             return;
         };
         let Progress { report, over } = entry.live.step(how);
-        if let (Some(report), Some(draining)) = (&report, &mut self.draining) {
-            draining.note(key, report);
+        if let Some(report) = report {
+            let draining = self.draining.as_mut();
+            let peer = draining.and_then(|draining| draining.peers.remove(&key));
+            entry.tell(&report, peer, &self.shared);
         }
-        entry.tell(report);
         if over {
-            self.wheel.set(place(key), None);
-            if self.slots.remove(key).is_some_and(|entry| entry.watched) {
-                self.readiness.forget(key);
-            }
-            self.inbox.done();
+            self.remove(key);
         } else {
             self.schedule(key);
         }
     }
 
+    fn remove(&mut self, key: Key) {
+        self.wheel.set(place(key), None);
+        if self.slots.remove(key).is_some_and(|entry| entry.watched) {
+            self.readiness.forget(key);
+        }
+        self.shared.inbox.done();
+    }
+
     fn watch_anew(&mut self, token: u64) -> io::Result<()> {
         if token == WAKER {
-            let waker = self.inbox.waker.as_fd();
+            let waker = self.shared.inbox.waker.as_fd();
             return self.readiness.add_readable(waker, WAKER);
         }
         if let (RECEIPTS, Some(receipts)) = (token, &self.receipts) {
@@ -280,29 +323,69 @@ impl<R: Readiness> Engine<R> {
         }
     }
 
-    /// Ends a drain when everything is reported, which at its deadline it is.
-    fn go_on_draining(&mut self) {
-        let Some(draining) = &self.draining else {
+    /// Takes note that a drain has begun, and whose connections are in flight: once
+    /// they are gone, the kernel does not tell.
+    fn begin_draining(&mut self) {
+        if self.draining.is_some() || !self.shared.account.is_draining() {
+            return;
+        }
+        let Some(until) = self.shared.account.drain_until() else {
             return;
         };
-        if !draining.is_over() && Instant::now() >= draining.until {
-            for key in draining.waiting() {
-                if let Some(entry) = self.slots.get_mut(key) {
-                    entry.live.cut_short();
-                }
-                self.step(key, Look::Full);
-            }
-            if let Some(receipts) = &mut self.receipts {
-                let (inbox, draining) = (&self.inbox, &mut self.draining);
-                receipts.give_up(|told| tell_receipt(told, inbox, draining));
-            }
+        let peers = self
+            .slots
+            .iter()
+            .filter(|(_, entry)| !entry.reported)
+            .filter_map(|(key, entry)| Some((key, peer_address(entry.live.socket())?)))
+            .collect();
+        self.draining = Some(Draining { until, peers });
+    }
+
+    /// Cuts short what is not reported by the drain's deadline.
+    fn go_on_draining(&mut self) {
+        self.begin_draining();
+        let Some(draining) = &mut self.draining else {
+            return;
+        };
+        // A second drain may have a shorter time.
+        if let Some(until) = self.shared.account.drain_until() {
+            draining.until = until;
         }
-        if let Some(draining) = self
-            .draining
-            .take_if(|d| d.is_over() || Instant::now() >= d.until)
-        {
-            draining.finish();
+        let nothing_left = self.jobs.is_empty() && self.shared.account.unreported() == 0;
+        if nothing_left || Instant::now() < draining.until {
+            return;
         }
+        while let Some(job) = self.jobs.pop() {
+            self.admit(job);
+        }
+        let unreported: Vec<Key> = self
+            .slots
+            .iter()
+            .filter(|(_, entry)| !entry.reported)
+            .map(|(key, _)| key)
+            .collect();
+        for key in unreported {
+            self.cut_short(key);
+        }
+        if let Some(receipts) = &mut self.receipts {
+            let shared = &self.shared;
+            receipts.give_up(|told| tell_receipt(told, shared));
+        }
+    }
+
+    fn cut_short(&mut self, key: Key) {
+        if let Some(entry) = self.slots.get_mut(key) {
+            entry.live.cut_short();
+        }
+        self.step(key, Look::Full);
+        let Some(entry) = self.slots.get_mut(key).filter(|entry| !entry.reported) else {
+            return;
+        };
+        // It cannot be seen: no drain waits for that.
+        entry.live.release();
+        let error = io::ErrorKind::TimedOut.into();
+        entry.lose(CloseError::lost_sight(error), &self.shared);
+        self.remove(key);
     }
 
     fn time_left(&self) -> Option<Duration> {
@@ -313,7 +396,9 @@ impl<R: Readiness> Engine<R> {
         if !self.jobs.is_empty() {
             return Some(Duration::ZERO);
         }
+        // Past it nothing is left to be cut short.
         let drain = self.draining.as_ref().map(|draining| draining.until);
+        let drain = drain.filter(|_| self.shared.account.unreported() > 0);
         let now = Instant::now();
         let again = (!self.fresh.is_empty()).then(|| now + AGAIN);
         let next = turn.into_iter().chain(drain).chain(again).min()?;
@@ -325,34 +410,43 @@ impl<R: Readiness> Engine<R> {
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Leaves every ending to the kernel and says so.
+    /// Leaves every ending to the kernel and says so. Sockets whose close did not
+    /// begin go back untouched.
     fn abandon(mut self, error: &io::Error) {
-        self.inbox.no_more();
-        for mut entry in self.slots.drain() {
-            entry.live.release();
-            if let Some(sink) = entry.sink {
-                call(sink, Err(CloseError::lost_sight(again(error))));
+        self.shared.account.fail();
+        self.shared.inbox.no_more();
+        self.shared.inbox.take(&mut self.jobs);
+        while let Some(job) = self.jobs.pop() {
+            match job {
+                Job::Begin { socket, sink, .. } => {
+                    self.refuse(sink, CloseError::resources(again(error), socket));
+                }
+                Job::Adopt(live, sink) => {
+                    self.slots.insert(Entry::new(live, sink));
+                }
             }
-            self.inbox.done();
+        }
+        for mut entry in self.slots.drain() {
+            entry.reported |= entry.live.is_holding();
+            entry.live.release();
+            if !entry.reported {
+                entry.lose(CloseError::lost_sight(again(error)), &self.shared);
+            }
+            self.shared.inbox.done();
         }
         if let Some(mut receipts) = self.receipts.take() {
-            receipts.give_up(|told| tell_receipt(told, &self.inbox, &mut self.draining));
+            receipts.give_up(|told| tell_receipt(told, &self.shared));
         }
     }
 }
 
-fn tell_receipt((sink, report): Told, inbox: &Inbox, draining: &mut Option<Draining>) {
-    if let Some(draining) = draining {
-        draining.note_left(&report);
-    }
-    call(sink, outcome(report));
-    inbox.done();
-}
-
-/// A panic in somebody's callback must not end the others' connections.
-fn call(sink: Sink, result: Result<Report, CloseError>) {
-    // The panic hook has printed it already.
-    let _ = catch_unwind(AssertUnwindSafe(|| sink(result)));
+fn tell_receipt(told: Told, shared: &Shared) {
+    let Told { sink, report, peer } = told;
+    shared.account.note(peer, &report);
+    hook::publish(peer, &report);
+    contain(|| sink(outcome(report)));
+    shared.account.settle();
+    shared.inbox.done();
 }
 
 fn again(error: &io::Error) -> io::Error {
@@ -372,12 +466,25 @@ impl Entry {
         }
     }
 
-    /// Gives the report to whoever waits for it, once.
-    fn tell(&mut self, report: Option<Report>) {
-        let Some(report) = report else { return };
+    /// Counts the report, and gives it to whoever awaits it.
+    fn tell(&mut self, report: &Report, peer: Option<SocketAddr>, shared: &Shared) {
         self.reported = true;
+        shared.account.note(peer, report);
         if let Some(sink) = self.sink.take() {
-            call(sink, outcome(report));
+            contain(|| sink(outcome(*report)));
         }
+        shared.account.settle();
+    }
+
+    /// As [`tell`](Self::tell), where there is no report.
+    fn lose(&mut self, error: CloseError, shared: &Shared) {
+        self.reported = true;
+        shared.account.note_unseen();
+        let result = Err(error);
+        hook::publish_unseen(self.live.peer(), &result);
+        if let Some(sink) = self.sink.take() {
+            contain(|| sink(result));
+        }
+        shared.account.settle();
     }
 }

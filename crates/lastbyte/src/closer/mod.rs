@@ -1,9 +1,11 @@
 //! Thousands of endings on one thread.
 
+mod account;
 pub(crate) mod background;
 mod drain;
 mod engine;
 mod inbox;
+mod job;
 mod jobs;
 mod receipts;
 mod slots;
@@ -15,15 +17,20 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use crate::error::CloseError;
+use crate::live::Live;
 use crate::policy::Policy;
 use crate::report::Report;
+use crate::sums::Sums;
 use crate::sys::{Edges, Waker};
-pub use drain::{Drained, Ended};
+use account::Account;
+pub use drain::{Drained, Ended, WaitError};
 use engine::Engine;
-use inbox::{Inbox, Job};
+use inbox::{Inbox, Wake};
+use job::Job;
 use sync::Ordering;
 
 /// What becomes of a result.
@@ -58,9 +65,33 @@ pub(crate) type Sink = Box<dyn FnOnce(Result<Report, CloseError>) + Send>;
 ///
 /// Dropping a `Closer` gives up nothing: its thread goes on until the endings in
 /// flight have reached their fate, and then stops.
+///
+/// # After fork
+/// A child has no thread of its parent's. There [`close`](Self::close) gives the socket
+/// back with an error, a wait ends at once, and nothing hangs; a child makes a closer of
+/// its own.
 pub struct Closer {
-    inbox: Arc<Inbox>,
+    shared: Arc<Shared>,
     backend: Backend,
+    /// Whose thread it is.
+    pid: u32,
+    thread: ThreadId,
+}
+
+/// What a closer's handle and its thread share.
+struct Shared {
+    inbox: Inbox<Waker, Job>,
+    account: Account,
+}
+
+impl Wake for Waker {
+    fn wake(&self) {
+        Waker::wake(self);
+    }
+
+    fn reset(&self) {
+        Waker::reset(self);
+    }
 }
 
 /// Settings of a [`Closer`].
@@ -111,35 +142,43 @@ impl Builder {
     /// # Errors
     /// No descriptors, no memory, or no thread to be had.
     pub fn build(self) -> io::Result<Closer> {
-        let inbox = Arc::new(Inbox::new(self.limit, Waker::new()?));
+        let shared = Arc::new(Shared {
+            inbox: Inbox::new(self.limit, Waker::new()?),
+            account: Account::default(),
+        });
         // A ring belongs to the thread that makes it, so the thread says what it
         // came to.
         let (tell, told) = mpsc::channel();
-        let theirs = Arc::clone(&inbox);
+        let theirs = Arc::clone(&shared);
         let asked = self.backend;
-        std::thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(self.name)
             .spawn(move || run(theirs, asked, &tell))?;
         let backend = told
             .recv()
             .unwrap_or_else(|_| Err(io::Error::other("the closer's thread ended at once")))?;
-        Ok(Closer { inbox, backend })
+        Ok(Closer {
+            shared,
+            backend,
+            pid: std::process::id(),
+            thread: thread.thread().id(),
+        })
     }
 }
 
 /// The closer's thread.
-fn run(inbox: Arc<Inbox>, asked: Option<Backend>, tell: &mpsc::Sender<io::Result<Backend>>) {
+fn run(shared: Arc<Shared>, asked: Option<Backend>, tell: &mpsc::Sender<io::Result<Backend>>) {
     #[cfg(feature = "io-uring")]
     if asked == Some(Backend::IoUring) {
         let ring = crate::sys::Ring::new();
-        if let Ok(engine) = ring.and_then(|ring| Engine::new(Arc::clone(&inbox), ring)) {
+        if let Ok(engine) = ring.and_then(|ring| Engine::new(Arc::clone(&shared), ring)) {
             let _ = tell.send(Ok(Backend::IoUring));
             return engine.run();
         }
     }
     #[cfg(not(feature = "io-uring"))]
     let _ = asked;
-    match Edges::new().and_then(|edges| Engine::new(inbox, edges)) {
+    match Edges::new().and_then(|edges| Engine::new(shared, edges)) {
         Ok(engine) => {
             let _ = tell.send(Ok(Backend::Epoll));
             engine.run();
@@ -182,29 +221,34 @@ impl Closer {
     /// when data and FIN are acknowledged.
     ///
     /// # Errors
-    /// No place: as many endings are in flight as the limit allows (`EAGAIN`), or
-    /// the thread is gone. The socket is in the error, untouched. A socket that
-    /// is no connection is refused through `then`.
+    /// No place: as many endings are in flight as the limit allows, or a drain has
+    /// begun (`EAGAIN`). Or there is no thread: it has failed, or is the parent
+    /// process's (`ESRCH`). The socket is in the error, untouched. A socket that is no
+    /// connection is refused through `then`.
     pub fn close<S, P, F>(&self, socket: S, policy: P, then: F) -> Result<(), CloseError>
     where
         S: Into<OwnedFd>,
         P: Into<Policy>,
         F: FnOnce(Result<Report, CloseError>) + Send + 'static,
     {
-        let job = Job::Begin {
-            socket: socket.into(),
-            policy: policy.into(),
-            began: Instant::now(),
-            sink: Box::new(then),
-        };
-        self.inbox.submit(job).map_err(|job| match job {
-            Job::Begin { socket, .. } => {
-                CloseError::resources(io::Error::from_raw_os_error(libc::EAGAIN), socket)
-            }
-            Job::Adopt(_) | Job::Drain { .. } => {
-                CloseError::lost_sight(io::Error::from_raw_os_error(libc::EAGAIN))
-            }
-        })
+        let socket = socket.into();
+        if let Err(error) = self.has_thread() {
+            return Err(CloseError::resources(error.into(), socket));
+        }
+        self.shared
+            .submit(Job::Begin {
+                socket,
+                policy: policy.into(),
+                began: Instant::now(),
+                sink: Box::new(then),
+            })
+            .map_err(|job| {
+                let full = io::Error::from_raw_os_error(libc::EAGAIN);
+                match job {
+                    Job::Begin { socket, .. } => CloseError::resources(full, socket),
+                    Job::Adopt(..) => CloseError::lost_sight(full),
+                }
+            })
     }
 
     /// Ends everything in flight within `time`, one deadline for all, and tells
@@ -212,8 +256,18 @@ impl Closer {
     ///
     /// Connections that reach their own end before are told as they are; the
     /// rest are cut short when the time is over (`timed_out`, what is lost
-    /// counted). Callbacks are called as ever. From here on the closer takes no
-    /// further connections.
+    /// counted). Callbacks are called as ever, each before the drain returns. From
+    /// here on the closer takes no further connections.
+    ///
+    /// Every close that was accepted before is told: in [`Drained::sums`] if it was in
+    /// flight, in [`Drained::before`] if it had ended. Where two threads drain, or one
+    /// drains again, each is told of all that ended since the first drain began, and
+    /// the earliest deadline counts.
+    ///
+    /// Where there is nobody to wait for (a callback of this closer's, a forked child,
+    /// a thread that failed) it returns at once with [`Drained::error`]; what is in
+    /// flight is counted as `unseen`. A callback's drain still ends everything within
+    /// its time; [`sums`](Self::sums) tell later.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -231,23 +285,131 @@ impl Closer {
     /// # Ok(()) }
     /// ```
     pub fn drain(&self, time: Duration) -> Drained {
+        let account = &self.shared.account;
+        if self.is_forked() {
+            return Drained::unwaited(
+                WaitError::Forked,
+                self.in_flight_by_count(),
+                Sums::default(),
+            );
+        }
         let now = Instant::now();
         // Further away than the clock holds is never.
         let until = now
             .checked_add(time)
             .unwrap_or(now + Duration::from_secs(1 << 32));
-        self.inbox.drain(until).recv().unwrap_or_default()
+        account.begin_drain(until);
+        self.shared.inbox.no_more();
+        match self.can_wait() {
+            // What has failed was counted as unseen.
+            Err(error @ WaitError::ThreadFailed) => Drained {
+                error: Some(error),
+                ..account.drained()
+            },
+            Err(error) => Drained::unwaited(error, account.unreported(), account.sums()),
+            Ok(()) => {
+                let drained = account.drained();
+                let error = account.has_failed().then_some(WaitError::ThreadFailed);
+                Drained { error, ..drained }
+            }
+        }
     }
 
-    /// Endings in flight: submitted, and their descriptor not closed yet.
+    /// The sums of all connections that have ended since the closer was made, those of
+    /// a drain included. In a forked child there are none.
+    #[must_use]
+    pub fn sums(&self) -> Sums {
+        if self.is_forked() {
+            return Sums::default();
+        }
+        self.shared.account.sums()
+    }
+
+    /// Endings in flight: submitted, and their descriptor not closed yet. In a forked
+    /// child there are none.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.inbox.in_flight.load(Ordering::Acquire)
+        if self.is_forked() {
+            return 0;
+        }
+        self.in_flight_by_count()
     }
 
-    /// Waits until no ending is in flight, `time` at most. Whether that came.
+    /// Waits until no ending is in flight, `time` at most. Whether that came. Where it
+    /// [cannot be waited for](Self::can_wait), the answer is at once whether one is.
     pub fn wait_idle(&self, time: Duration) -> bool {
-        self.inbox.wait_idle(time)
+        match self.can_wait() {
+            Ok(()) => self.shared.inbox.wait_idle(time),
+            Err(_) => self.in_flight_by_count() == 0,
+        }
+    }
+
+    /// Waits until the fate of every connection is known, `time` at most. Whether that
+    /// came. Unlike [`wait_idle`](Self::wait_idle) it does not wait for connections
+    /// that are held only because their peers may still be sending.
+    pub fn wait_reported(&self, time: Duration) -> bool {
+        match self.can_wait() {
+            Ok(()) => self.shared.account.wait_reported(time),
+            Err(WaitError::Forked) => self.in_flight_by_count() == 0,
+            Err(_) => self.shared.account.unreported() == 0,
+        }
+    }
+
+    /// Whether the calling thread can wait for this closer's.
+    ///
+    /// # Errors
+    /// It is that thread, or there is none.
+    pub fn can_wait(&self) -> Result<(), WaitError> {
+        self.has_thread()?;
+        if thread::current().id() == self.thread {
+            return Err(WaitError::OwnThread);
+        }
+        Ok(())
+    }
+
+    fn has_thread(&self) -> Result<(), WaitError> {
+        if self.is_forked() {
+            Err(WaitError::Forked)
+        } else if self.shared.account.has_failed() {
+            Err(WaitError::ThreadFailed)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// No lock may be taken then: another thread of the parent's may have held it.
+    fn is_forked(&self) -> bool {
+        std::process::id() != self.pid
+    }
+
+    fn in_flight_by_count(&self) -> usize {
+        self.shared.inbox.in_flight.load(Ordering::Acquire)
+    }
+}
+
+impl Shared {
+    /// Puts a job in, or gives it back at the limit, after a drain, and without memory.
+    fn submit(&self, job: Job) -> Result<(), Job> {
+        // Before a drain could miss it.
+        self.account.expect();
+        self.inbox
+            .submit(job)
+            .inspect_err(|_| self.account.settle())
+    }
+
+    /// As [`submit`](Self::submit) whatever the limit, for an ending that has begun.
+    fn adopt(&self, live: Live, sink: Option<Sink>) -> Result<(), Job> {
+        let awaited = !live.is_holding();
+        if awaited {
+            self.account.expect();
+        }
+        self.inbox
+            .submit_begun(Job::Adopt(live, sink))
+            .inspect_err(|_| {
+                if awaited {
+                    self.account.settle();
+                }
+            })
     }
 }
 
@@ -255,7 +417,9 @@ impl Drop for Closer {
     fn drop(&mut self) {
         // The thread is not joined: a drop must not wait for other people's
         // deadlines.
-        self.inbox.no_more();
+        if !self.is_forked() {
+            self.shared.inbox.no_more();
+        }
     }
 }
 

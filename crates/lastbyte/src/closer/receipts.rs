@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Sink;
 use crate::ending::receipt::{LastWord, Left};
@@ -18,11 +19,26 @@ pub(super) struct Receipts {
 struct Waiting {
     left: Left,
     began: Instant,
+    peer: Option<SocketAddr>,
     sink: Sink,
 }
 
 /// Something to be told.
-pub(super) type Told = (Sink, Report);
+pub(super) struct Told {
+    pub(super) sink: Sink,
+    pub(super) report: Report,
+    pub(super) peer: Option<SocketAddr>,
+}
+
+impl Waiting {
+    fn told(self, report: impl FnOnce(&Left, Duration) -> Report) -> Told {
+        Told {
+            report: report(&self.left, self.began.elapsed()),
+            sink: self.sink,
+            peer: self.peer,
+        }
+    }
+}
 
 impl Receipts {
     pub(super) fn subscribe() -> io::Result<Self> {
@@ -34,8 +50,21 @@ impl Receipts {
 
     /// Waits for the last word on a connection that was closed just now. It
     /// cannot have come before the subscription, nor be read before this.
-    pub(super) fn await_word(&mut self, cookie: u64, left: Left, began: Instant, sink: Sink) {
-        self.waiting.insert(cookie, Waiting { left, began, sink });
+    pub(super) fn await_word(
+        &mut self,
+        cookie: u64,
+        left: Left,
+        began: Instant,
+        peer: Option<SocketAddr>,
+        sink: Sink,
+    ) {
+        let waiting = Waiting {
+            left,
+            began,
+            peer,
+            sink,
+        };
+        self.waiting.insert(cookie, waiting);
     }
 
     /// Takes in what the kernel has said. Where it lost some, whoever still waits
@@ -43,8 +72,8 @@ impl Receipts {
     pub(super) fn read(&mut self, mut tell: impl FnMut(Told)) {
         let Self { notices, waiting } = self;
         let read = notices.read(|notice| {
-            if let Some(Waiting { left, began, sink }) = waiting.remove(&notice.cookie) {
-                tell((sink, left.report(&last_word(&notice), began.elapsed())));
+            if let Some(waiting) = waiting.remove(&notice.cookie) {
+                tell(waiting.told(|left, time| left.report(&last_word(&notice), time)));
             }
         });
         if let Err(Overrun) = read {
@@ -54,13 +83,9 @@ impl Receipts {
 
     /// Tells whoever still waits that the fate is not awaited any longer.
     pub(super) fn give_up(&mut self, mut tell: impl FnMut(Told)) {
-        for (_, Waiting { left, began, sink }) in self.waiting.drain() {
-            tell((sink, left.unseen(began.elapsed())));
+        for (_, waiting) in self.waiting.drain() {
+            tell(waiting.told(Left::unseen));
         }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.waiting.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -5,14 +5,24 @@
 //! [background](crate::background) goes on in the kernel, and is lost there if
 //! input is unread or arrives later. A program that closes with
 //! [`Linger::Off`](crate::Linger::Off) and ends calls
-//! [`background().wait(…)`](crate::Background::wait) first.
+//! [`background().wait(…)`](crate::Background::wait) first; or
+//! [`wait_delivered(…)`](crate::Background::wait_delivered), which does not stay for
+//! peers that may still be sending.
 //!
 //! A program that runs under the command `lastbyte run` has a process that outlives
 //! it and finishes its connections, exits and crashes included.
 //!
 //! **Fork.** A child shares its parent's descriptors. Closing in one of them ends
 //! the connection for both: this library ends connections, where close(2) only
-//! drops a reference. The child's background closer is its own.
+//! drops a reference. The child's background closer is its own: no lock of this library
+//! is held across the fork, so that a child never hangs on one. A
+//! [`Closer`](crate::Closer) made before belongs to the parent; in the child it gives
+//! sockets back with an error (`ESRCH`), and whoever waits for it is told so at once.
+//!
+//! **Callbacks** of a closer run on its thread. They can close more, but not wait for
+//! their own closer: [`drain`](crate::Closer::drain) and
+//! [`wait_idle`](crate::Closer::wait_idle) answer there at once (`EDEADLK`). A panic in
+//! a callback, or in what it captured, ends with that call.
 //!
 //! **Duplicates** (`try_clone`, dup) likewise: they see EOF or a reset.
 //!

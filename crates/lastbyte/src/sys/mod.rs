@@ -24,4 +24,7 @@ mod imp;
 #[cfg(not(target_os = "linux"))]
 compile_error!("lastbyte closes connections on Linux only so far");
 
+mod leaked;
+
 pub(crate) use imp::*;
+pub(crate) use leaked::Leaked;

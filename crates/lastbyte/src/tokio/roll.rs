@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Waker};
@@ -16,7 +15,9 @@ use ::tokio::sync::{Notify, watch};
 use super::lobby::Lobby;
 use crate::blocking::outcome;
 use crate::closer::Drained;
+use crate::contain::contain;
 use crate::error::CloseError;
+use crate::hook;
 use crate::live::Ready;
 use crate::policy::Policy;
 use crate::report::Report;
@@ -307,11 +308,9 @@ impl Roll {
     /// What became of a connection.
     fn tell(&self, peer: SocketAddr, result: &Result<Report, CloseError>) {
         if let Some(hook) = self.hook.get() {
-            // The panic hook has printed it already; the other connections'
-            // ends, and whatever drops this one, must not suffer.
-            let _ = catch_unwind(AssertUnwindSafe(|| hook(peer, result)));
+            contain(|| hook(peer, result));
         }
-        trace(peer, result);
+        hook::publish_unseen(Some(peer), result);
         let report = match result {
             Ok(report) => Some(report),
             Err(error) => error.report(),
@@ -436,46 +435,3 @@ impl Turn<'_> {
         }
     }
 }
-
-/// One event for each connection that ended.
-#[cfg(feature = "tracing")]
-pub(super) fn trace(peer: SocketAddr, result: &Result<Report, CloseError>) {
-    let report = match result {
-        Ok(report) => report,
-        Err(error) => match error.report() {
-            Some(report) => report,
-            None => {
-                tracing::info!(target: "lastbyte", %peer, %error, "connection ended unseen");
-                return;
-            }
-        },
-    };
-    // A macro call for each level: tracing wants it constant.
-    macro_rules! event {
-        ($level:expr) => {
-            tracing::event!(
-                target: "lastbyte",
-                $level,
-                %peer,
-                fate = report.fate.as_str(),
-                acked = report.acked,
-                lost = report.lost,
-                unsent = report.unsent,
-                unread = report.unread,
-                rst_sent = report.rst_sent,
-                closed_first = report.closed_first.map(crate::Side::as_str),
-                elapsed_us = u64::try_from(report.elapsed.as_micros()).unwrap_or(u64::MAX),
-                error = report.error.map(tracing::field::display),
-                "connection ended"
-            )
-        };
-    }
-    if report.fate.is_failure() {
-        event!(tracing::Level::INFO);
-    } else {
-        event!(tracing::Level::DEBUG);
-    }
-}
-
-#[cfg(not(feature = "tracing"))]
-pub(super) fn trace(_: SocketAddr, _: &Result<Report, CloseError>) {}
