@@ -1,0 +1,6 @@
+//! In place of the module of this name in the closer.
+
+pub(super) use loom::sync::{
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicUsize, Ordering},
+};
