@@ -50,9 +50,9 @@ fn a_thread_that_fails_is_told_to_everybody() {
     let error = told.recv_timeout(SOON).unwrap().unwrap_err();
     assert!(error.report().is_none(), "{error}");
     if accepted.is_ok() {
-        // Not begun, and given back.
+        // Not begun and given back, or begun just before and left to the kernel.
         let error = second_told.recv_timeout(SOON).unwrap().unwrap_err();
-        assert!(error.into_socket().is_some());
+        assert!(error.report().is_none(), "{error}");
     }
     let drained = closer.drain(LONG);
     assert_eq!(drained.error, Some(WaitError::ThreadFailed));
