@@ -56,7 +56,7 @@ use crate::sys::{Edges, Event, Look, Timer};
 #[must_use = "dropped, the close goes on in the background and its report is lost"]
 pub struct Closing {
     /// Until the ending is over or left to the background.
-    live: Option<Live>,
+    live: Option<Box<Live>>,
     report: Option<Report>,
     edges: Edges,
     timer: Timer,
@@ -106,7 +106,7 @@ impl Closing {
             closing.settle(report);
         } else {
             let (live, progress) = ready.start();
-            closing.live = Some(live);
+            closing.live = Some(Box::new(live));
             closing.advance(progress);
         }
         Ok(closing)
@@ -140,7 +140,7 @@ impl Closing {
     /// earlier look for progress. The descriptor is readable then too.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.live.as_ref().and_then(Live::due)
+        self.live.as_ref().and_then(|live| live.due())
     }
 
     fn advance(&mut self, progress: Progress) {
@@ -148,7 +148,7 @@ impl Closing {
             (Some(report), _) => {
                 if let Some(live) = self.live.take().filter(|_| !progress.over) {
                     let _ = self.edges.remove(live.socket());
-                    background::adopt_or_release(live);
+                    background::adopt_or_release(*live);
                 }
                 self.settle(report);
             }
@@ -176,7 +176,7 @@ impl Drop for Closing {
     fn drop(&mut self) {
         if let Some(live) = self.live.take() {
             let _ = self.edges.remove(live.socket());
-            background::adopt_or_release(live);
+            background::adopt_or_release(*live);
         }
     }
 }

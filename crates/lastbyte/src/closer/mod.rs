@@ -389,6 +389,7 @@ impl Closer {
 
 impl Shared {
     /// Puts a job in, or gives it back at the limit, after a drain, and without memory.
+    #[expect(clippy::result_large_err, reason = "it goes back whole")]
     fn submit(&self, job: Job) -> Result<(), Job> {
         // Before a drain could miss it.
         self.account.expect();
@@ -398,6 +399,7 @@ impl Shared {
     }
 
     /// As [`submit`](Self::submit) whatever the limit, for an ending that has begun.
+    #[expect(clippy::result_large_err, reason = "it goes back whole")]
     fn adopt(&self, live: Live, sink: Option<Sink>) -> Result<(), Job> {
         let awaited = !live.is_holding();
         if awaited {
