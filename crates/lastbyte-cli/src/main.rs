@@ -3,10 +3,12 @@
 mod cli;
 mod commands;
 mod endpoint;
+mod output;
 mod status;
 mod terminal;
 mod transfer;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -25,11 +27,22 @@ fn main() -> ExitCode {
             } else {
                 status::DONE
             };
-            return match error.print() {
-                Ok(()) => code.into(),
-                Err(_) => status::USAGE.into(),
-            };
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            return end(output::ended(printed.map_err(output::named), code));
         }
     };
-    commands::run(cli.command).into()
+    end(commands::run(cli.command))
+}
+
+/// A reader of standard output that has gone ends the command as it does any other:
+/// by SIGPIPE, which Rust's runtime keeps from it, and only once all is cleaned up.
+fn end(status: status::Status) -> ExitCode {
+    if status == status::NO_READER {
+        use nix::sys::signal::{SigHandler, Signal, raise, signal};
+        // SAFETY: the default disposition has no handler that could be unsound.
+        let restored = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+        // Where that fails, the status remains, and shells show it for the signal.
+        let _ = restored.and_then(|_| raise(Signal::SIGPIPE));
+    }
+    status.into()
 }

@@ -9,8 +9,11 @@ pub(crate) const DONE: Status = Status(0);
 /// The command did its work and the answer is no: a row not kept, bytes not
 /// delivered, something found.
 pub(crate) const NOT_SO: Status = Status(1);
-/// The command line, or what it names, cannot be used.
+/// The command line, or what it names, cannot be used, standard output included.
 pub(crate) const USAGE: Status = Status(2);
+
+/// The reader of standard output has gone: the command ends as SIGPIPE ends it.
+pub(crate) const NO_READER: Status = Status(128 + 13);
 
 /// `run`: the program is there and cannot be executed (as env(1) has it).
 pub(crate) const NOT_EXECUTABLE: Status = Status(126);

@@ -1,6 +1,6 @@
-//! What standard output is, and writing to it.
+//! What standard output is.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, stdout};
 
 /// Columns to write into.
 pub(crate) fn width() -> u16 {
@@ -13,10 +13,4 @@ pub(crate) fn width() -> u16 {
 /// (no-color.org: set and not empty).
 pub(crate) fn colours() -> bool {
     stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// A line on standard output. Where nobody listens any more (a closed pipe) there
-/// is nobody to tell.
-pub(crate) fn say(text: &str) {
-    let _ = writeln!(stdout(), "{text}");
 }

@@ -8,10 +8,13 @@ use lastbyte_host::stop::Stop;
 use lastbyte_host::watcher::Watcher;
 
 use super::watch::Scope;
-use crate::status::{DONE, NOT_SO, Status, USAGE};
+use crate::output::{failed, output};
+use crate::status::{DONE, NOT_SO, Status};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit status: 0 nothing found, 1 something found, 2 could not look.")]
+#[command(
+    after_help = "Exit status: 0 nothing found, 1 something found, 2 could not look, or standard output cannot be written."
+)]
 pub(crate) struct Args {
     /// Look for this long, such as 10s or 2m.
     #[arg(long = "for", value_name = "TIME", default_value = "10s",
@@ -28,10 +31,7 @@ pub(crate) fn run(args: &Args) -> Status {
     match examine(args) {
         Ok(true) => NOT_SO,
         Ok(false) => DONE,
-        Err(error) => {
-            eprintln!("lastbyte: {error}");
-            USAGE
-        }
+        Err(error) => failed(&error),
     }
 }
 
@@ -60,16 +60,13 @@ fn examine(args: &Args) -> io::Result<bool> {
         eprintln!();
     }
     let found = findings(&seen);
-    let mut out = io::stdout().lock();
-    let written = match args.json {
-        true => lines(&mut out, &found),
-        false => text(&mut out, &seen, &found),
-    };
-    match written {
-        // Whoever read the findings has read enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(!found.is_empty()),
+    let mut out = output();
+    match args.json {
+        true => lines(&mut out, &found)?,
+        false => text(&mut out, &seen, &found)?,
     }
+    out.flush()?;
+    Ok(!found.is_empty())
 }
 
 fn lines(out: &mut impl Write, found: &[Finding]) -> io::Result<()> {

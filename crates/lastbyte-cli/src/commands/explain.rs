@@ -2,11 +2,15 @@
 
 use std::io::{self, Write};
 
-use lastbyte_host::explain::{all, find, like};
+use lastbyte_host::explain::{Entry, all, find, like};
 
+use crate::output::{ended, output};
 use crate::status::{DONE, Status, USAGE};
 
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit status: 0 explained, 2 nothing is known of the word, or standard output cannot be written."
+)]
 pub(crate) struct Args {
     /// An errno (name or number), TCP state, counter, RST reason, fate or setting; without
     /// it, all that can be explained are listed.
@@ -15,15 +19,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Status {
-    let mut out = io::stdout().lock();
     let Some(word) = &args.word else {
-        for entry in all() {
-            // A reader that has read enough is no error.
-            if writeln!(out, "{:26} {}", entry.name, entry.kind.as_str()).is_err() {
-                break;
-            }
-        }
-        return DONE;
+        return ended(list(&mut output()), DONE);
     };
     let entries = find(word);
     if entries.is_empty() {
@@ -37,19 +34,27 @@ pub(crate) fn run(args: &Args) -> Status {
         );
         return USAGE;
     }
+    ended(meanings(&mut output(), &entries), DONE)
+}
+
+fn list(out: &mut impl Write) -> io::Result<()> {
+    for entry in all() {
+        writeln!(out, "{:26} {}", entry.name, entry.kind.as_str())?;
+    }
+    out.flush()
+}
+
+fn meanings(out: &mut impl Write, entries: &[&Entry]) -> io::Result<()> {
     for (number, entry) in entries.iter().enumerate() {
         let gap = if number > 0 { "\n" } else { "" };
-        let written = writeln!(
+        writeln!(
             out,
             "{gap}{}: {}\n  {}\n  What to do: {}",
             entry.name,
             entry.kind.as_str(),
             entry.meaning,
             entry.todo
-        );
-        if written.is_err() {
-            break;
-        }
+        )?;
     }
-    DONE
+    out.flush()
 }

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lastbyte_lab::harness::{self, Place};
 use lastbyte_lab::{Findings, Lab, Lastbyte, Plain, ROWS, Row, Subject, show};
 
+use crate::output::say;
 use crate::status::{DONE, NOT_SO, Status};
 use crate::terminal;
 
@@ -19,7 +20,8 @@ use crate::terminal;
 /// behind.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit status: 0 lastbyte kept every row that ran, 1 it did not, 2 usage.
+Exit status: 0 lastbyte kept every row that ran, 1 it did not, 2 usage, or standard
+output cannot be written.
 A row that could not run says why, and counts as not run, never as kept.")]
 pub(crate) struct Args {
     /// Only this row, such as D2, with its packets in order and their times;
@@ -71,12 +73,11 @@ pub(crate) fn run(args: &Args) -> Status {
     });
     bar.finish_and_clear();
 
-    print(args, &findings);
     let kept = findings.rows.iter().all(|finding| {
         let lastbyte = &finding.outcomes[1];
         lastbyte.kept() || lastbyte.not_run().is_some()
     });
-    if kept { DONE } else { NOT_SO }
+    say(&shown(args, &findings), if kept { DONE } else { NOT_SO })
 }
 
 /// Hidden where standard error is no terminal.
@@ -88,22 +89,21 @@ fn progress(steps: usize) -> ProgressBar {
     bar
 }
 
-fn print(args: &Args, findings: &Findings) {
+fn shown(args: &Args, findings: &Findings) -> String {
     if args.json {
-        terminal::say(&show::json(findings).to_string());
-    } else if args.markdown {
-        terminal::say(&show::markdown(findings));
-    } else if args.row.is_empty() {
-        terminal::say(&show::table(
-            findings,
-            terminal::width(),
-            terminal::colours(),
-        ));
-        terminal::say(&show::summary(findings));
-    } else {
-        for finding in &findings.rows {
-            terminal::say(&show::trace(finding, &["close(2)", "lastbyte"]));
-        }
-        terminal::say(&show::summary(findings));
+        return show::json(findings).to_string();
     }
+    if args.markdown {
+        return show::markdown(findings);
+    }
+    let mut parts = if args.row.is_empty() {
+        let (width, colours) = (terminal::width(), terminal::colours());
+        vec![show::table(findings, width, colours)]
+    } else {
+        let names = ["close(2)", "lastbyte"];
+        let traces = findings.rows.iter();
+        traces.map(|finding| show::trace(finding, &names)).collect()
+    };
+    parts.push(show::summary(findings));
+    parts.join("\n")
 }

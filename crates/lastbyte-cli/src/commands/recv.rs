@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use indicatif::{ProgressBar, ProgressStyle};
 use lastbyte::Errno;
 
+use crate::output::{failed, output};
 use crate::status::{DONE, NOT_SO, Status, USAGE};
 
 /// Receives one connection to standard output, and says on standard error how it
@@ -49,7 +50,7 @@ fn receive(at: SocketAddr) -> Result<Status, String> {
         ProgressStyle::with_template("{spinner} {bytes} {bytes_per_sec} {elapsed}")
             .expect("the template is well-formed"),
     );
-    let mut out = io::stdout().lock();
+    let mut out = output();
     let mut block = vec![0; 1 << 16];
     let mut bytes = 0;
     let end = loop {
@@ -58,15 +59,17 @@ fn receive(at: SocketAddr) -> Result<Status, String> {
             Ok(n) => {
                 bytes += n as u64;
                 bar.set_position(bytes);
-                out.write_all(&block[..n])
-                    .map_err(|e| format!("cannot write to standard output: {e}"))?;
+                if let Err(error) = out.write_all(&block[..n]) {
+                    return Ok(failed(&error));
+                }
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => break Err(e),
         }
     };
-    out.flush()
-        .map_err(|e| format!("cannot write to standard output: {e}"))?;
+    if let Err(error) = out.flush() {
+        return Ok(failed(&error));
+    }
     bar.finish_and_clear();
     match end {
         Ok(()) => {

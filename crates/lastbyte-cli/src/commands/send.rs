@@ -12,8 +12,8 @@ use lastbyte::{CloseError, Closer, Fate, Linger, Policy, Report};
 use serde::Serialize;
 
 use crate::endpoint::Endpoint;
+use crate::output::say;
 use crate::status::{DONE, NOT_SO, Status, USAGE};
-use crate::terminal;
 use crate::transfer::{Stopped, Transfer, transfer};
 
 /// Sends a file, or standard input, over TCP; closes the connection by the
@@ -23,9 +23,9 @@ use crate::transfer::{Stopped, Transfer, transfer};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit status: 0 everything was delivered (or, with --confirm, confirmed), 1 it was
-not, 2 usage, or no connection. With --linger off the command stays until the
-fate is known, however long that takes; with --linger abort the status is 0 only
-if nothing was left to lose.
+not, 2 usage, no connection, or standard output cannot be written. With --linger
+off the command stays until the fate is known, however long that takes; with
+--linger abort the status is 0 only if nothing was left to lose.
 
 --json prints one object: the report (fate, acked, lost, unsent, unread, rst_sent,
 closed_first, elapsed_us, error), `written` (bytes that the kernel took), `unwritten`
@@ -95,19 +95,16 @@ pub(crate) fn run(args: &Args) -> Status {
         Ok(report) => {
             let fin = called.duration_since(sent.last_write) + report.elapsed;
             let outcome = Outcome { sent, report, fin };
-            terminal::say(&if args.json {
+            let text = if args.json {
                 outcome.json()
             } else {
                 outcome.line()
-            });
+            };
+            let status = say(&text, outcome.status());
             if let Some(Stopped::Input(error)) = &outcome.sent.stopped {
                 return complain(&format!("the input ended early: {error}"));
             }
-            if outcome.all_delivered() {
-                DONE
-            } else {
-                NOT_SO
-            }
+            status
         }
         Err(error) => complain(&error.to_string()),
     }
@@ -215,6 +212,10 @@ impl Outcome {
             fate => fate.is_delivered(),
         };
         settled && self.sent.stopped.is_none()
+    }
+
+    fn status(&self) -> Status {
+        if self.all_delivered() { DONE } else { NOT_SO }
     }
 
     fn json(&self) -> String {

@@ -10,10 +10,14 @@ use std::time::Duration;
 use lastbyte_host::stop::Stop;
 use lastbyte_host::watcher::{Config, Losses, Watcher};
 
-use crate::status::{DONE, Status, USAGE};
+use crate::output::{failed, output};
+use crate::status::{DONE, Status};
 use serve::{Bound, Served};
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit status: 0 watched to the end or was ended by a signal, 2 cannot watch, or standard
+output cannot be written.")]
 pub(crate) struct Args {
     /// Print one JSON line per ending; the default where stdout is no terminal.
     #[arg(long)]
@@ -58,12 +62,7 @@ impl Scope {
 pub(crate) fn run(args: &Args) -> Status {
     match watch(args) {
         Ok(()) => DONE,
-        // Whoever read our lines has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => DONE,
-        Err(error) => {
-            eprintln!("lastbyte: {error}");
-            USAGE
-        }
+        Err(error) => failed(&error),
     }
 }
 
@@ -89,7 +88,7 @@ fn lines(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) -> io::Res
         eprintln!("lastbyte: {note}");
     }
     eprintln!("lastbyte: watching");
-    let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
+    let mut out = BufWriter::with_capacity(64 << 10, output());
     let mut told = Told::default();
     while !stop.now() {
         let mut written = Ok(());
