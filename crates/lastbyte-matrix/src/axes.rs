@@ -1,0 +1,439 @@
+//! The axes, and what a cell is.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// An axis: its values, and the names they have in a cell's name.
+macro_rules! axis {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $value:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$vdoc])* $value,)+ }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$value,)+];
+
+            /// Its name in a cell's name.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$value => $text,)+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($text => Ok(Self::$value),)+
+                    _ => Err(format!("{text:?} is no value of the axis {}", stringify!($name))),
+                }
+            }
+        }
+    };
+}
+
+axis! {
+    /// How the socket came.
+    Came {
+        /// accept(), IPv4.
+        Accept4 = "accept4",
+        /// connect(), IPv4.
+        Connect4 = "connect4",
+        /// accept(), IPv6.
+        Accept6 = "accept6",
+        /// connect(), IPv6.
+        Connect6 = "connect6",
+        /// Accepted with data in the SYN, the handshake over.
+        FastAccept = "tfo_accept",
+        /// Accepted with data in the SYN; the handshake ends after the close.
+        FastHeld = "tfo_held",
+        /// Connected with data in the SYN.
+        FastConnect = "tfo_connect",
+        /// accept(), MPTCP on both sides.
+        MultiAccept = "mptcp_accept",
+        /// connect(), MPTCP on both sides.
+        MultiConnect = "mptcp_connect",
+    }
+}
+
+axis! {
+    /// What the program did before it let go.
+    Before {
+        /// Nothing of note.
+        Nothing = "nothing",
+        /// shutdown(SHUT_RD).
+        ShutRead = "shut_rd",
+        /// shutdown(SHUT_WR).
+        ShutWrite = "shut_wr",
+        /// shutdown(SHUT_RDWR).
+        ShutBoth = "shut_rdwr",
+        /// TCP_CORK, with a partial segment held back.
+        Cork = "cork",
+        /// It was sent an urgent byte, which it did not read.
+        UrgentIn = "urgent_in",
+        /// It sent its last byte as urgent.
+        UrgentOut = "urgent_out",
+        /// It sent with MSG_ZEROCOPY.
+        ZeroCopy = "zerocopy",
+        /// SO_SNDTIMEO of 100 ms.
+        SendTimeout = "sndtimeo",
+        /// A BPF filter of its own, which lets everything pass.
+        Filter = "filter",
+        /// The same, locked by SO_LOCK_FILTER.
+        LockedFilter = "locked_filter",
+    }
+}
+
+axis! {
+    /// The linger option, and whether the socket blocks.
+    Mode {
+        /// Off.
+        Off = "off",
+        /// On with 0.
+        Abort = "abort",
+        /// On with N seconds, a blocking socket.
+        Wait = "wait",
+        /// On with N seconds, a non-blocking socket.
+        WaitNonblocking = "wait_nb",
+    }
+}
+
+axis! {
+    /// What waits when the program lets go.
+    Waits {
+        /// Nothing: all that was sent is acknowledged, where that can be.
+        Nothing = "idle",
+        /// Unread input, and a send queue.
+        Unread = "unread",
+        /// A send queue; the peer sends after the close.
+        Late = "late",
+        /// A full send queue; the peer reads later.
+        Full = "full",
+        /// A send queue; the peer never reads.
+        Never = "never",
+        /// A send queue; the peer resets.
+        Resets = "resets",
+    }
+}
+
+axis! {
+    /// How the program lets go.
+    Way {
+        /// close(2).
+        Close = "close",
+        /// syscall(SYS_close).
+        RawClose = "syscall_close",
+        /// close_range(2).
+        CloseRange = "close_range",
+        /// syscall(SYS_close_range).
+        RawCloseRange = "syscall_close_range",
+        /// closefrom(3), from the socket's number on.
+        CloseFrom = "closefrom",
+        /// dup2(2) over it.
+        Dup2 = "dup2",
+        /// syscall(SYS_dup2) over it; dup3 where there is no dup2.
+        RawDup2 = "syscall_dup2",
+        /// dup3(2) over it.
+        Dup3 = "dup3",
+        /// syscall(SYS_dup3) over it.
+        RawDup3 = "syscall_dup3",
+        /// fclose(3).
+        Fclose = "fclose",
+        /// exit(3).
+        Exit = "exit",
+        /// quick_exit(3).
+        QuickExit = "quick_exit",
+        /// _exit(2).
+        UnderscoreExit = "_exit",
+        /// syscall(SYS_exit_group).
+        RawExitGroup = "syscall_exit_group",
+        /// main returns.
+        Return = "return",
+        /// exec with the socket close-on-exec.
+        Exec = "exec_cloexec",
+        /// A forked child holds it alone and ends by _exit.
+        ChildExit = "child_exit",
+        /// A child by syscall(SYS_fork) or clone holds it alone and ends by _exit.
+        RawChildExit = "rawfork_exit",
+        /// abort(3).
+        Abort = "sigabrt",
+        /// SIGTERM's default action.
+        Terminate = "sigterm",
+        /// SIGKILL.
+        Kill = "sigkill",
+        /// The library call; the way of its forms.
+        Call = "call",
+    }
+}
+
+axis! {
+    /// Who else holds the socket, and who lets go.
+    Shared {
+        /// One descriptor, one thread.
+        Single = "single",
+        /// A duplicate, which is closed first (or ends with the process).
+        Dup = "dup",
+        /// A forked child closes its copy first.
+        Fork = "fork",
+        /// The parent closes its copy first, the child lets go.
+        ForkChild = "fork_child",
+        /// Another thread lets go.
+        Thread = "thread",
+        /// The socket survived an exec, and the new image lets go.
+        Execed = "exec",
+    }
+}
+
+axis! {
+    /// Who closes.
+    Who {
+        /// The kernel: the control.
+        Kernel = "kernel",
+        /// `lastbyte run`.
+        Run = "run",
+        /// `lastbyte run --log`.
+        RunLog = "run_log",
+        /// `lastbyte run --summary`.
+        RunSummary = "run_summary",
+        /// `lastbyte::close`.
+        Blocking = "blocking",
+        /// `lastbyte::Closing`.
+        Closing = "closing",
+        /// `lastbyte::Closer`.
+        Closer = "closer",
+        /// `lastbyte::Closer` with `Policy::by_receipt`.
+        Receipt = "receipt",
+        /// A `Closing` let go, left to the background.
+        Background = "background",
+        /// `lastbyte::tokio::close`.
+        Tokio = "tokio",
+        /// A dropped `lastbyte::tokio::Stream`.
+        TokioStream = "tokio_stream",
+        /// `lb_close_with`.
+        Capi = "capi",
+        /// `lb_close_begin` and `lb_closing_finish`.
+        CapiClosing = "capi_closing",
+        /// `lb_closer_close`.
+        CapiCloser = "capi_closer",
+    }
+}
+
+/// Who closes, for one of the two halves of the matrix: programs nobody changes.
+pub const PROGRAMS: &[Who] = &[Who::Run, Who::RunLog, Who::RunSummary];
+/// The other half: the library's forms.
+pub const FORMS: &[Who] = &[
+    Who::Blocking,
+    Who::Closing,
+    Who::Closer,
+    Who::Receipt,
+    Who::Background,
+    Who::Tokio,
+    Who::TokioStream,
+    Who::Capi,
+    Who::CapiClosing,
+    Who::CapiCloser,
+];
+
+/// One value of each axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the axes say what they are
+pub struct Cell {
+    pub came: Came,
+    pub before: Before,
+    pub mode: Mode,
+    pub waits: Waits,
+    pub way: Way,
+    pub shared: Shared,
+    pub who: Who,
+}
+
+impl Came {
+    /// IPv6.
+    #[must_use]
+    pub const fn v6(self) -> bool {
+        matches!(self, Came::Accept6 | Came::Connect6)
+    }
+
+    /// The program accepts.
+    #[must_use]
+    pub const fn accepts(self) -> bool {
+        matches!(
+            self,
+            Came::Accept4 | Came::Accept6 | Came::FastAccept | Came::FastHeld | Came::MultiAccept
+        )
+    }
+
+    /// MPTCP.
+    #[must_use]
+    pub const fn multi(self) -> bool {
+        matches!(self, Came::MultiAccept | Came::MultiConnect)
+    }
+}
+
+impl Way {
+    /// The process, or the image of it that held the socket, ends.
+    #[must_use]
+    pub const fn ends_process(self) -> bool {
+        matches!(
+            self,
+            Way::Exit
+                | Way::QuickExit
+                | Way::UnderscoreExit
+                | Way::RawExitGroup
+                | Way::Return
+                | Way::Exec
+                | Way::Abort
+                | Way::Terminate
+                | Way::Kill
+        )
+    }
+
+    /// A signal ends it.
+    #[must_use]
+    pub const fn signal(self) -> Option<i32> {
+        match self {
+            Way::Abort => Some(libc::SIGABRT),
+            Way::Terminate => Some(libc::SIGTERM),
+            Way::Kill => Some(libc::SIGKILL),
+            _ => None,
+        }
+    }
+}
+
+impl Who {
+    /// One of `lastbyte run`'s.
+    #[must_use]
+    pub const fn runs(self) -> bool {
+        matches!(self, Who::Run | Who::RunLog | Who::RunSummary)
+    }
+
+    /// One of the library's forms.
+    #[must_use]
+    pub const fn is_form(self) -> bool {
+        !self.runs() && !matches!(self, Who::Kernel)
+    }
+}
+
+impl Mode {
+    /// The close waits, be it blocking or not.
+    #[must_use]
+    pub const fn waits(self) -> bool {
+        matches!(self, Mode::Wait | Mode::WaitNonblocking)
+    }
+}
+
+impl Cell {
+    /// Why there is no such situation, if there is none.
+    #[must_use]
+    pub fn senseless(&self) -> Option<&'static str> {
+        let form = self.who.is_form();
+        if form != (self.way == Way::Call) {
+            return Some("the library's call is its way to let go, and no other's");
+        }
+        if self.who == Who::Receipt && self.mode != Mode::Off {
+            return Some("a receipt is for linger off");
+        }
+        if self.who == Who::TokioStream && self.mode == Mode::Wait {
+            return Some("a stream of tokio's is non-blocking");
+        }
+        let child_way = matches!(self.way, Way::ChildExit | Way::RawChildExit);
+        if child_way && !matches!(self.shared, Shared::Single | Shared::Dup | Shared::Execed) {
+            return Some("the way is a fork already");
+        }
+        if self.came.multi() {
+            match self.before {
+                Before::UrgentIn | Before::UrgentOut => return Some("MPTCP has no urgent data"),
+                Before::ZeroCopy => return Some("MPTCP has no MSG_ZEROCOPY"),
+                Before::Filter | Before::LockedFilter => {
+                    return Some("MPTCP sockets take no filter");
+                }
+                _ => {}
+            }
+        }
+        let held = self.came == Came::FastHeld;
+        if held && self.waits == Waits::Unread {
+            // The data of the SYN is read by then, and the peer cannot send more.
+            return Some("a peer in SYN_SENT cannot send");
+        }
+        if held && self.before == Before::UrgentIn {
+            return Some("a peer in SYN_SENT cannot send urgent data");
+        }
+        let void = self.void();
+        if void
+            && matches!(
+                self.before,
+                Before::ShutRead | Before::ShutWrite | Before::ShutBoth
+            )
+        {
+            return Some("shutdown() itself ends a connection in SYN_SENT");
+        }
+        if void && self.before == Before::UrgentIn {
+            return Some("nobody is there to send urgent data");
+        }
+        None
+    }
+
+    /// The SYN with its data is never answered.
+    #[must_use]
+    pub fn void(&self) -> bool {
+        self.came == Came::FastConnect && self.waits == Waits::Never
+    }
+
+    /// The same situation, let go by the kernel.
+    #[must_use]
+    pub fn control(&self) -> Self {
+        let way = if self.way == Way::Call {
+            Way::Close
+        } else {
+            self.way
+        };
+        Self {
+            who: Who::Kernel,
+            way,
+            ..*self
+        }
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}.{}.{}.{}.{}.{}.{}",
+            self.came.as_str(),
+            self.before.as_str(),
+            self.mode.as_str(),
+            self.waits.as_str(),
+            self.way.as_str(),
+            self.shared.as_str(),
+            self.who.as_str()
+        )
+    }
+}
+
+impl FromStr for Cell {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut parts = text.split('.');
+        let mut next = || {
+            parts
+                .next()
+                .ok_or_else(|| format!("{text:?} has too few axes"))
+        };
+        let cell = Self {
+            came: next()?.parse()?,
+            before: next()?.parse()?,
+            mode: next()?.parse()?,
+            waits: next()?.parse()?,
+            way: next()?.parse()?,
+            shared: next()?.parse()?,
+            who: next()?.parse()?,
+        };
+        match parts.next() {
+            None => Ok(cell),
+            Some(more) => Err(format!("{text:?} has more than the axes: {more:?}")),
+        }
+    }
+}

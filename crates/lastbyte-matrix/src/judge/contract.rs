@@ -1,0 +1,194 @@
+//! The contract's rows, on packets and bytes.
+
+use lastbyte_lab::harness::{End, Stamp};
+
+use super::has_result;
+use crate::actor::linger_seconds;
+use crate::axes::{Before, Mode, Waits, Who};
+use crate::scene::{Seen, returns_at_once};
+use crate::wire::Side;
+
+/// What a deadline may be late by on a machine that is busy with others.
+const LATE_BY: f64 = 3000.0;
+/// What the contract lets a deadline be early by, in milliseconds.
+const EARLY_BY: f64 = 10.0;
+
+/// The row that was kept, or what broke it.
+///
+/// # Errors
+/// What the contract wants and did not get.
+pub fn row(seen: &Seen) -> Result<&'static str, String> {
+    if returns_at_once(&seen.cell) && !seen.returned_first {
+        return Err("the call did not return at once".into());
+    }
+    match (seen.cell.mode, seen.cell.waits) {
+        (Mode::Abort, _) => aborted(seen),
+        (Mode::Off, Waits::Never) => undisturbed(seen),
+        (_, Waits::Never) => timed_out(seen),
+        (_, Waits::Resets) => reset(seen),
+        _ => delivered(seen),
+    }
+}
+
+fn delivered(seen: &Seen) -> Result<&'static str, String> {
+    let Some(got) = &seen.got else {
+        return Err("the peer read nothing".into());
+    };
+    if got.bytes != seen.written || !got.intact || got.end != End::Eof {
+        let intact = if got.intact {
+            ""
+        } else {
+            ", not the ones sent"
+        };
+        return Err(format!(
+            "the peer got {} of {} bytes{intact}, then {}",
+            got.bytes, seen.written, got.end
+        ));
+    }
+    result(seen, 0)?;
+    Ok(match (seen.cell.mode, seen.cell.waits) {
+        (_, _) if seen.cell.came == crate::axes::Came::FastHeld => "B6",
+        (_, Waits::Late) if matches!(seen.cell.before, Before::ShutRead | Before::ShutBoth) => "B5",
+        (Mode::Off, Waits::Unread) => "B2",
+        (Mode::Off, Waits::Late) => "B3",
+        (Mode::Off, _) => "B1",
+        (_, Waits::Unread | Waits::Late) => "D6",
+        _ => "D1",
+    })
+}
+
+fn aborted(seen: &Seen) -> Result<&'static str, String> {
+    if !seen.cell.void() && seen.wire.our_rst().is_none() {
+        return Err("no RST went out".into());
+    }
+    if let Some(got) = &seen.got {
+        let whole = got.bytes == seen.written && got.end == End::Eof;
+        if whole && seen.cell.waits != Waits::Nothing {
+            return Err("the peer got everything and an end of file".into());
+        }
+        if !got.intact {
+            return Err("the peer got bytes that were not sent".into());
+        }
+    }
+    result(seen, 0)?;
+    Ok("C1")
+}
+
+/// Off, and nobody reads: nothing may be given up.
+fn undisturbed(seen: &Seen) -> Result<&'static str, String> {
+    if let Some((Side::Ours, at)) = seen.wire.rst() {
+        return Err(format!(
+            "an RST went out {:.1} ms after the close",
+            since(seen, at)
+        ));
+    }
+    result(seen, 0)?;
+    Ok("B1")
+}
+
+fn timed_out(seen: &Seen) -> Result<&'static str, String> {
+    let limit = f64::from(linger_seconds(&seen.cell)) * 1000.0;
+    // All acknowledged although nobody reads: the window held it.
+    if seen.wire.acked() == Some(seen.written) && seen.wire.fin_acked().is_some() {
+        result(seen, 0)?;
+        return Ok("D1");
+    }
+    let at = match seen.wire.our_rst() {
+        Some(at) => since(seen, at),
+        // A connection that never was has no peer to reset.
+        None if seen.cell.void() => match &seen.closed {
+            Some(closed) => since(seen, closed.at),
+            None => limit,
+        },
+        None => return Err("the time ran out and no RST went out".into()),
+    };
+    if at < limit - EARLY_BY || at > limit + LATE_BY {
+        return Err(format!(
+            "it was given up after {at:.1} ms instead of {limit}"
+        ));
+    }
+    result(seen, libc::EWOULDBLOCK)?;
+    Ok("D2")
+}
+
+fn reset(seen: &Seen) -> Result<&'static str, String> {
+    let all = seen.wire.acked() == Some(seen.written) && seen.wire.fin_acked().is_some();
+    match seen.wire.rst() {
+        Some((Side::Ours, at)) => {
+            return Err(format!(
+                "our own RST went out {:.1} ms after the close",
+                since(seen, at)
+            ));
+        }
+        None if !all => return Err("no RST was seen".into()),
+        _ => {}
+    }
+    let blocks = seen.cell.mode == Mode::Wait || seen.cell.who == Who::Tokio;
+    if blocks && !all && seen.cell.mode != Mode::Off {
+        result(seen, libc::ECONNRESET)?;
+        return Ok("D3");
+    }
+    Ok("B1")
+}
+
+/// The call's own result, where the contract has one: 0, or −1 with this errno.
+fn result(seen: &Seen, errno: i32) -> Result<(), String> {
+    let Some(closed) = seen.closed.filter(|_| has_result(seen)) else {
+        return Ok(());
+    };
+    // A socket that does not block is told at once; what becomes of it comes later.
+    let asked = seen.cell.mode == Mode::Wait || seen.cell.who == Who::Tokio;
+    let errno = if asked { errno } else { 0 };
+    let fits = match errno {
+        0 => closed.result >= 0,
+        _ => closed.result < 0 && closed.errno == errno,
+    };
+    if fits {
+        return Ok(());
+    }
+    let name = |errno| std::io::Error::from_raw_os_error(errno).to_string();
+    let said = if closed.result < 0 {
+        name(closed.errno)
+    } else {
+        "success".into()
+    };
+    let wanted = if errno == 0 {
+        "success".into()
+    } else {
+        name(errno)
+    };
+    Err(format!("the call returned {said} instead of {wanted}"))
+}
+
+fn since(seen: &Seen, at: Stamp) -> f64 {
+    seen.closing.map_or(0.0, |closing| at - closing)
+}
+
+/// What is the same in two endings that are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Our FIN was on the wire.
+    pub fin: bool,
+    /// Whose RST ended it.
+    pub rst: Option<Side>,
+    /// The peer got everything.
+    pub whole: Option<bool>,
+    /// The peer's end was an end of file.
+    pub eof: Option<bool>,
+}
+
+impl Shape {
+    /// The shape of what was seen.
+    #[must_use]
+    pub fn of(seen: &Seen) -> Self {
+        Self {
+            fin: seen.wire.fin(Side::Ours).is_some(),
+            rst: seen.wire.rst().map(|(side, _)| side),
+            whole: seen
+                .got
+                .as_ref()
+                .map(|got| got.bytes == seen.written && got.intact),
+            eof: seen.got.as_ref().map(|got| got.end == End::Eof),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A report against the packets.
+
+use lastbyte_lab::harness::Stamp;
+use serde_json::Value;
+
+use crate::actor::linger_seconds;
+use crate::axes::{Mode, Waits};
+use crate::scene::Seen;
+use crate::wire::Side;
+
+/// What a report says that the packets do not bear out. `at` is when it was heard.
+#[must_use]
+pub fn faults(seen: &Seen, at: Stamp, report: &Value) -> Vec<String> {
+    if report.get("refused").is_some() {
+        return Vec::new();
+    }
+    let Some(fate) = report.get("fate").and_then(Value::as_str) else {
+        return vec![format!("a report without a fate: {report}")];
+    };
+    let mut checks = vec![
+        fate_fault(seen, fate, report),
+        acked(seen, fate, report),
+        lost(seen, fate, report),
+        unsent(seen, fate, report),
+        unread(seen, fate, report),
+        rst_sent(seen, at, report),
+        closed_first(seen, report),
+        error(fate, report),
+    ];
+    checks.retain(Option::is_some);
+    let mut faults: Vec<String> = checks.into_iter().flatten().collect();
+    if !faults.is_empty() {
+        faults.push(format!("the report: {report}"));
+    }
+    faults
+}
+
+fn number(report: &Value, key: &str) -> Option<u64> {
+    report.get(key).and_then(Value::as_u64)
+}
+
+fn fate_fault(seen: &Seen, fate: &str, report: &Value) -> Option<String> {
+    let wire = &seen.wire;
+    let delivered = wire.acked() == Some(seen.written) && wire.fin_acked().is_some();
+    let ended_by = wire.rst().map(|(side, _)| side);
+    let why = match fate {
+        "delivered" | "confirmed" if !delivered => format!(
+            "of {} bytes {:?} were acknowledged, the FIN: {:?}",
+            seen.written,
+            wire.acked(),
+            wire.fin_acked().is_some()
+        ),
+        "confirmed" if wire.fin(Side::Peer).is_none() => "the peer sent no FIN".into(),
+        "timed_out" if !seen.cell.mode.waits() => "nothing had a deadline".into(),
+        "timed_out" => {
+            let limit = f64::from(linger_seconds(&seen.cell)) * 1000.0;
+            let elapsed = number(report, "elapsed_us").unwrap_or(0) as f64 / 1000.0;
+            if elapsed >= limit - 10.0 {
+                return None;
+            }
+            format!("after {elapsed:.1} ms of {limit}")
+        }
+        "reset" if ended_by != Some(Side::Peer) => format!("RST: {ended_by:?}"),
+        "failed" if ended_by == Some(Side::Peer) => "the peer's RST ended it".into(),
+        "aborted" if seen.cell.mode != Mode::Abort => "nobody asked for an abort".into(),
+        _ => return None,
+    };
+    Some(format!("{fate}, but {why}"))
+}
+
+fn acked(seen: &Seen, fate: &str, report: &Value) -> Option<String> {
+    let said = number(report, "acked")?;
+    let seen_acked = seen.wire.acked()?;
+    // One that is left to others may be acknowledged later.
+    let fits = if fate == "detached" {
+        said <= seen_acked
+    } else {
+        said == seen_acked
+    };
+    (!fits).then(|| format!("acked {said}, but the packets say {seen_acked}"))
+}
+
+fn lost(seen: &Seen, fate: &str, report: &Value) -> Option<String> {
+    let said = number(report, "lost")?;
+    let lost = seen.written.checked_sub(seen.wire.acked()?)?;
+    let _ = fate;
+    (said != lost).then(|| format!("lost {said}, but the packets say {lost}"))
+}
+
+fn unsent(seen: &Seen, fate: &str, report: &Value) -> Option<String> {
+    let said = number(report, "unsent")?;
+    let unsent = seen.written.saturating_sub(seen.wire.sent(Side::Ours)?);
+    // One that is left to others may be sent later.
+    let fits = if fate == "detached" {
+        said >= unsent
+    } else {
+        said == unsent
+    };
+    (!fits).then(|| format!("unsent {said}, but the packets say {unsent}"))
+}
+
+fn unread(seen: &Seen, fate: &str, report: &Value) -> Option<String> {
+    let said = number(report, "unread")?;
+    let all = seen.wire.sent(Side::Peer)?.saturating_sub(seen.read);
+    let least = match seen.cell.waits {
+        // All of it was there before the peer began to read.
+        Waits::Late if matches!(fate, "delivered" | "confirmed") => all,
+        _ => seen.input_before,
+    };
+    (said < least || said > all)
+        .then(|| format!("unread {said}, but the packets say {least} to {all}"))
+}
+
+fn rst_sent(seen: &Seen, at: Stamp, report: &Value) -> Option<String> {
+    let said = report.get("rst_sent").and_then(Value::as_bool)?;
+    match (said, seen.wire.our_rst()) {
+        (true, None) => Some("rst_sent, but no RST of ours was seen".into()),
+        // What comes after the fate is known is not in the report.
+        (false, Some(rst)) if rst <= known_at(seen, at, report) => {
+            Some("no rst_sent, but an RST of ours was seen".into())
+        }
+        _ => None,
+    }
+}
+
+/// When the fate was known: so long after the call as the report says.
+fn known_at(seen: &Seen, heard: Stamp, report: &Value) -> Stamp {
+    let elapsed = number(report, "elapsed_us");
+    match (seen.closing, elapsed) {
+        (Some(closing), Some(us)) => closing.after(std::time::Duration::from_micros(us)),
+        _ => heard,
+    }
+}
+
+fn closed_first(seen: &Seen, report: &Value) -> Option<String> {
+    let said = match report.get("closed_first")?.as_str()? {
+        "local" => Side::Ours,
+        _ => Side::Peer,
+    };
+    let first = seen.wire.closed_first();
+    (first != Some(said)).then(|| format!("closed first: {said:?}, but the packets say {first:?}"))
+}
+
+fn error(fate: &str, report: &Value) -> Option<String> {
+    let error = report.get("error").and_then(Value::as_str);
+    let fits = match fate {
+        "timed_out" | "stalled" => matches!(error, Some("EWOULDBLOCK" | "EAGAIN")),
+        "reset" => error == Some("ECONNRESET"),
+        "failed" => true,
+        _ => error.is_none(),
+    };
+    (!fits).then(|| format!("{fate} with the error {error:?}"))
+}
