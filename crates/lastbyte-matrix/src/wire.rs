@@ -156,11 +156,11 @@ impl Wire {
             .map(|(_, at)| at)
     }
 
-    /// Whose FIN or RST came first.
+    /// When `side` first sent a FIN or an RST.
     #[must_use]
-    pub fn closed_first(&self) -> Option<Side> {
-        let first = self.packets.iter().find(|p| p.flags.fin || p.flags.rst)?;
-        Some(self.side(first))
+    pub fn first_of(&self, side: Side) -> Option<Stamp> {
+        let mut packets = self.of(side);
+        packets.find(|p| p.flags.fin || p.flags.rst).map(|p| p.at)
     }
 
     /// Whether our end said goodbye (FIN or RST) before a moment.

@@ -166,10 +166,8 @@ pub(crate) fn linger(cell: &Cell, fd: RawFd) -> Result<(), String> {
     set(fd, libc::SO_LINGER, &linger)?;
     if cell.mode == Mode::WaitNonblocking {
         // SAFETY: no pointers.
-        check(
-            unsafe { libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK) },
-            "fcntl",
-        )?;
+        let set = unsafe { libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK) };
+        check(set, "fcntl")?;
     }
     Ok(())
 }

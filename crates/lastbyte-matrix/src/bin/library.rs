@@ -10,7 +10,7 @@ use std::time::Duration;
 use lastbyte::{CloseError, Closer, Closing, Policy, Report};
 use lastbyte_capi as capi;
 use lastbyte_matrix::actor::{act, say, stamp};
-use lastbyte_matrix::axes::{Cell, Who};
+use lastbyte_matrix::axes::{Before, Cell, Who};
 use serde_json::json;
 
 /// Longer than any ending of the matrix.
@@ -37,11 +37,13 @@ fn through_rust(cell: &Cell, fd: RawFd) {
     let policy = match Policy::from_socket(&socket) {
         Ok(policy) => policy,
         Err(error) => {
-            report(&json!({ "refused": error.to_string() }));
-            drop(socket);
-            return returned(-1, &error);
+            returned(-1, &error);
+            return refused(&error.to_string(), Some(socket));
         }
     };
+    // The program knows what it has shut down.
+    let shut = matches!(cell.before, Before::ShutWrite | Before::ShutBoth);
+    let policy = if shut { policy.half_closed() } else { policy };
     match cell.who {
         Who::Blocking => blocking(socket, policy),
         Who::Closing => match Closing::begin(socket, policy) {
@@ -167,9 +169,7 @@ fn say_result(result: Result<Report, CloseError>) {
         Err(error) => match error.report() {
             Some(found) => report(&json!(found)),
             None => {
-                report(&json!({ "refused": error.to_string() }));
-                // What a program does with a socket that was given back.
-                drop(error.into_socket());
+                refused(&error.to_string(), error.into_socket());
             }
         },
     }
@@ -185,6 +185,16 @@ fn returned(result: i32, error: &std::io::Error) {
 
 fn report(json: &serde_json::Value) {
     say(&format!("report {json}"));
+}
+
+/// The library wants nothing of it, and gives it back. The program then lets go
+/// of all its copies, by its end.
+fn refused(why: &str, socket: Option<OwnedFd>) {
+    report(&json!({ "refused": why }));
+    drop(socket);
+    say("idle");
+    // SAFETY: ends the process.
+    unsafe { libc::_exit(0) }
 }
 
 fn through_c(cell: &Cell, fd: RawFd) {
@@ -292,12 +302,9 @@ fn closer_in_c(fd: RawFd) {
 /// A report of C's in the words of the others.
 fn in_c(fd: RawFd, result: c_int, error: &std::io::Error, found: &capi::lb_report) {
     if found.fate == 0 {
-        report(&json!({ "refused": format!("{result}: {error}") }));
-        if fd >= 0 {
-            // SAFETY: untouched, so it is still ours.
-            unsafe { libc::close(fd) };
-        }
-        return;
+        // SAFETY: untouched, so it is still ours.
+        let socket = (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) });
+        return refused(&format!("{result}: {error}"), socket);
     }
     let count = |n: i64| u64::try_from(n).ok();
     let fates = [

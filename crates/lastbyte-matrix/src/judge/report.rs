@@ -4,7 +4,7 @@ use lastbyte_lab::harness::Stamp;
 use serde_json::Value;
 
 use crate::actor::linger_seconds;
-use crate::axes::{Mode, Waits};
+use crate::axes::{Before, Mode, Waits};
 use crate::scene::Seen;
 use crate::wire::Side;
 
@@ -137,8 +137,14 @@ fn closed_first(seen: &Seen, report: &Value) -> Option<String> {
         "local" => Side::Ours,
         _ => Side::Peer,
     };
-    let first = seen.wire.closed_first();
-    (first != Some(said)).then(|| format!("closed first: {said:?}, but the packets say {first:?}"))
+    // A FIN that waits behind data is not on the wire yet: the side that let go (or
+    // shut down) before the other's FIN or RST came was the first.
+    let shut = matches!(seen.cell.before, Before::ShutWrite | Before::ShutBoth);
+    let first = match (seen.wire.first_of(Side::Peer), seen.closing) {
+        (Some(peer), Some(closing)) if peer < closing && !shut => Side::Peer,
+        _ => Side::Ours,
+    };
+    (first != said).then(|| format!("closed first: {said:?}, but the packets say {first:?}"))
 }
 
 fn error(fate: &str, report: &Value) -> Option<String> {

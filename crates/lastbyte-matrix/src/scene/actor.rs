@@ -161,7 +161,8 @@ impl Actor {
         self.tell("end");
         self.input = None;
         // Every holder of the output ends with it, lastbyte itself included.
-        let until = Instant::now() + LONG;
+        let limit = if seen.hung.is_some() { LONG / 10 } else { LONG };
+        let until = Instant::now() + limit;
         let ended = loop {
             let left = until.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left) {
@@ -172,7 +173,7 @@ impl Actor {
         };
         self.move_heard(seen);
         if !ended {
-            let what = format!("the program did not end within {LONG:?}");
+            let what = format!("the program did not end within {limit:?}");
             seen.hung.get_or_insert(what);
             let _ = self.child.kill();
         }

@@ -18,7 +18,7 @@ use actor::{Actor, Line};
 use peer::Other;
 
 /// Longer than anything here takes on a busy machine; what hangs is wrong.
-const LONG: Duration = Duration::from_secs(40);
+const LONG: Duration = Duration::from_secs(30);
 /// What a close that waits is given before the peer acts.
 const A_MOMENT: Duration = Duration::from_millis(150);
 /// Bytes of input that nobody reads.

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-use lastbyte_matrix::axes::Cell;
+use lastbyte_matrix::axes::{Cell, Who};
 use lastbyte_matrix::judge::{Shape, Verdict, judge};
-use lastbyte_matrix::scene::play;
+use lastbyte_matrix::scene::{Seen, play};
 use lastbyte_matrix::stage::{Programs, Stage, enter, has_mptcp};
 use serde_json::{Value, json};
 
@@ -146,6 +146,28 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
+fn verdict(stage: &Stage, seen: &Seen) -> Verdict {
+    let control = seen.cell.control();
+    judge(seen, &mut || {
+        play(stage, &control).ok().map(|seen| Shape::of(&seen))
+    })
+}
+
+/// The kernel's, and nothing was asked: then the same with somebody who asks must be
+/// the kernel's too, and say so.
+fn with_a_witness(stage: &Stage, cell: &Cell) -> Verdict {
+    let who = if cell.who.is_form() { Who::Closing } else { Who::RunLog };
+    let twin = Cell { who, ..*cell };
+    match play(stage, &twin).map(|seen| verdict(stage, &seen)) {
+        Ok(Verdict::Kernels) => Verdict::Unasked,
+        Ok(other) => Verdict::Wrong(vec![format!(
+            "it is the kernel's, but with {}: {other}",
+            who.as_str()
+        )]),
+        Err(why) => Verdict::Wrong(vec![format!("the stage failed: {why}")]),
+    }
+}
+
 fn answer(stage: &Stage, name: &str) -> (String, String) {
     let cell: Cell = match name.parse() {
         Ok(cell) => cell,
@@ -161,12 +183,10 @@ fn answer(stage: &Stage, name: &str) -> (String, String) {
         Ok(seen) => seen,
         Err(why) => return ("WRONG".into(), format!("the stage failed: {why}")),
     };
-    let mut control = || {
-        play(stage, &cell.control())
-            .ok()
-            .map(|seen| Shape::of(&seen))
+    let verdict = match verdict(stage, &seen) {
+        Verdict::Unasked => with_a_witness(stage, &cell),
+        verdict => verdict,
     };
-    let verdict = judge(&seen, &mut control);
     let mut text = verdict.to_string();
     if matches!(verdict, Verdict::Wrong(_)) {
         text.push_str(&format!(
