@@ -187,10 +187,15 @@ fn report(json: &serde_json::Value) {
     say(&format!("report {json}"));
 }
 
-/// The library wants nothing of it, and gives it back. The program then lets go
-/// of all its copies, by its end.
+/// The library wants nothing of it, and gives it back; or it has let it go unseen.
+/// The program then lets go of all its copies, by its end.
 fn refused(why: &str, socket: Option<OwnedFd>) {
-    report(&json!({ "refused": why }));
+    let kind = if socket.is_some() {
+        "refused"
+    } else {
+        "unseen"
+    };
+    report(&json!({ kind: why, "at": u64::try_from(stamp()).unwrap_or(u64::MAX) }));
     drop(socket);
     say("idle");
     // SAFETY: ends the process.

@@ -11,8 +11,17 @@ use crate::wire::Side;
 /// What a report says that the packets do not bear out. `at` is when it was heard.
 #[must_use]
 pub fn faults(seen: &Seen, at: Stamp, report: &Value) -> Vec<String> {
-    if report.get("refused").is_some() {
+    if report.get("unseen").is_some() {
         return Vec::new();
+    }
+    if report.get("refused").is_some() {
+        let untouched = shut_by_program(seen)
+            || at_refusal(report).is_none_or(|at| !seen.wire.ended_before(at));
+        return if untouched {
+            Vec::new()
+        } else {
+            vec!["refused, and yet a FIN or an RST went out".into()]
+        };
     }
     let Some(fate) = report.get("fate").and_then(Value::as_str) else {
         return vec![format!("a report without a fate: {report}")];
@@ -33,6 +42,19 @@ pub fn faults(seen: &Seen, at: Stamp, report: &Value) -> Vec<String> {
         faults.push(format!("the report: {report}"));
     }
     faults
+}
+
+/// When the library refused.
+fn at_refusal(report: &Value) -> Option<Stamp> {
+    let at = number(report, "at")?;
+    let seconds = u32::try_from(at / 1_000_000_000).ok()?;
+    let rest = u32::try_from(at % 1_000_000_000).ok()?;
+    Some(Stamp::from_parts(seconds, rest))
+}
+
+/// The program itself shut down its sending side.
+fn shut_by_program(seen: &Seen) -> bool {
+    matches!(seen.cell.before, Before::ShutWrite | Before::ShutBoth)
 }
 
 fn number(report: &Value, key: &str) -> Option<u64> {
@@ -139,7 +161,7 @@ fn closed_first(seen: &Seen, report: &Value) -> Option<String> {
     };
     // A FIN that waits behind data is not on the wire yet: the side that let go (or
     // shut down) before the other's FIN or RST came was the first.
-    let shut = matches!(seen.cell.before, Before::ShutWrite | Before::ShutBoth);
+    let shut = shut_by_program(seen);
     let first = match (seen.wire.first_of(Side::Peer), seen.closing) {
         (Some(peer), Some(closing)) if peer < closing && !shut => Side::Peer,
         _ => Side::Ours,

@@ -156,7 +156,11 @@ fn verdict(stage: &Stage, seen: &Seen) -> Verdict {
 /// The kernel's, and nothing was asked: then the same with somebody who asks must be
 /// the kernel's too, and say so.
 fn with_a_witness(stage: &Stage, cell: &Cell) -> Verdict {
-    let who = if cell.who.is_form() { Who::Closing } else { Who::RunLog };
+    let who = if cell.who.is_form() {
+        Who::Closing
+    } else {
+        Who::RunLog
+    };
     let twin = Cell { who, ..*cell };
     match play(stage, &twin).map(|seen| verdict(stage, &seen)) {
         Ok(Verdict::Kernels) => Verdict::Unasked,
