@@ -39,6 +39,8 @@ pub struct Ending {
     pub states: Option<StateTimes>,
     /// How it is known.
     pub evidence: Evidence,
+    /// Whether it was a subflow of an MPTCP connection: then all is of the subflow.
+    pub mptcp: Option<bool>,
     /// Circumstances of the close, for whoever looks for its cause; not in the JSON line.
     pub manner: Manner,
 }
@@ -209,6 +211,7 @@ impl Serialize for Ending {
         };
         s.serialize_field("rst_code", &code)?;
         s.serialize_field("error", &self.error.map(Text))?;
+        s.serialize_field("mptcp", &self.mptcp)?;
         s.end()
     }
 }

@@ -3,45 +3,66 @@
 use std::fmt;
 
 /// A reason of `enum sk_rst_reason` (`include/net/rstreason.h`), by the name its
-/// tracepoint prints.
+/// tracepoint prints, and what it means, as the kernel has one name for several.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Reason(&'static str);
+pub struct Reason {
+    name: &'static str,
+    words: &'static str,
+}
 
 impl Reason {
     /// Data arrived for a connection that no process can read from any more.
-    pub const ABORT_ON_DATA: Self = Self("TCP_ABORT_ON_DATA");
+    pub const ABORT_ON_DATA: Self = Self::known("TCP_ABORT_ON_DATA");
     /// A segment arrived after the connection was closed here.
-    pub const TIMEWAIT_SOCKET: Self = Self("TCP_TIMEWAIT_SOCKET");
+    pub const TIMEWAIT_SOCKET: Self = Self::known("TCP_TIMEWAIT_SOCKET");
     /// Closed with unread input.
-    pub const ABORT_ON_CLOSE: Self = Self("TCP_ABORT_ON_CLOSE");
+    pub const ABORT_ON_CLOSE: Self = Self::known("TCP_ABORT_ON_CLOSE");
     /// Disconnected in a state that an RST must end: on+0, or a listener closed
     /// over connections nobody accepted.
-    pub const STATE: Self = Self("TCP_STATE");
+    pub const STATE: Self = Self::known("TCP_STATE");
+    /// The same name for a connection that somebody else had the kernel destroy.
+    pub const DESTROYED: Self = Self {
+        name: "TCP_STATE",
+        words: DESTROYED,
+    };
+
+    /// One of [`WORDS`].
+    const fn known(name: &'static str) -> Self {
+        let mut index = 0;
+        while index < WORDS.len() {
+            let (known, words) = WORDS[index];
+            if equal(known, name) {
+                return Self { name, words };
+            }
+            index += 1;
+        }
+        panic!("a reason that has no words")
+    }
 
     /// From the name that the kernel prints.
     #[must_use]
     pub fn from_kernel(name: &str) -> Self {
         match WORDS.iter().find(|(known, _)| *known == name) {
-            Some((known, _)) => Self(known),
-            // A newer kernel's: kept for the life of the process. The names come
-            // from one format file, read once.
-            None => Self(String::from(name).leak()),
+            Some((name, words)) => Self { name, words },
+            None => {
+                // A newer kernel's: kept for the life of the process. The names come
+                // from one format file, read once.
+                let name = String::from(name).leak();
+                Self { name, words: name }
+            }
         }
     }
 
     /// The kernel's name.
     #[must_use]
     pub const fn kernel_name(self) -> &'static str {
-        self.0
+        self.name
     }
 
     /// What it means, in a few words.
     #[must_use]
-    pub fn words(self) -> &'static str {
-        WORDS
-            .iter()
-            .find(|(known, _)| *known == self.0)
-            .map_or(self.0, |(_, words)| words)
+    pub const fn words(self) -> &'static str {
+        self.words
     }
 
     /// Whether input arrived that was never counted as received.
@@ -53,9 +74,22 @@ impl Reason {
 
 impl fmt::Debug for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(self.name)
     }
 }
+
+/// Whether two names are the same, at compile time.
+const fn equal(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut index = 0;
+    while index < a.len() && index < b.len() && a[index] == b[index] {
+        index += 1;
+    }
+    index == a.len() && index == b.len()
+}
+
+/// What [`Reason::DESTROYED`] means.
+const DESTROYED: &str = "destroyed from outside (SOCK_DESTROY, as ss -K does)";
 
 /// What [`Reason::STATE`] means when a listener was closed.
 pub const LISTENER_CLOSED: &str = "the listener closed before the connection was accepted";

@@ -5,7 +5,7 @@ use lastbyte::{Errno, Fate, Side};
 
 use crate::event::{Bytes, Evidence, Rst};
 use crate::joiner::seen::Seen;
-use crate::joiner::story::Story;
+use crate::joiner::story::{End, Story};
 use crate::parse::inet_diag::Socket;
 use crate::parse::tcp_info::Counts;
 use crate::reason::Reason;
@@ -32,6 +32,8 @@ pub struct Case<'a> {
     pub blind: bool,
     /// The last look at the living socket, if there was one.
     pub seen: Option<&'a Seen>,
+    /// Whether it is known to be a subflow of an MPTCP connection.
+    pub mptcp: bool,
     /// When it ended, in nanoseconds of `CLOCK_MONOTONIC`; else as `told`.
     pub at: u64,
     /// When the obituary came.
@@ -100,6 +102,15 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         });
         // What arrived too late was discarded uncounted.
         verdict.bytes.unread = None;
+    }
+    if case.mptcp {
+        // What send() took, and what recv() did not, is the whole connection's affair;
+        // and what this subflow lost another one may have brought.
+        verdict.bytes = Bytes {
+            acked: verdict.bytes.acked,
+            received: verdict.bytes.received,
+            ..Bytes::default()
+        };
     }
     verdict
 }
@@ -263,14 +274,7 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
     let end = story
         .end
         .expect("the caller has checked that the story has an end");
-    let fin_acked = match end.from {
-        State::FinWait2 => true,
-        // An RST or a disconnect ends these without the last ACK.
-        State::Closing | State::LastAck => {
-            !signs.scrubbed && case.socket.wqueue == 0 && story.sent_reset.is_none()
-        }
-        _ => false,
-    };
+    let fin_acked = fin_acked(case, story, end, signs.scrubbed);
     let answered = story.sent_reset.is_some_and(|reset| reset.answers);
     let side = match (story.sent_reset, story.got_reset) {
         (Some(_), _) if answered || !story.got_reset => Some(Side::Local),
@@ -283,9 +287,10 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
         .filter(|&e| !matches!(e, libc::ECONNRESET | libc::EPIPE | libc::ECONNREFUSED));
     let unresolved = end.from == State::FinWait2 && signs.fin_received.is_none();
     let fate = match side {
-        _ if fin_acked && signs.fin_received == Some(true) => Some(Fate::Confirmed),
-        _ if fin_acked => Some(Fate::Delivered),
+        _ if fin_acked == Some(true) && signs.fin_received == Some(true) => Some(Fate::Confirmed),
+        _ if fin_acked == Some(true) => Some(Fate::Delivered),
         _ if gave_up.is_some() => Some(Fate::Failed),
+        None if fin_acked.is_none() => None,
         Some(Side::Local) => Some(Fate::Aborted),
         Some(Side::Peer) => Some(Fate::Reset),
         None if case.blind || story.broken => None,
@@ -294,7 +299,7 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
         None => Some(Fate::Failed),
     };
     let closed_first = story.closed_first.or(match side {
-        Some(side) if gave_up.is_none() => Some(side),
+        Some(side) if gave_up.is_none() && !story.crossed => Some(side),
         _ => None,
     });
     let mut verdict = Verdict {
@@ -347,6 +352,24 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
     verdict
 }
 
+/// Whether our FIN was acknowledged; `None` where a disconnect has wiped that.
+fn fin_acked(case: &Case<'_>, story: &Story, end: End, scrubbed: bool) -> Option<bool> {
+    let reset = story.sent_reset.is_some() || scrubbed && story.got_reset;
+    match end.from {
+        State::FinWait2 => Some(true),
+        State::Closing | State::LastAck if scrubbed && !reset => {
+            // It was wiped later, unless a process did both. (What arrives while a
+            // process is at the socket is taken in that process.) A timer that ended
+            // it would have told whoever held it.
+            let held = story.outlived_end() == Some(true);
+            (held && case.errno.is_none()).then_some(true)
+        }
+        // An RST ends these without the last ACK.
+        State::Closing | State::LastAck => Some(!scrubbed && !reset && case.socket.wqueue == 0),
+        _ => Some(false),
+    }
+}
+
 fn peers_rst(case: &Case<'_>) -> Option<Rst> {
     let (reason, listener) = case.peer_reason.unwrap_or_default();
     Some(Rst::By {
@@ -362,7 +385,7 @@ fn inferred(case: &Case<'_>, signs: &Signs) -> Verdict {
         fate: None,
         error: None,
         closed_first: case.seen.and_then(|seen| match seen.state {
-            State::FinWait1 | State::FinWait2 | State::Closing => Some(Side::Local),
+            State::FinWait1 | State::FinWait2 => Some(Side::Local),
             State::CloseWait | State::LastAck => Some(Side::Peer),
             _ => None,
         }),
@@ -393,8 +416,9 @@ fn inferred(case: &Case<'_>, signs: &Signs) -> Verdict {
         return verdict;
     }
     // All is acknowledged, our FIN included.
+    let crossed = case.seen.is_some_and(|seen| seen.state == State::Closing);
     match case.after {
-        After::TimeWait | After::FinWait2 | After::Expired => {
+        After::TimeWait | After::FinWait2 | After::Expired if !crossed => {
             verdict.closed_first = Some(Side::Local);
         }
         After::Unasked if verdict.closed_first != Some(Side::Peer) => verdict.ask = true,

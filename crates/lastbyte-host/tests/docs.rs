@@ -39,6 +39,7 @@ fn every_key_of_the_json_line_is_documented() {
         bytes: Bytes::default(),
         states: None,
         evidence: Evidence::Inferred,
+        mptcp: None,
         manner: lastbyte_host::event::Manner::default(),
     };
     let line: serde_json::Value = serde_json::from_str(&ending.to_json()).expect("it is JSON");

@@ -43,6 +43,16 @@ fn main() -> ExitCode {
             "in_a_pid_namespace_of_its_own_all_is_observed",
             scenes::in_a_pid_namespace_of_its_own,
         ),
+        needs_root("of_crossing_fins_none_came_first", scenes::crossing_fins),
+        needs_root(
+            "a_connection_destroyed_from_outside",
+            scenes::destroyed_from_outside,
+        ),
+        needs_root(
+            "a_connection_disconnected_after_its_end",
+            scenes::disconnected_after_the_end,
+        ),
+        needs_root("subflows_of_mptcp_are_told_as_such", scenes::multipath),
         needs_root(
             "trace_instances_are_gone_after_any_signal",
             instances::are_gone_after_any_signal,

@@ -8,16 +8,23 @@ wait is for something and bounded.
 """
 
 import ctypes
+import errno
 import json
 import os
 import socket
 import struct
+import subprocess
 import sys
+import time
 
-from sockets import ends, linger, pair, unread, wait_for, wait_reset
+from sockets import ends, fill, linger, pair, queued, unread, wait_for, wait_reset
 
 ME = os.getpid()
 SO_ATTACH_FILTER = 26
+SO_DETACH_FILTER = 27
+IPPROTO_MPTCP = 262
+TCP_CLOSE, TCP_CLOSING = 7, 11
+NO_RST = {"rst_by": "none"}
 truths = []
 
 
@@ -114,9 +121,142 @@ def backlog(name, **also):
     truth(f"{name}, server", back, also, fate="aborted", rst_reason=reason, **code)
 
 
+def tcp_state(s):
+    return s.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+
+
+def crossing():
+    """Both close before either's FIN has come: who came first nobody can say."""
+    yield
+    first, second = pair()
+    where = [ends(first), ends(second)]
+    for s in (first, second):
+        blackhole(s)
+    for s in (first, second):
+        s.shutdown(socket.SHUT_WR)
+    # The next FIN of the first arrives, and its answer does not.
+    second.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+    wait_for("CLOSING", lambda: tcp_state(second) == TCP_CLOSING)
+    first.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+    wait_for("the end", lambda: tcp_state(first) == tcp_state(second) == TCP_CLOSE)
+    first.close()
+    second.close()
+    both = {"fate": "confirmed", "evidence": "observed", **NO_RST}
+    truth("crossing, whose FIN was answered", where[0], both, closed_first="local")
+    truth("crossing, whose FIN met the other's", where[1], both, closed_first=None)
+
+
+def destroyed():
+    """Somebody has the kernel destroy a connection that is not theirs."""
+    yield
+    reason = "destroyed from outside (SOCK_DESTROY, as ss -K does)"
+    both = {"pid": ME, "rst_reason": reason, "evidence": "observed"}
+    client, server = pair()
+    where = [ends(client), ends(server)]
+    killer = destroy(client)
+    wait_reset(server)
+    assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNABORTED
+    client.close()
+    server.close()
+    truth("destroyed, held", where[0], both, fate="failed", error="ECONNABORTED",
+          closed_first=None, sent=0, lost=0, closer_pid=killer, closer_comm="ss",
+          **rst("local", "TCP_STATE"))
+    truth("destroyed, its peer", where[1], both, fate="reset", closed_first="peer", sent=0,
+          lost=0, closer_pid=None, **rst("peer", "TCP_STATE"))
+
+    client, server = pair(4096)
+    sent = fill(client)
+    lost, arrived = queued(client), unread(server)
+    where = [ends(client), ends(server)]
+    name = client.getsockname()[1]
+    client.close()
+    destroy(name)
+    wait_reset(server)
+    server.close()
+    truth("destroyed, an orphan", where[0], both, fate="aborted", closed_first="local", sent=sent,
+          lost=lost, closer_pid=ME, **rst("local", "TCP_STATE"))
+    truth("destroyed, an orphan's peer", where[1], both, fate="reset", closed_first="peer",
+          received=arrived, closer_pid=None, **rst("peer", "TCP_STATE"))
+
+
+def destroy(which):
+    """By its local port; who did it."""
+    port = which if isinstance(which, int) else which.getsockname()[1]
+    command = ["ss", "-K", "-tn", "sport", "=", f":{port}"]
+    killer = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    assert killer.wait() == 0
+    return killer.pid
+
+
+def disconnected():
+    """After the end, connect() with AF_UNSPEC clears what the socket still shows."""
+    yield
+    client, server = pair()
+    where = [ends(client), ends(server)]
+    client.shutdown(socket.SHUT_WR)
+    assert server.recv(1) == b""
+    # The last ACK comes while nobody is at the socket.
+    blackhole(client)
+    server.shutdown(socket.SHUT_WR)
+    client.setsockopt(socket.SOL_SOCKET, SO_DETACH_FILTER, 0)
+    wait_for("the end", lambda: tcp_state(server) == TCP_CLOSE)
+    client.close()
+    unspecified = ctypes.create_string_buffer(16)
+    assert ctypes.CDLL(None).connect(server.fileno(), unspecified, 16) == 0
+    server.close()
+    truth("disconnected after its end", where[1], {}, fate="confirmed", closed_first="peer",
+          error=None, **NO_RST)
+
+
+def multipath():
+    """Subflows of MPTCP: each is told for itself."""
+    yield
+    part = {"mptcp": True, "sent": None, "lost": None, "unread": None, "closer_pid": None}
+    listener = socket.socket(proto=IPPROTO_MPTCP)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(8)
+
+    def connection():
+        client = socket.socket(proto=IPPROTO_MPTCP)
+        client.connect(listener.getsockname())
+        return client, listener.accept()[0]
+
+    client, server = connection()
+    where = [ends(client), ends(server)]
+    client.sendall(b"q" * 1000)
+    received = 0
+    while received < 1000:
+        received += len(server.recv(2000))
+    client.close()
+    assert server.recv(1) == b""
+    server.close()
+    truth("a subflow, clean, closer", where[0], part, fate="confirmed", closed_first="local",
+          acked=1000, received=0, **NO_RST)
+    truth("a subflow, clean, peer", where[1], part, fate="confirmed", closed_first="peer",
+          **NO_RST)
+
+    # It lives long enough to be looked at; what it has not read is no longer the subflow's.
+    client, server = connection()
+    where = [ends(client), ends(server)]
+    client.sendall(b"q" * 77)
+    wait_for("the input", lambda: unread(server) == 77)
+    time.sleep(1.5)
+    server.close()
+    wait_reset(client)
+    client.close()
+    code = "TCP_ABORT_ON_CLOSE"
+    truth("a subflow, input unread, closer", where[1], part, fate="aborted",
+          closed_first="local", received=77, **rst("local", code))
+    truth("a subflow, input unread, peer", where[0], part, fate="reset", closed_first="peer",
+          **rst("peer", code))
+    plain = pair()
+    clean("no subflow", *plain, mptcp=None)
+
+
 ACTS = [clean, with_unread_input, keepalive_death]
 NAMES = ["clean", "unread input", "keepalive death"]
-SCENES = {"older": older, "strangers": strangers}
+SCENES = {scene.__name__: scene
+          for scene in (older, strangers, crossing, destroyed, disconnected, multipath)}
 
 
 def main():

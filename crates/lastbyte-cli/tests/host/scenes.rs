@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use lastbyte_testkit::{ignore, need};
 use serde_json::Value;
 
 use crate::mix::{by_ends, ends, wrong_fields};
@@ -119,4 +120,29 @@ pub(crate) fn in_a_pid_namespace_of_its_own() {
         };
         assert!(said.contains(expected), "{said}");
     }
+}
+
+/// Both ends told that they had closed first.
+pub(crate) fn crossing_fins() {
+    play("crossing");
+}
+
+/// The killer was told as the owner, and its RST as a close with SO_LINGER.
+pub(crate) fn destroyed_from_outside() {
+    need("ss", "iproute2");
+    play("destroyed");
+}
+
+/// A clean end was told as given up.
+pub(crate) fn disconnected_after_the_end() {
+    play("disconnected");
+}
+
+/// Subflows were told as connections of their own: unread input as read, a thread of the
+/// kernel as who closed, a clean end as given up.
+pub(crate) fn multipath() {
+    if !std::fs::read_to_string("/proc/sys/net/mptcp/enabled").is_ok_and(|on| on.trim() == "1") {
+        ignore("this kernel has no MPTCP");
+    }
+    play("multipath");
 }

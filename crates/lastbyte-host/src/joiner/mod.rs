@@ -78,6 +78,8 @@ pub struct Joiner {
     listener_closing: HashMap<u32, (u64, u16)>,
     resets: Recent<Tuple, (Option<Reason>, bool)>,
     errors: Recent<Tuple, i32>,
+    /// Connections of MPTCP, by the ends of their first subflow.
+    mptcp: Recent<Tuple, ()>,
     waiting: HashMap<Tuple, Box<Waiting>>,
     due: BinaryHeap<Reverse<(Nanos, Tuple)>>,
     queries: VecDeque<Tuple>,
@@ -155,6 +157,7 @@ impl Joiner {
             listener_closing: HashMap::new(),
             resets: Recent::new(RESETS),
             errors: Recent::new(RESETS),
+            mptcp: Recent::new(RESETS),
             waiting: HashMap::new(),
             due: BinaryHeap::new(),
             queries: VecDeque::new(),
@@ -442,6 +445,7 @@ impl Joiner {
         }
         self.resets.forget_before(now.saturating_sub(RESET_MEMORY));
         self.errors.forget_before(now.saturating_sub(RESET_MEMORY));
+        self.mptcp.forget_before(now.saturating_sub(RESET_MEMORY));
         if self.listener_closing.len() > 1024 {
             self.listener_closing.clear();
         }
@@ -489,6 +493,7 @@ impl Joiner {
             story,
             blind: story.is_some_and(|story| self.was_blind(story, waiting.last)),
             seen: waiting.seen.as_deref(),
+            mptcp: self.is_mptcp(waiting) == Some(true),
             at: waiting.at,
             told: waiting.told,
             port_listens: self.listens(waiting.socket.tuple.local.port),
@@ -497,6 +502,20 @@ impl Joiner {
             peer_reset_later: peer_reason.is_some_and(|(when, _)| when >= waiting.at),
             after: waiting.last,
         })
+    }
+
+    /// Whether it is a subflow of an MPTCP connection; `None` where that cannot be
+    /// seen: of a further subflow that no look has shown.
+    fn is_mptcp(&self, waiting: &Waiting) -> Option<bool> {
+        let story = waiting.story.as_deref();
+        let opened = story.and_then(|story| story.opened).unwrap_or(0);
+        let named = story.is_some()
+            && self
+                .mptcp
+                .find(&whole(waiting))
+                .is_some_and(|(when, ())| when >= opened);
+        let seen = waiting.seen.as_deref().map(|seen| seen.mptcp);
+        if named { Some(true) } else { seen }
     }
 
     /// Whether an RST, or what else ended the connection, may have gone unseen. A
@@ -521,12 +540,18 @@ impl Joiner {
 
     fn finish(&mut self, waiting: &Waiting) {
         let verdict = self.judge(waiting);
+        let mptcp = self.is_mptcp(waiting);
         let story = waiting.story.as_ref();
         // Whoever ran when it ended may have met a peer's RST that went unseen.
         let closer = story.and_then(|story| {
             let by_end = story.end.is_some_and(|end| !has_queued_fin(end.from));
-            let unsure = by_end && self.was_blind(story, waiting.last);
-            story.closer.filter(|_| !unsure)
+            // Nor has one that was at the socket when a timer ran out: the kernel waits
+            // for it to leave, and then gives up in its name.
+            let by_timer = verdict.error.is_some() && story.destroyer.is_none();
+            let unsure = by_end && (by_timer || self.was_blind(story, waiting.last));
+            // A subflow is closed by a thread of the kernel, whoever closed the whole.
+            let closer = story.closer.or(story.destroyer);
+            closer.filter(|_| !unsure && mptcp != Some(true))
         });
         let mut states = story.filter(|s| s.end.is_some()).map(|s| s.times);
         if let (Some(states), Some(end)) = (&mut states, story.and_then(|s| s.end)) {
@@ -545,6 +570,8 @@ impl Joiner {
         let from_story = story.and_then(|story| {
             if story.listener_closed {
                 None
+            } else if mptcp == Some(true) {
+                story.opener
             } else {
                 story.closer.or(story.opener).or(story.releaser)
             }
@@ -563,6 +590,7 @@ impl Joiner {
                 closed_first: verdict.closed_first,
                 rst: verdict.rst,
                 bytes: verdict.bytes,
+                mptcp,
                 states,
                 evidence: if self.tracing {
                     verdict.evidence

@@ -28,6 +28,8 @@ pub struct Seen {
     pub wqueue: u32,
     /// Its inode; 0 when no descriptor holds it.
     pub inode: u32,
+    /// Whether it is a subflow of an MPTCP connection.
+    pub mptcp: bool,
     /// The counters.
     pub counts: Option<Counts>,
     /// Who sent the SYN, known while no FIN is sent.
@@ -74,6 +76,7 @@ impl Seen {
             rqueue: socket.rqueue,
             wqueue: socket.wqueue,
             inode: socket.inode,
+            mptcp: socket.mptcp,
             counts,
             role: role.or(before.and_then(|seen| seen.role)),
             owner: before.and_then(|seen| seen.owner),
@@ -163,6 +166,7 @@ mod tests {
             uid: 0,
             inode: 1,
             full: Some(full),
+            mptcp: false,
             info: Some(TcpInfo {
                 last_ack_recv_ms: last_ack,
                 last_data_sent_ms: last_sent,

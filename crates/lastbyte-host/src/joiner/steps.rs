@@ -7,6 +7,7 @@ use super::story::{Actor, Nanos, SentReset, Story};
 use super::{DEAD, Joiner, STORIES};
 use crate::parse::trace::{Event, Trace};
 use crate::process::Process;
+use crate::reason::Reason;
 use crate::tuple::{State, Tuple};
 use crate::verdict::After;
 
@@ -34,7 +35,14 @@ impl Joiner {
                 reason,
                 answers,
             } => {
-                self.send_reset(at, sk, tuple, SentReset { reason, answers });
+                let reset = SentReset { reason, answers };
+                self.send_reset(at, sk, tuple, reset, actor);
+            }
+            // It is told before its subflow is destroyed.
+            Event::Mptcp { tuple } => {
+                if tuple.is_whole() {
+                    self.mptcp.insert(at, tuple, ());
+                }
             }
             Event::ReceiveReset { sk, .. } => {
                 // It fires before the step into CLOSE, which may be the first step
@@ -108,7 +116,14 @@ impl Joiner {
         Some(story.or_insert_with(|| Box::new(Story::new(tuple))))
     }
 
-    fn send_reset(&mut self, at: Nanos, sk: u64, tuple: Tuple, reset: SentReset) {
+    fn send_reset(
+        &mut self,
+        at: Nanos,
+        sk: u64,
+        tuple: Tuple,
+        mut reset: SentReset,
+        actor: Option<Actor>,
+    ) {
         let mut listener = false;
         // Where the kernel gives a connection up, it resets it before the step into
         // CLOSE, which may be the first step told of a connection older than the watch.
@@ -124,6 +139,11 @@ impl Joiner {
         // After missed steps the address may be another socket's by now.
         let story = story.filter(|story| !story.is_of_others(tuple));
         if let Some(story) = story {
+            // Whoever closes has left the state before the RST goes out.
+            let from_outside = actor.is_some() && !reset.answers && story.end.is_none();
+            if from_outside && reset.reason == Some(Reason::STATE) {
+                reset.reason = Some(Reason::DESTROYED);
+            }
             story.sent_reset = Some(reset);
             listener = story.listener_closed;
         } else if let Some(reason) = reset.reason
@@ -173,7 +193,9 @@ impl Joiner {
         let Some(mut story) = self.stories.remove(&sk) else {
             return;
         };
-        story.releaser = actor.and_then(|actor| actor.process);
+        let releaser = actor.and_then(|actor| actor.process);
+        // Whoever destroyed an orphan never had it open.
+        story.releaser = releaser.filter(|_| releaser != story.destroyer);
         story.destroyed = Some((at, actor.is_some()));
         if self.dead.len() >= DEAD
             && let Some((_, oldest)) = self.dead_order.pop_front()

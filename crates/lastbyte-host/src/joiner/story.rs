@@ -43,6 +43,10 @@ pub struct Story {
     pub times: StateTimes,
     /// How it came to `CLOSE`.
     pub end: Option<End>,
+    /// Both FINs crossed: neither came first.
+    pub crossed: bool,
+    /// The process that had the kernel destroy it, as ss -K does.
+    pub destroyer: Option<Process>,
     /// Our RST.
     pub sent_reset: Option<SentReset>,
     /// The kernel reset it, by the peer's RST unless [`sent_reset`](Self::sent_reset)
@@ -97,6 +101,8 @@ impl Story {
             closed_first: None,
             times: StateTimes::default(),
             end: None,
+            crossed: false,
+            destroyer: None,
             sent_reset: None,
             got_reset: false,
             listener_closed: false,
@@ -159,6 +165,10 @@ impl Story {
                 self.closed_first.get_or_insert(Side::Local);
                 self.closer = process.or(self.closer);
             }
+            (_, State::Closing) => {
+                self.crossed = true;
+                self.closed_first = None;
+            }
             (_, State::LastAck) => self.closer = process.or(self.closer),
             (_, State::CloseWait) => {
                 self.closed_first.get_or_insert(Side::Peer);
@@ -176,13 +186,22 @@ impl Story {
             });
             // A process that aborts has closed, unless our side was closing already;
             // a reset's or a timer's end has no closer.
-            if matches!(
+            if self.is_destroyed_from_outside() {
+                self.destroyer = process;
+            } else if matches!(
                 old,
                 State::SynSent | State::SynRecv | State::Established | State::CloseWait
             ) {
                 self.closer = self.closer.or(process.filter(|_| !self.got_reset));
             }
         }
+    }
+
+    /// Whether a process, its owner or not, had the kernel destroy it.
+    #[must_use]
+    pub fn is_destroyed_from_outside(&self) -> bool {
+        let reason = self.sent_reset.and_then(|reset| reset.reason);
+        reason == Some(Reason::DESTROYED)
     }
 
     /// Whether a descriptor still held the socket when the connection ended; an
@@ -222,9 +241,10 @@ impl Story {
 
     /// States before `new` tell what was missed when watching began late.
     fn learn_ends(&mut self, old: State, new: State) {
-        if self.closed_first.is_none() {
+        self.crossed |= old == State::Closing;
+        if self.closed_first.is_none() && !self.crossed {
             match (old, new) {
-                (State::FinWait1 | State::FinWait2 | State::Closing, _) => {
+                (State::FinWait1 | State::FinWait2, _) => {
                     self.closed_first = Some(Side::Local);
                 }
                 (State::CloseWait | State::LastAck, _) => self.closed_first = Some(Side::Peer),

@@ -402,6 +402,7 @@ mod tests {
             },
             states: None,
             evidence: Evidence::Observed,
+            mptcp: None,
             manner: crate::event::Manner::default(),
         });
         let text = metrics.encode(Format::OpenMetrics);

@@ -12,6 +12,7 @@ const LENGTH: usize = 72;
 const INET_DIAG_INFO: u16 = 2;
 const INET_DIAG_SKMEMINFO: u16 = 7;
 const INET_DIAG_PROTOCOL: u16 = 10;
+const INET_DIAG_ULP_INFO: u16 = 19;
 
 /// One TCP socket, as the kernel's table or its obituary shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Socket {
     /// where the message tells: then send() takes no more until something is
     /// acknowledged.
     pub full: Option<bool>,
+    /// Whether it is a subflow of an MPTCP connection; obituaries never tell.
+    pub mptcp: bool,
     /// The counters, where the message has them.
     pub info: Option<TcpInfo>,
 }
@@ -56,11 +59,12 @@ impl Socket {
             local: Endpoint::new(address(family, payload, 8)?, bytes::be16(payload, 4)?),
             remote: Endpoint::new(address(family, payload, 24)?, bytes::be16(payload, 6)?),
         };
-        let (mut info, mut full) = (None, None);
+        let (mut info, mut full, mut mptcp) = (None, None, false);
         for (kind, value) in netlink::attributes(payload.get(LENGTH..)?) {
             match kind {
                 INET_DIAG_INFO => info = TcpInfo::parse(value),
                 INET_DIAG_SKMEMINFO => full = no_room(value),
+                INET_DIAG_ULP_INFO => mptcp = is_mptcp(value),
                 INET_DIAG_PROTOCOL if value.first() != Some(&6) => return None,
                 _ => {}
             }
@@ -75,9 +79,17 @@ impl Socket {
             uid: bytes::u32(payload, 64)?,
             inode: bytes::u32(payload, 68)?,
             full,
+            mptcp,
             info,
         })
     }
+}
+
+/// From the nested attributes of a socket's upper-layer protocol.
+fn is_mptcp(ulp: &[u8]) -> bool {
+    const INET_ULP_INFO_NAME: u16 = 1;
+    netlink::attributes(ulp)
+        .any(|(kind, value)| kind == INET_ULP_INFO_NAME && value.starts_with(b"mptcp\0"))
 }
 
 /// From the array that `SK_MEMINFO_*` of `linux/sock_diag.h` number.

@@ -44,6 +44,12 @@ pub enum Event {
         /// The state it enters.
         new: State,
     },
+    /// `sock:inet_sock_set_state` of an MPTCP connection, which has the ends of its
+    /// first subflow. The subflow is a TCP socket with steps of its own.
+    Mptcp {
+        /// The ends.
+        tuple: Tuple,
+    },
     /// `tcp:tcp_send_reset`: this host sends an RST.
     SendReset {
         /// The socket, or the TIME_WAIT socket, or 0 for none.
@@ -249,6 +255,10 @@ struct SetState {
 
 impl SetState {
     fn decode(self, raw: &[u8]) -> Option<Event> {
+        if bytes::u16(raw, self.protocol.offset)? == MPTCP {
+            let tuple = self.ends.decode(raw)?;
+            return Some(Event::Mptcp { tuple });
+        }
         is_tcp(raw, self.protocol)?;
         let state = |field: Field| State::from_raw(bytes::u32(raw, field.offset)?);
         Some(Event::SetState {
@@ -334,6 +344,9 @@ impl ErrorReport {
         })
     }
 }
+
+/// `IPPROTO_MPTCP`.
+const MPTCP: u16 = 262;
 
 fn is_tcp(raw: &[u8], protocol: Field) -> Option<()> {
     (bytes::u16(raw, protocol.offset)? == 6).then_some(())

@@ -142,6 +142,7 @@ mod tests {
             uid: 0,
             inode: 0,
             full: None,
+            mptcp: false,
             info: None,
         };
         vec![(0, socket); number]

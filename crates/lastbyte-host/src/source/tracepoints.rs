@@ -223,7 +223,7 @@ enum Item {
 fn filter(tracepoint: &str, ports: &[u16]) -> Option<String> {
     match tracepoint {
         "sock/inet_sock_set_state" => {
-            let mut filter = "protocol == 6 && newstate != 3".to_owned();
+            let mut filter = "(protocol == 6 || protocol == 262) && newstate != 3".to_owned();
             if !ports.is_empty() {
                 let any: Vec<_> = ports
                     .iter()

@@ -215,6 +215,7 @@ mod tests {
             },
             states: None,
             evidence: Evidence::Observed,
+            mptcp: None,
             manner: crate::event::Manner::default(),
         }
     }

@@ -105,11 +105,20 @@ impl Life {
     }
 
     pub(crate) fn is_destroyed(&self, joiner: &mut Joiner, ms: u64) {
+        self.destroy(joiner, ms, false);
+    }
+
+    /// By the process that held it to the last.
+    pub(crate) fn is_let_go(&self, joiner: &mut Joiner, ms: u64) {
+        self.destroy(joiner, ms, true);
+    }
+
+    fn destroy(&self, joiner: &mut Joiner, ms: u64, in_process: bool) {
         let destroy = Event::Destroy {
             sk: self.sk,
             cookie: self.cookie(),
         };
-        self.event(joiner, ms, false, destroy);
+        self.event(joiner, ms, in_process, destroy);
     }
 
     pub(crate) fn cookie(&self) -> u64 {
@@ -117,8 +126,24 @@ impl Life {
     }
 
     pub(crate) fn obituary(&self, joiner: &mut Joiner) {
+        self.obituary_of(joiner, self.tuple());
+    }
+
+    /// After a disconnect.
+    pub(crate) fn wiped_obituary(&self, joiner: &mut Joiner) {
+        let remote = Endpoint::UNKNOWN;
+        self.obituary_of(
+            joiner,
+            Tuple {
+                remote,
+                ..self.tuple()
+            },
+        );
+    }
+
+    fn obituary_of(&self, joiner: &mut Joiner, tuple: Tuple) {
         let socket = Socket {
-            tuple: self.tuple(),
+            tuple,
             cookie: self.cookie(),
             rqueue: 0,
             ..a_socket()

@@ -365,3 +365,58 @@ fn what_a_timer_ended_was_given_up_unless_an_rst_may_have_gone_unseen() {
     let ending = told(true);
     assert_eq!((ending.fate, ending.rst), (None, None));
 }
+
+#[test]
+fn what_was_wiped_after_its_last_ack_was_confirmed_or_is_unknown() {
+    let told = |by_process: bool| {
+        let (mut joiner, life) = opened();
+        life.step(&mut joiner, 10, Established, CloseWait);
+        life.step(&mut joiner, 20, CloseWait, LastAck);
+        let last = Event::SetState {
+            sk: life.sk,
+            tuple: life.tuple(),
+            old: LastAck,
+            new: Close,
+        };
+        life.event(&mut joiner, 30, by_process, last);
+        life.is_let_go(&mut joiner, 5_000);
+        life.wiped_obituary(&mut joiner);
+        let ending = only(&mut joiner);
+        assert_eq!(ending.rst, Some(Rst::None));
+        assert_eq!(ending.closed_first, Some(Side::Peer));
+        ending.fate
+    };
+    assert_eq!(told(false), Some(Fate::Confirmed));
+    // It may have disconnected instead.
+    assert_eq!(told(true), None);
+}
+
+#[test]
+fn of_crossing_fins_none_came_first() {
+    let (mut joiner, life) = opened();
+    life.step(&mut joiner, 10, Established, FinWait1);
+    life.step(&mut joiner, 20, FinWait1, Closing);
+    life.step(&mut joiner, 30, Closing, Close);
+    life.is_destroyed(&mut joiner, 30);
+    life.obituary(&mut joiner);
+    let ending = only(&mut joiner);
+    assert_eq!(ending.fate, Some(Fate::Confirmed));
+    assert_eq!(ending.closed_first, None);
+    assert_eq!(ending.evidence, Evidence::Observed);
+}
+
+#[test]
+fn whoever_was_at_the_socket_when_a_timer_ran_out_has_not_closed_it() {
+    let (mut joiner, life) = opened();
+    // The kernel puts the timer off until the process has left the socket.
+    life.step(&mut joiner, 10, Established, Close);
+    let tuple = life.tuple();
+    let error = Event::Error { tuple, errno: 110 };
+    life.event(&mut joiner, 10, true, error);
+    life.is_let_go(&mut joiner, 20);
+    life.obituary(&mut joiner);
+    let ending = only(&mut joiner);
+    assert_eq!(ending.fate, Some(Fate::Failed));
+    assert_eq!((ending.closer, ending.closed_first), (None, None));
+    assert_eq!(ending.owner.map(|process| process.pid), Some(812));
+}
