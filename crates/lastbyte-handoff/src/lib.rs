@@ -18,11 +18,13 @@
 
 mod control;
 mod elf;
+mod mark;
 mod request;
 mod shared;
 
 pub use control::{Bell, Control, Nonce, Override, Settings};
 pub use elf::{HEAD, Look, look};
+pub use mark::{MARK, MARKED, SHIM_VERSION};
 pub use request::{Kind, Linger, Malformed, Request, flag};
 pub use shared::{Shared, VERSION};
 

@@ -33,3 +33,8 @@ mod run;
 mod sys;
 mod table;
 mod verdict;
+
+/// Which version this is, for a supervisor that looks into the file before it has a
+/// program load it.
+#[used]
+static VERSION: &str = lastbyte_handoff::MARKED;

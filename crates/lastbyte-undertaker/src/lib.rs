@@ -3,7 +3,7 @@
 //! It starts a program with the shim in it, takes over the connections that the
 //! program closes, and ends them by the contract while the program goes on, or
 //! after it is gone. [`run`] is the whole of it; the modules are, from the outside
-//! in: `program` (what is started, and where the shim is), `channel` (what the
+//! in: `program` (what is started), `shim` and `unpack` (where the shim is), `channel` (what the
 //! shim sends and maps), `family` (who else holds a socket), `desk` (the loop),
 //! `record` (log and summary).
 //!
@@ -17,8 +17,10 @@ mod desk;
 mod family;
 mod program;
 mod record;
+mod shim;
 mod signals;
 mod system;
+mod unpack;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -27,7 +29,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use lastbyte_handoff::Override;
-pub use program::{Obstacle, find_shim};
+pub use program::Obstacle;
+pub use shim::find_shim;
 
 /// What to run and how.
 pub struct Options {

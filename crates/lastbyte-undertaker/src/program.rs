@@ -15,8 +15,7 @@ use lastbyte_handoff::{Address, ENVIRONMENT, HEAD, Look, flag, look};
 
 use crate::Error;
 
-const SHIM: &str = "liblastbyte_preload.so";
-const MUSL_LOADER: &str = "musl's loader cannot load the shim, which is built for glibc";
+pub(crate) const MUSL_LOADER: &str = "musl's loader cannot load the shim, which is built for glibc";
 
 /// Why the shim cannot enter a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,46 +45,6 @@ impl fmt::Display for Obstacle {
             _ => "is set-user-id or set-group-id: the loader ignores LD_PRELOAD",
         })
     }
-}
-
-/// Finds the shim: `LASTBYTE_PRELOAD` if set; else beside the running program
-/// (an installed one, or where cargo puts both), in cargo's `deps`, or in
-/// `../lib` and `../lib/lastbyte`.
-///
-/// # Errors
-/// A text that says where it was looked for.
-pub fn find_shim() -> Result<PathBuf, String> {
-    if cfg!(not(target_env = "gnu")) {
-        return Err(format!("lastbyte run needs glibc: {MUSL_LOADER}"));
-    }
-    if let Some(path) = std::env::var_os("LASTBYTE_PRELOAD") {
-        let path = PathBuf::from(path);
-        return match path.canonicalize() {
-            Ok(path) => Ok(path),
-            Err(error) => Err(format!(
-                "LASTBYTE_PRELOAD names {}, which cannot be used: {error}",
-                path.display()
-            )),
-        };
-    }
-    let program = std::env::current_exe()
-        .and_then(|path| path.canonicalize())
-        .map_err(|error| format!("cannot tell where lastbyte itself is: {error}"))?;
-    let folder = program.parent().unwrap_or(Path::new("/"));
-    // `deps` first: cargo always builds there, and only sometimes beside the program.
-    let places = ["deps", "", "../lib", "../lib/lastbyte", ".."];
-    places
-        .iter()
-        .map(|place| folder.join(place).join(SHIM))
-        .find_map(|path| path.canonicalize().ok())
-        .ok_or_else(|| {
-            format!(
-                "the shim {SHIM} is not beside {}, nor in deps, ../lib or ../lib/lastbyte; \
-                 install it there, build it (cargo build -p lastbyte-preload), or set \
-                 LASTBYTE_PRELOAD to its path",
-                program.display()
-            )
-        })
 }
 
 /// Finds the file that exec would take.

@@ -47,7 +47,7 @@ pub(crate) fn run(args: Args) -> Status {
     let mut command = args.command.into_iter();
     // clap requires at least one.
     let program = command.next().unwrap_or_default();
-    let shim = match lastbyte_undertaker::find_shim() {
+    let shim = match lastbyte_undertaker::find_shim(lastbyte_shim_embed::shim!()) {
         Ok(shim) => shim,
         Err(text) => {
             eprintln!("lastbyte: {text}");
