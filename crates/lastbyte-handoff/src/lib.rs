@@ -8,7 +8,7 @@
 //! - [`Control`]: a block of atomics that both sides map and the supervisor alone can
 //!   write, holding the run's settings and the answers that a blocking close waits for;
 //! - [`Shared`]: a block of atomics that every process of the run can write, holding
-//!   the sockets to leave alone.
+//!   the sockets to leave alone, who lets go of one this moment, and counts.
 //!
 //! The shim runs inside signal handlers and vforked children: nothing here
 //! allocates, locks or panics. The undertaker reads what any program may have
@@ -18,12 +18,14 @@
 
 mod control;
 mod elf;
+mod left;
 mod mark;
 mod request;
 mod shared;
 
 pub use control::{Bell, Control, Nonce, Override, Settings};
 pub use elf::{HEAD, Look, look};
+pub use left::Left;
 pub use mark::{MARK, MARKED, SHIM_VERSION};
 pub use request::{Kind, Linger, Malformed, Request, flag};
 pub use shared::{Shared, VERSION};

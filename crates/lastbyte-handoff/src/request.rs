@@ -17,6 +17,10 @@ pub enum Kind {
     /// As [`Kind::End`], once the sending process is gone: it is exiting, and
     /// what stdio still holds is written after this.
     EndAfterExit,
+    /// As [`Kind::End`], once no process of the run holds the socket; if one still does
+    /// after a moment, nothing is to be done. The sender is about to execute another
+    /// program, which may fail.
+    EndUnlessHeld,
     /// Does any other process of the run hold the socket `inode`? Answered: 0 if none does, 1 if one does or that cannot be excluded.
     Shared,
     /// The program is about to execute something the shim cannot enter; the
@@ -42,6 +46,11 @@ pub mod flag {
     /// The program forbids itself system calls (seccomp(2)), ours perhaps among them.
     /// `name` is the program's.
     pub const SECCOMP: u32 = 128;
+    /// With [`Kind::EndAfterExit`](super::Kind::EndAfterExit): another process may hold
+    /// the socket. If one does once the sender is gone, nothing is to be done.
+    pub const MAY_BE_HELD: u32 = 256;
+    /// The FIN has left: the program's own shutdown(2), or the shim's.
+    pub const FIN_IS_OUT: u32 = 512;
     /// With [`Kind::End`](super::Kind::End): close it plainly and write down what
     /// that does. The program never sent anything.
     pub const AS_THE_KERNEL_DOES: u32 = 16;
@@ -65,6 +74,9 @@ pub struct Request {
     /// When the program called close (CLOCK_MONOTONIC, nanoseconds), so that a time to
     /// wait counts from there; zero where that is not said.
     pub began: u64,
+    /// `struct sockaddr` of our side and of the peer's, where they are wanted: a
+    /// connection that is over has none any more. All zero where unknown.
+    pub addresses: [[u8; Request::ADDRESS]; 2],
     /// The program's thread name, or a file's; NUL-padded.
     pub name: [u8; Request::NAME],
 }
@@ -84,7 +96,9 @@ pub enum Malformed {
 
 impl Request {
     /// Bytes of a message.
-    pub const SIZE: usize = 48 + Self::NAME;
+    pub const SIZE: usize = 48 + 2 * Self::ADDRESS + Self::NAME;
+    /// Bytes of an address: as long as the longest we know, a `sockaddr_in6`.
+    pub const ADDRESS: usize = 28;
     /// Bytes of `name`.
     pub const NAME: usize = 80;
 
@@ -105,6 +119,7 @@ impl Request {
             },
             inode: 0,
             began: 0,
+            addresses: [[0; Self::ADDRESS]; 2],
             name: [0; Self::NAME],
         }
     }
@@ -117,6 +132,7 @@ impl Request {
             Kind::EndAfterExit => 2,
             Kind::Shared => 3,
             Kind::Uncovered => 4,
+            Kind::EndUnlessHeld => 5,
         };
         let mut out = [0; Self::SIZE];
         let mut at = 0;
@@ -136,6 +152,9 @@ impl Request {
         put(&self.linger.l_linger.to_ne_bytes());
         put(&self.inode.to_ne_bytes());
         put(&self.began.to_ne_bytes());
+        for address in &self.addresses {
+            put(address);
+        }
         put(&self.name);
         out
     }
@@ -162,6 +181,7 @@ impl Request {
             2 => Kind::EndAfterExit,
             3 => Kind::Shared,
             4 => Kind::Uncovered,
+            5 => Kind::EndUnlessHeld,
             other => return Err(Malformed::Kind(other)),
         };
         let request = Self {
@@ -175,6 +195,7 @@ impl Request {
             },
             inode: u64::from_ne_bytes(fields.take()),
             began: u64::from_ne_bytes(fields.take()),
+            addresses: [fields.take(), fields.take()],
             name: fields.take(),
         };
         Ok(request)
@@ -217,6 +238,7 @@ mod tests {
             Just(Kind::EndAfterExit),
             Just(Kind::Shared),
             Just(Kind::Uncovered),
+            Just(Kind::EndUnlessHeld),
         ]
     }
 
@@ -224,7 +246,7 @@ mod tests {
         #[test]
         fn a_request_arrives_as_it_was_sent(
             kind in kinds(), fd: i32, nonce: u64, flags: u32,
-            l_onoff: i32, l_linger: i32, inode: u64, began: u64, name: [u8; 32],
+            l_onoff: i32, l_linger: i32, inode: u64, began: u64, remote: [u8; 28], name: [u8; 32],
         ) {
             let mut request = Request::new(kind, fd);
             request.nonce = nonce;
@@ -232,6 +254,7 @@ mod tests {
             request.linger = Linger { l_onoff, l_linger };
             request.inode = inode;
             request.began = began;
+            request.addresses[1] = remote;
             request.name[..32].copy_from_slice(&name);
             prop_assert_eq!(Request::parse(&request.encode()), Ok(request));
         }

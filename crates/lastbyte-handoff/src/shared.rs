@@ -1,17 +1,26 @@
-//! What every process of a run writes: which sockets are to be left alone.
+//! What every process of a run writes: which sockets are to be left alone, who lets go
+//! of one this moment, and how many closes were left to the kernel.
 //!
 //! A process that writes nonsense here can cost the run its coverage (closes become
-//! the kernel's own), and no more than that.
+//! the kernel's own, or take a twentieth of a second), make the counts wrong, and no
+//! more than that.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::left::Left;
+
 /// The layout's version: shim and undertaker must agree on it.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 const MAGIC: u32 = 0x6c62_736d;
 const ALONE: usize = 16_384;
 /// Beyond this the set is called full, so that a probe always ends soon.
 const ALONE_MOST: u32 = (ALONE / 4 * 3) as u32;
+
+/// Closes that ask about holders at the same time, at most.
+const TURNS: usize = 256;
+/// Places that a socket's turn can be in.
+const PROBES: usize = 8;
 
 /// The marks of one run. Always behind a shared mapping.
 #[derive(Debug)]
@@ -22,6 +31,9 @@ pub struct Shared {
     blind: AtomicU32,
     alone_used: AtomicU32,
     arrived: AtomicU32,
+    repaired: AtomicU32,
+    left: [AtomicU64; Left::ALL.len()],
+    turns: [AtomicU64; TURNS],
     alone: [AtomicU64; ALONE],
 }
 
@@ -46,6 +58,78 @@ impl Shared {
     /// Whether any shim came up.
     pub fn has_arrival(&self) -> bool {
         self.arrived.load(Ordering::Relaxed) != 0
+    }
+
+    /// A process has put a connection into repair mode (TCP_REPAIR).
+    pub fn set_repaired(&self) {
+        self.repaired.store(1, Ordering::Relaxed);
+    }
+
+    /// Whether [`set_repaired`](Self::set_repaired) was called.
+    pub fn has_repaired(&self) -> bool {
+        self.repaired.load(Ordering::Relaxed) != 0
+    }
+
+    /// Counts a close that was left to the kernel.
+    pub fn count(&self, left: Left) {
+        if let Some(count) = self.left.get(left.index()) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many closes were left to the kernel for that reason.
+    pub fn left(&self, left: Left) -> u64 {
+        self.left
+            .get(left.index())
+            .map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// Takes the turn to let go of a socket that others may hold.
+    ///
+    /// # Errors
+    /// True if another has it; false if there is no room for one.
+    pub fn take_turn(&self, cookie: u64) -> Result<usize, bool> {
+        if self.place_of(cookie).is_some() {
+            return Err(true);
+        }
+        for (index, place) in self.turns_of(cookie) {
+            if place
+                .compare_exchange(0, cookie, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+            {
+                // Another may have found a place before ours at the same time.
+                return match self.turns_of(cookie).find(|(_, place)| is(place, cookie)) {
+                    Some((first, _)) if first != index => {
+                        self.end_turn(index, cookie);
+                        Err(true)
+                    }
+                    _ => Ok(index),
+                };
+            }
+        }
+        Err(false)
+    }
+
+    /// Where the turn of that socket is.
+    pub fn place_of(&self, cookie: u64) -> Option<usize> {
+        self.turns_of(cookie)
+            .find(|(_, place)| is(place, cookie))
+            .map(|(index, _)| index)
+    }
+
+    /// Gives the turn back.
+    pub fn end_turn(&self, index: usize, cookie: u64) {
+        if let Some(place) = self.turns.get(index) {
+            let _ = place.compare_exchange(cookie, 0, Ordering::AcqRel, Ordering::Relaxed);
+        }
+    }
+
+    fn turns_of(&self, cookie: u64) -> impl Iterator<Item = (usize, &AtomicU64)> {
+        let start = hash(cookie) % TURNS;
+        (start..start + PROBES).filter_map(|index| {
+            let index = index % TURNS;
+            self.turns.get(index).map(|place| (index, place))
+        })
     }
 
     /// From now on nobody can tell which process holds which socket.
@@ -91,10 +175,18 @@ impl Shared {
     }
 
     fn probe(&self, cookie: u64) -> impl Iterator<Item = &AtomicU64> {
-        let start = (cookie.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize % ALONE;
+        let start = hash(cookie) % ALONE;
         let (before, after) = self.alone.split_at(start);
         after.iter().chain(before)
     }
+}
+
+fn hash(cookie: u64) -> usize {
+    (cookie.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize
+}
+
+fn is(place: &AtomicU64, cookie: u64) -> bool {
+    place.load(Ordering::Acquire) == cookie
 }
 
 #[cfg(test)]
@@ -107,6 +199,57 @@ mod tests {
     fn block() -> Box<Shared> {
         // SAFETY: `Shared` is all integer atomics, for which zero is a value.
         unsafe { Box::<Shared>::new_zeroed().assume_init() }
+    }
+
+    #[test]
+    fn a_turn_is_one_at_a_time_for_each_socket() {
+        let shared = block();
+        let first = shared.take_turn(7).expect("nobody has it");
+        assert_eq!(shared.take_turn(7), Err(true));
+        let other = shared.take_turn(8).expect("another socket");
+        assert_ne!(first, other);
+        shared.end_turn(first, 8);
+        assert_eq!(shared.take_turn(7), Err(true), "not that socket's place");
+        shared.end_turn(first, 7);
+        assert!(shared.take_turn(7).is_ok());
+    }
+
+    #[test]
+    fn turns_that_nobody_gives_back_leave_others_without_one() {
+        let shared = block();
+        let taken = (1..100_000).filter(|cookie| shared.take_turn(*cookie).is_ok());
+        assert_eq!(taken.count(), TURNS);
+        assert_eq!(shared.take_turn(200_000), Err(false));
+    }
+
+    #[test]
+    fn threads_take_turns() {
+        let shared = block();
+        let inside = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..2000 {
+                        if let Ok(place) = shared.take_turn(42) {
+                            assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+                            inside.fetch_sub(1, Ordering::SeqCst);
+                            shared.end_turn(place, 42);
+                        }
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn closes_left_to_the_kernel_are_counted_by_reason() {
+        let shared = block();
+        shared.count(Left::Mptcp);
+        shared.count(Left::Mptcp);
+        shared.count(Left::Sending);
+        let counts = Left::ALL.map(|left| shared.left(left));
+        assert_eq!(counts.iter().sum::<u64>(), 3);
+        assert_eq!(shared.left(Left::Mptcp), 2);
     }
 
     #[test]

@@ -1,105 +1,139 @@
 //! The conversation with the undertaker.
 
 use core::ffi::c_int;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use lastbyte_handoff::{Kind, Nonce, Request};
+use lastbyte_handoff::{Kind, Left, Nonce, Request, flag};
 
-use crate::hooks::fork;
+use crate::decide::Waits;
 use crate::run::{self, Run};
 use crate::verdict::Case;
-use crate::{sys, table};
+use crate::{hooks, sys, table};
+
+const MILLISECOND: u64 = 1_000_000;
+/// How long an answer about holders is waited for.
+const HOLDERS_MS: u64 = 2000;
+/// After it did not answer in time, the undertaker is not asked again for so long.
+const SILENCE: u64 = 1000 * MILLISECOND;
+/// Sleeps no longer than this without a look at whether the undertaker is there.
+const LOOK: u64 = 1000 * MILLISECOND;
+
+/// Until when the undertaker is taken for stopped (monotonic nanoseconds).
+static SILENT_UNTIL: AtomicU64 = AtomicU64::new(0);
 
 /// A socket that is with the undertaker; the program's own descriptor is still open.
 pub(crate) struct Handed {
     run: Run,
-    wait: Option<Nonce>,
+    wait: Option<(Nonce, Option<u64>)>,
 }
 
 impl Handed {
-    /// The errno the close fails with, zero if it succeeds. Sleeps until the
-    /// ending is over where the case said so.
+    /// The errno the close fails with, zero if it succeeds. Sleeps until the ending
+    /// is over where the case said so, and no longer than the case allows: then the
+    /// result is the kernel's, whose close succeeds when its time runs out.
     pub(crate) fn outcome(self) -> c_int {
         match self.wait {
-            Some(nonce) => wait(self.run, nonce).unwrap_or(0),
+            Some((nonce, ms)) => wait(self.run, nonce, ms).unwrap_or_else(|| {
+                count(self.run, Left::Unreachable);
+                0
+            }),
             None => 0,
         }
     }
 }
 
+/// Counts a close that is left to the kernel.
+pub(crate) fn count(run: Run, left: Left) {
+    run.shared.count(left);
+}
+
 /// Hands the socket of `fd` over. `None`: it could not be, and the close is plain.
 pub(crate) fn give(case: Case, fd: c_int, kind: Kind) -> Option<Handed> {
-    let Case {
-        run,
-        linger,
-        waits,
-        flags,
-    } = case;
-    if !run.is_reachable() {
+    let given = try_to_give(case, fd, kind);
+    if given.is_none() {
+        count(case.run, Left::Unreachable);
+    }
+    given
+}
+
+fn try_to_give(case: Case, fd: c_int, kind: Kind) -> Option<Handed> {
+    let run = case.run;
+    if !run.is_reachable() || is_silent() {
         return None;
     }
     let mut request = Request::new(kind, fd);
-    request.linger = linger;
-    request.flags = flags;
+    request.linger = case.linger;
+    request.flags = case.flags;
     for (place, byte) in request.name.iter_mut().zip(sys::thread_name()) {
         *place = byte;
     }
     request.began = sys::monotonic();
+    if run.control.settings().observed {
+        request.addresses = sys::addresses(fd);
+    }
     // Without a nonce there is no answer, so that the close is plain.
-    let wait = if waits { Some(nonce()?) } else { None };
-    request.nonce = wait.map_or(0, Nonce::wire);
+    let wait = match case.waits {
+        Waits::No => None,
+        Waits::IfBlocking(ms) => Some((nonce()?, ms)),
+        Waits::Always(ms) => Some((nonce()?, Some(ms))),
+    };
+    request.nonce = wait.map_or(0, |(nonce, _)| nonce.wire());
     if kind == Kind::End {
-        // While the undertaker holds the socket, the kernel keeps it in every
-        // epoll set and goes on sending SIGIO: both would be events of a
-        // descriptor that the program has closed.
-        if let Some(entry) = table::entry(fd) {
-            entry.leave_sets(fd);
-        }
-        if let Ok(flags) = sys::fcntl(fd, libc::F_GETFL, 0)
-            && flags & libc::O_ASYNC != 0
-        {
-            let _ = sys::fcntl(fd, libc::F_SETFL, flags & !libc::O_ASYNC);
-        }
+        part_from(fd);
+    }
+    if hooks::shutdown::reading_is_shut(fd) {
+        hooks::shutdown::trim(fd);
+    }
+    // As on Linux the FIN leaves within close, behind what is queued.
+    if case.fin_first && sys::shutdown_write(fd).is_ok() {
+        request.flags |= flag::FIN_IS_OUT;
     }
     match sys::send(run.channel, &request.encode(), Some(fd)) {
         Ok(()) => Some(Handed { run, wait }),
         Err(error) => {
-            if matches!(
-                error,
-                libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN | libc::EBADF
-            ) {
-                run::end();
+            match error {
+                libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN | libc::EBADF => run::end(),
+                _ => be_silent(),
             }
             None
         }
     }
 }
 
-/// Whether no other process of the run holds the socket of `fd`.
-pub(crate) fn nobody_else_holds(run: Run, fd: c_int) -> bool {
-    let Ok(stat) = sys::stat(fd) else {
-        return false;
-    };
-    // A server that forks and closes its copy is answered by one look at the child.
-    for relative in [fork::last_child(), sys::parent()] {
-        if relative > 0 && holds(relative, fd, stat.st_ino) {
-            return false;
-        }
+/// While the undertaker holds the socket, the kernel keeps it in every epoll set and
+/// goes on sending SIGIO: both would be events of a descriptor that the program has
+/// closed.
+fn part_from(fd: c_int) {
+    if let Some(entry) = table::entry(fd) {
+        entry.leave_sets(fd);
     }
-    if !run.is_reachable() {
-        return false;
+    if let Ok(flags) = sys::fcntl(fd, libc::F_GETFL, 0)
+        && flags & libc::O_ASYNC != 0
+    {
+        let _ = sys::fcntl(fd, libc::F_SETFL, flags & !libc::O_ASYNC);
     }
-    let Some(nonce) = nonce() else {
-        return false;
-    };
+}
+
+/// Whether another descriptor of the run than `fd` means the socket `inode`: 0 if
+/// none does. `None` if there was no answer.
+pub(crate) fn ask_for_holders(run: Run, fd: c_int, inode: u64) -> Option<c_int> {
+    if !run.is_reachable() || is_silent() {
+        return None;
+    }
+    let nonce = nonce()?;
     let mut request = Request::new(Kind::Shared, fd);
-    request.inode = stat.st_ino;
+    request.inode = inode;
     request.nonce = nonce.wire();
-    sys::send(run.channel, &request.encode(), None).is_ok() && wait(run, nonce) == Some(0)
+    if sys::send(run.channel, &request.encode(), None).is_err() {
+        be_silent();
+        return None;
+    }
+    wait(run, nonce, Some(HOLDERS_MS))
 }
 
 /// Tells the undertaker that the program executes what we cannot enter.
 pub(crate) fn uncovered(run: Run, flags: u32, file: &[u8]) {
-    if !run.is_reachable() {
+    if !run.is_reachable() || is_silent() {
         return;
     }
     let mut request = Request::new(Kind::Uncovered, -1);
@@ -116,79 +150,35 @@ fn nonce() -> Option<Nonce> {
     Nonce::new(sys::random()?)
 }
 
-/// The answer; `None` if the undertaker died before it gave one.
-fn wait(run: Run, nonce: Nonce) -> Option<c_int> {
+fn is_silent() -> bool {
+    let until = SILENT_UNTIL.load(Ordering::Relaxed);
+    until != 0 && sys::monotonic() < until
+}
+
+fn be_silent() {
+    SILENT_UNTIL.store(sys::monotonic().saturating_add(SILENCE), Ordering::Relaxed);
+}
+
+/// The answer; `None` if the undertaker is gone, or gave none within `ms`.
+fn wait(run: Run, nonce: Nonce, ms: Option<u64>) -> Option<c_int> {
+    let end = ms.map(|ms| sys::monotonic().saturating_add(ms.saturating_mul(MILLISECOND)));
     loop {
         let bell = run.control.bell(nonce)?;
         if let Some(answer) = bell.answer() {
             return Some(answer);
         }
-        // A signal is no reason to stop waiting. The time-out is there for the
-        // undertaker's death alone.
-        if sys::futex_wait(bell.futex(), bell.seen) == Err(libc::ETIMEDOUT)
+        let left = end.map_or(LOOK, |end| end.saturating_sub(sys::monotonic()));
+        if left == 0 {
+            be_silent();
+            return None;
+        }
+        // A signal is no reason to stop waiting.
+        if sys::futex_wait(bell.futex(), bell.seen, left.min(LOOK)) == Err(libc::ETIMEDOUT)
             && sys::hung_up(run.channel)
             && bell.answer().is_none()
         {
             run::end();
             return None;
         }
-    }
-}
-
-/// Whether the process has `inode` at the same descriptor.
-fn holds(process: c_int, fd: c_int, inode: u64) -> bool {
-    let mut path = Text::new();
-    path.push(b"/proc/");
-    path.number(process.unsigned_abs().into());
-    path.push(b"/fd/");
-    path.number(fd.unsigned_abs().into());
-    path.push(b"\0");
-    let mut expected = Text::new();
-    expected.push(b"socket:[");
-    expected.number(inode);
-    expected.push(b"]");
-    let mut buffer = [0; 64];
-    sys::readlink(path.bytes(), &mut buffer).is_ok_and(|link| link == expected.bytes())
-}
-
-/// A short text on the stack.
-struct Text {
-    bytes: [u8; 64],
-    length: usize,
-}
-
-impl Text {
-    const fn new() -> Self {
-        Self {
-            bytes: [0; 64],
-            length: 0,
-        }
-    }
-
-    fn push(&mut self, text: &[u8]) {
-        for byte in text {
-            if let Some(place) = self.bytes.get_mut(self.length) {
-                *place = *byte;
-                self.length += 1;
-            }
-        }
-    }
-
-    fn number(&mut self, mut value: u64) {
-        let mut digits = [0; 20];
-        let mut used = 0;
-        for place in digits.iter_mut().rev() {
-            *place = b'0' + (value % 10) as u8;
-            value /= 10;
-            used += 1;
-            if value == 0 {
-                break;
-            }
-        }
-        self.push(digits.get(20 - used..).unwrap_or_default());
-    }
-
-    fn bytes(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
     }
 }

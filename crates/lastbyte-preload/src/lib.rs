@@ -12,9 +12,9 @@
 //! fails. Where it cannot be excluded that somebody else holds the connection
 //! too, the program gets exactly what plain close does.
 //!
-//! Reading order: `table` and `epoch` know which sockets are ours alone,
-//! `verdict` decides about one close, `handover` carries it out, `hooks`
-//! are the functions that programs call.
+//! Reading order: `table` and `epoch` know which sockets are ours alone, `holders`
+//! asks who else has one, `verdict` gathers the facts about one close and `decide`
+//! decides, `handover` carries it out, `hooks` are the functions that programs call.
 
 // Elsewhere the crate is empty and `lastbyte run` says that it is unsupported.
 #![cfg(all(
@@ -24,14 +24,18 @@
 ))]
 
 mod coverage;
+mod decide;
 mod descriptors;
 mod epoch;
 mod handover;
+mod holders;
 mod hooks;
 mod next;
 mod run;
+mod senders;
 mod sys;
 mod table;
+mod text;
 mod verdict;
 
 /// Which version this is, for a supervisor that looks into the file before it has a

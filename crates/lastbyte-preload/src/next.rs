@@ -31,7 +31,8 @@ next! {
     FCLOSE "fclose"; FCNTL "fcntl"; FCNTL64 "fcntl64"; FORK "fork"; FORK_BARE "_Fork";
     IOCTL "ioctl"; POPEN "popen"; POSIX_SPAWN "posix_spawn"; POSIX_SPAWNP "posix_spawnp";
     PRCTL "prctl"; RECVMMSG "recvmmsg"; RECVMSG "recvmsg"; SENDMMSG "sendmmsg";
-    SENDMSG "sendmsg"; SOCKET "socket"; SPAWN_ADDDUP2 "posix_spawn_file_actions_adddup2";
+    SENDMSG "sendmsg"; SHUTDOWN "shutdown"; SETSOCKOPT "setsockopt"; GETSOCKOPT "getsockopt";
+    EXECL "execl"; EXECLE "execle"; EXECLP "execlp"; FEXECVE "fexecve"; SOCKET "socket"; SPAWN_ADDDUP2 "posix_spawn_file_actions_adddup2";
     SYSCALL "syscall"; SYSTEM "system"; UNSHARE "unshare";
 }
 

@@ -80,6 +80,12 @@ pub(crate) fn pid() -> c_int {
     unsafe { call(libc::SYS_getpid, [0; 6]) }.map_or(0, |pid| pid as c_int)
 }
 
+/// The calling thread.
+pub(crate) fn tid() -> c_int {
+    // SAFETY: no memory involved; cannot fail.
+    unsafe { call(libc::SYS_gettid, [0; 6]) }.map_or(0, |tid| tid as c_int)
+}
+
 /// The parent process.
 pub(crate) fn parent() -> c_int {
     // SAFETY: no memory involved; cannot fail.
@@ -111,6 +117,27 @@ pub(crate) fn cookie(fd: c_int) -> Result<u64> {
     unsafe { option(fd, libc::SOL_SOCKET, libc::SO_COOKIE) }
 }
 
+/// getsockname(2) and getpeername(2), as bytes; zeros where there is no such address.
+pub(crate) fn addresses<const N: usize>(fd: c_int) -> [[u8; N]; 2] {
+    [libc::SYS_getsockname, libc::SYS_getpeername].map(|number| {
+        let mut address = [0; N];
+        let mut length = N as libc::socklen_t;
+        let arguments = [
+            word(fd),
+            address.as_mut_ptr() as usize,
+            (&raw mut length) as usize,
+            0,
+            0,
+            0,
+        ];
+        // SAFETY: both pointers are to locals, and `length` is the room there is.
+        match unsafe { call(number, arguments) } {
+            Ok(_) => address,
+            Err(_) => [0; N],
+        }
+    })
+}
+
 /// `SO_PROTOCOL`.
 pub(crate) fn protocol(fd: c_int) -> Result<c_int> {
     // SAFETY: as above.
@@ -121,6 +148,82 @@ pub(crate) fn protocol(fd: c_int) -> Result<c_int> {
 pub(crate) fn linger(fd: c_int) -> Result<[c_int; 2]> {
     // SAFETY: as above.
     unsafe { option(fd, libc::SOL_SOCKET, libc::SO_LINGER) }
+}
+
+/// The classic filter of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Filter {
+    /// None.
+    None,
+    /// The one of [`attach_trim`].
+    Trim,
+    /// Another.
+    Other,
+}
+
+/// Keeps one byte of what arrives, which is less than a header: `ret #1`
+/// (include/uapi/linux/bpf_common.h). The kernel keeps the header all the same.
+const TRIM: libc::sock_filter = libc::sock_filter {
+    code: 6,
+    jt: 0,
+    jf: 0,
+    k: 1,
+};
+
+/// `SO_GET_FILTER`.
+pub(crate) fn filter(fd: c_int) -> Result<Filter> {
+    let mut program = [libc::sock_filter {
+        code: 0,
+        jt: 0,
+        jf: 0,
+        k: 0,
+    }; 1];
+    // In instructions, as is what is written back.
+    let mut length: libc::socklen_t = 0;
+    let mut ask = |room: libc::socklen_t| {
+        length = room;
+        let arguments = [
+            word(fd),
+            word(libc::SOL_SOCKET),
+            word(libc::SO_GET_FILTER),
+            program.as_mut_ptr() as usize,
+            (&raw mut length) as usize,
+            0,
+        ];
+        // SAFETY: both pointers are to locals, and there is room for one instruction.
+        unsafe { call(libc::SYS_getsockopt, arguments) }.map(|_| length)
+    };
+    match ask(0) {
+        Ok(0) => return Ok(Filter::None),
+        Ok(1) => {}
+        // More, or a program of another kind, which fails with EACCES.
+        Ok(_) | Err(libc::EACCES) => return Ok(Filter::Other),
+        Err(error) => return Err(error),
+    }
+    ask(1)?;
+    let [found] = program;
+    let is_ours =
+        (found.code, found.jt, found.jf, found.k) == (TRIM.code, TRIM.jt, TRIM.jf, TRIM.k);
+    Ok(if is_ours { Filter::Trim } else { Filter::Other })
+}
+
+/// Attaches a filter that cuts the payload off whatever arrives.
+pub(crate) fn attach_trim(fd: c_int) -> Result<()> {
+    let mut code = TRIM;
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: &raw mut code,
+    };
+    let arguments = [
+        word(fd),
+        word(libc::SOL_SOCKET),
+        word(libc::SO_ATTACH_FILTER),
+        (&raw const program) as usize,
+        size_of::<libc::sock_fprog>(),
+        0,
+    ];
+    // SAFETY: the kernel reads the program, and through it one instruction, both locals.
+    unsafe { call(libc::SYS_setsockopt, arguments) }.map(drop)
 }
 
 /// What is read of `struct tcp_info` (include/uapi/linux/tcp.h).
@@ -153,6 +256,18 @@ pub(crate) fn tcp_info(fd: c_int) -> Result<TcpInfo> {
     ];
     // SAFETY: both pointers are to locals, and `length` is the room there is.
     unsafe { call(libc::SYS_getsockopt, arguments) }.map(|_| info)
+}
+
+/// `SO_SNDBUF`.
+pub(crate) fn send_buffer(fd: c_int) -> Result<c_int> {
+    // SAFETY: an int has no invalid patterns.
+    unsafe { option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF) }
+}
+
+/// `TCP_REPAIR`.
+pub(crate) fn repair(fd: c_int) -> Result<c_int> {
+    // SAFETY: as above.
+    unsafe { option(fd, libc::IPPROTO_TCP, libc::TCP_REPAIR) }
 }
 
 /// Sets `SO_LINGER`.
@@ -270,12 +385,29 @@ pub(crate) fn send(channel: c_int, bytes: &[u8], rider: Option<c_int>) -> Result
     }
 }
 
-/// Sleeps while `*word == expected`, a second at most.
-pub(crate) fn futex_wait(word: *const AtomicU32, expected: u32) -> Result<()> {
-    let time = libc::timespec {
-        tv_sec: 1,
-        tv_nsec: 0,
+/// Nanoseconds as the kernel wants them.
+fn time(nanoseconds: u64) -> libc::timespec {
+    libc::timespec {
+        tv_sec: (nanoseconds / 1_000_000_000).cast_signed(),
+        tv_nsec: (nanoseconds % 1_000_000_000).cast_signed(),
+    }
+}
+
+/// Sleeps so many nanoseconds, or until a signal.
+pub(crate) fn sleep(nanoseconds: u32) {
+    let time = time(nanoseconds.into());
+    // SAFETY: a local; no remainder is wanted.
+    let _ = unsafe {
+        call(
+            libc::SYS_nanosleep,
+            [(&raw const time) as usize, 0, 0, 0, 0, 0],
+        )
     };
+}
+
+/// Sleeps while `*word == expected`, so many nanoseconds at most.
+pub(crate) fn futex_wait(word: *const AtomicU32, expected: u32, nanoseconds: u64) -> Result<()> {
+    let time = time(nanoseconds);
     let arguments = [
         word as usize,
         libc::FUTEX_WAIT as usize,
@@ -392,6 +524,58 @@ pub(crate) unsafe fn open(path: *const u8) -> Result<c_int> {
     let arguments = [word(libc::AT_FDCWD), path as usize, word(flags), 0, 0, 0];
     // SAFETY: the caller's promise.
     unsafe { call(libc::SYS_openat, arguments) }.map(|fd| fd as c_int)
+}
+
+/// Reads what fits of the beginning of a file; the path is NUL-terminated.
+pub(crate) fn read_file<'b>(path: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8]> {
+    if path.last() != Some(&0) {
+        return Err(libc::EINVAL);
+    }
+    // SAFETY: the path ends in NUL.
+    let fd = unsafe { open(path.as_ptr()) }?;
+    let length = read_at(fd, buffer, 0);
+    let _ = close(fd);
+    buffer.get(..length?).ok_or(libc::EIO)
+}
+
+/// A folder's link count; the path is NUL-terminated.
+pub(crate) fn link_count(path: &[u8]) -> Result<u64> {
+    if path.last() != Some(&0) {
+        return Err(libc::EINVAL);
+    }
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    let arguments = [
+        word(libc::AT_FDCWD),
+        path.as_ptr() as usize,
+        stat.as_mut_ptr() as usize,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: the path ends in NUL; the kernel writes one stat to a local.
+    unsafe { call(libc::SYS_newfstatat, arguments) }?;
+    // SAFETY: zeroed, then written; a stat is plain integers.
+    let stat = unsafe { stat.assume_init() };
+    // 32 bits wide on aarch64.
+    #[allow(clippy::useless_conversion)]
+    Ok(stat.st_nlink.into())
+}
+
+/// Whether the process has one thread, asked without /proc: unshare(CLONE_THREAD) does
+/// nothing then, and fails otherwise.
+pub(crate) fn has_one_thread() -> Result<bool> {
+    // SAFETY: no memory involved.
+    match unsafe { call(libc::SYS_unshare, [word(libc::CLONE_THREAD), 0, 0, 0, 0, 0]) } {
+        Ok(_) => Ok(true),
+        Err(libc::EINVAL) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether there is such a thread in this process.
+pub(crate) fn thread_exists(thread: c_int) -> bool {
+    // SAFETY: no memory involved; signal 0 only asks.
+    unsafe { call(libc::SYS_tgkill, [word(pid()), word(thread), 0, 0, 0, 0]) }.is_ok()
 }
 
 /// Opens a folder; the path is NUL-terminated.

@@ -26,6 +26,10 @@ const CLOEXEC: u32 = 4;
 const SHARED: u32 = 8;
 /// In more epoll sets than an entry has room for.
 const CROWDED: u32 = 16;
+/// The reading side was shut here.
+const READ_NO_MORE: u32 = 32;
+/// Our filter was attached here.
+const TRIMMED: u32 = 64;
 
 /// One descriptor.
 pub(crate) struct Entry {
@@ -69,6 +73,16 @@ impl Entry {
             && forks != 0
             && forks == now.forks
             && (flags & CLOEXEC != 0 || spawns != 0 && spawns == now.spawns)
+    }
+
+    /// Whether the reading side was shut here.
+    pub(crate) fn is_read_no_more(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & READ_NO_MORE != 0
+    }
+
+    /// Whether our filter was attached here.
+    pub(crate) fn is_trimmed(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & TRIMMED != 0
     }
 
     /// Whether every epoll set the descriptor is in is known.
@@ -146,6 +160,20 @@ pub(crate) fn forget(fd: c_int) {
 pub(crate) fn shared(fd: c_int) {
     if let Some(entry) = entry(fd) {
         entry.flags.fetch_or(SHARED, Ordering::AcqRel);
+    }
+}
+
+/// The reading side of `fd` was shut.
+pub(crate) fn reads_no_more(fd: c_int) {
+    if let Some(entry) = entry(fd) {
+        entry.flags.fetch_or(READ_NO_MORE, Ordering::AcqRel);
+    }
+}
+
+/// Our filter was attached to `fd`.
+pub(crate) fn trimmed(fd: c_int) {
+    if let Some(entry) = entry(fd) {
+        entry.flags.fetch_or(TRIMMED, Ordering::AcqRel);
     }
 }
 

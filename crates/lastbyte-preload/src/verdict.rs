@@ -1,17 +1,13 @@
-//! What is to become of one close.
+//! What is to become of one close: the facts are gathered here, `decide` decides.
 
 use core::ffi::c_int;
 
-use lastbyte_handoff::{Linger, Override, flag};
+use lastbyte_handoff::{Left, Linger, Override, flag};
 
+use crate::decide::{self, Connection, Decision, First, Glance, Waits};
+use crate::holders::{self, Others, Turn};
 use crate::run::{self, Run};
-use crate::{epoch, handover, sys, table};
-
-/// tcpi_state, include/net/tcp_states.h.
-const TCP_SYN_SENT: u8 = 2;
-const TCP_SYN_RECV: u8 = 3;
-const TCP_CLOSE: u8 = 7;
-const TCP_LISTEN: u8 = 10;
+use crate::{epoch, handover, senders, sys, table};
 
 const SIOCINQ: u64 = 0x541b;
 const SIOCOUTQ: u64 = 0x5411;
@@ -23,8 +19,7 @@ pub(crate) enum Verdict {
     Plain,
     /// The descriptor is not the program's to close.
     Hidden,
-    /// Nothing is under way: FIN first, so that input arriving this instant
-    /// cannot turn the close into a bare RST; then the kernel's close.
+    /// FIN first, then the kernel's close.
     FinThenPlain,
     /// The undertaker ends it.
     HandOver(Case),
@@ -35,125 +30,190 @@ pub(crate) enum Verdict {
 pub(crate) struct Case {
     pub(crate) run: Run,
     pub(crate) linger: Linger,
-    pub(crate) waits: bool,
+    pub(crate) waits: Waits,
+    pub(crate) fin_first: bool,
     pub(crate) flags: u32,
 }
 
-/// Decides about closing `fd`.
-pub(crate) fn on(fd: c_int) -> Verdict {
+/// Who asks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// A close of one descriptor, which ends the connection if it is the last.
+    Close,
+    /// The end of the process: others may hold the connection, and the undertaker
+    /// finds out once this one is gone.
+    Exit,
+}
+
+/// Decides about closing `fd`. The turn is to be given back when `fd` is closed.
+pub(crate) fn on(fd: c_int) -> (Verdict, Turn) {
     if run::owns(fd) {
-        return Verdict::Hidden;
+        return (Verdict::Hidden, Turn::NONE);
     }
-    let entry = table::entry(fd);
-    if entry.is_some_and(table::Entry::is_other) {
-        return Verdict::Plain;
+    if !is_tcp(fd) {
+        return (Verdict::Plain, Turn::NONE);
     }
-    // The one cheap check that other descriptors cost.
-    let is_tcp = match entry {
-        Some(entry) if entry.is_tcp() => true,
-        Some(_) => sys::protocol(fd) == Ok(libc::IPPROTO_TCP),
-        None => false,
+    let Some(run) = run::current() else {
+        return (Verdict::Plain, Turn::NONE);
     };
-    if !is_tcp {
-        return Verdict::Plain;
+    let mut turn = Turn::NONE;
+    let verdict = on_tcp(run, fd, Asked::Close, &mut turn).unwrap_or(Verdict::Plain);
+    (verdict, turn)
+}
+
+/// Decides about `fd` at the end of the process.
+pub(crate) fn at_exit(run: Run, fd: c_int) -> Verdict {
+    let mut unused = Turn::NONE;
+    on_tcp(run, fd, Asked::Exit, &mut unused).unwrap_or(Verdict::Plain)
+}
+
+/// The one cheap check that other descriptors cost.
+fn is_tcp(fd: c_int) -> bool {
+    match table::entry(fd) {
+        Some(entry) if entry.is_tcp() => true,
+        Some(entry) if entry.is_other() => false,
+        Some(_) => match sys::protocol(fd) {
+            Ok(libc::IPPROTO_TCP) => true,
+            Ok(libc::IPPROTO_MPTCP) => {
+                count_mptcp(fd);
+                false
+            }
+            _ => false,
+        },
+        None => false,
     }
-    run::current()
-        .and_then(|run| on_tcp(run, fd))
-        .unwrap_or(Verdict::Plain)
+}
+
+/// The kernel closes an MPTCP connection with all its subflows. No other close can be
+/// put together from outside, so it is the kernel's.
+fn count_mptcp(fd: c_int) {
+    if let Some(run) = run::current()
+        && let Ok(unacknowledged) = sys::ioctl_int(fd, SIOCOUTQ)
+        && (unacknowledged > 0 || sys::ioctl_int(fd, SIOCINQ).is_ok_and(|unread| unread > 0))
+    {
+        handover::count(run, Left::Mptcp);
+    }
 }
 
 /// `None`: as the kernel does it.
-fn on_tcp(run: Run, fd: c_int) -> Option<Verdict> {
+fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict> {
     let settings = run.control.settings();
     let [l_onoff, l_linger] = sys::linger(fd).ok()?;
-    let found = Linger { l_onoff, l_linger };
-    let wanted = match settings.linger {
-        Override::None if l_onoff == 0 => Override::Off,
-        Override::None if l_linger == 0 => Override::Abort,
-        // The undertaker reads the time off the request.
-        Override::None => Override::Wait(0),
-        asked => asked,
+    let glance = Glance {
+        linger: Linger { l_onoff, l_linger },
+        // EINVAL: listening. Anything else: not a TCP socket any more.
+        unacknowledged: sys::ioctl_int(fd, SIOCOUTQ).ok()?,
+        unread: sys::ioctl_int(fd, SIOCINQ).ok()?,
     };
-    // EINVAL: listening. Anything else: not a TCP socket any more.
-    let unacknowledged = sys::ioctl_int(fd, SIOCOUTQ).ok()?;
-    let unread = sys::ioctl_int(fd, SIOCINQ).ok()?;
-    let nothing_under_way = unacknowledged == 0 && unread == 0;
-
-    if !settings.observed {
-        match wanted {
-            Override::Off if nothing_under_way => {
-                return is_ours_alone(run, fd, Doubt::IsShared).then(|| {
-                    if settings.linger == Override::Off && l_onoff != 0 {
-                        let _ = sys::set_linger(fd, [0, 0]);
-                    }
-                    Verdict::FinThenPlain
-                });
-            }
-            Override::Abort if settings.linger == Override::None => return None,
-            _ => {}
+    // Its close must send nothing (CRIU moves connections so).
+    if run.shared.has_repaired() && sys::repair(fd).is_ok_and(|on| on != 0) {
+        return None;
+    }
+    match decide::at_a_glance(settings, glance) {
+        First::Plain => return None,
+        First::FinThenPlain => {
+            return (asked == Asked::Close && is_ours_alone(fd)).then(|| {
+                if settings.linger == Override::Off && l_onoff != 0 {
+                    let _ = sys::set_linger(fd, [0, 0]);
+                }
+                Verdict::FinThenPlain
+            });
         }
+        First::Ask => {}
     }
     let info = sys::tcp_info(fd).ok()?;
-    // Input came and we never sent anything: no byte of ours can be lost, and the
-    // kernel's RST tells the peer that nobody read it.
-    let only_listened =
-        wanted == Override::Off && l_onoff == 0 && unacknowledged == 0 && info.bytes_sent == 0;
-    if only_listened && !settings.observed {
-        return None;
-    }
-    match info.state {
-        // Never connected, for all that can be told.
-        TCP_CLOSE if only_listened => return None,
-        TCP_LISTEN | TCP_SYN_SENT | TCP_SYN_RECV => return None,
-        // Reset, finished, or never connected: only a wait or a log asks which.
-        TCP_CLOSE if !settings.observed && !matches!(wanted, Override::Wait(_)) => return None,
-        _ => {}
-    }
-    if run.control.is_full(sys::user) || !is_ours_alone(run, fd, Doubt::Ask) {
-        return None;
-    }
-    let blocking = sys::fcntl(fd, libc::F_GETFL, 0).ok()? & libc::O_NONBLOCK == 0;
-    let waits = match wanted {
-        Override::Wait(_) => blocking,
-        // The RST is out when close returns, as without us.
-        Override::Abort => true,
-        // Nor may being watched change what the kernel does, or when.
-        Override::Off | Override::None => only_listened,
+    let connection = Connection {
+        state: info.state,
+        bytes_sent: info.bytes_sent,
     };
-    let flags = if only_listened {
-        flag::AS_THE_KERNEL_DOES
-    } else {
-        0
+    let how = match decide::decide(settings, glance, connection) {
+        Decision::Plain => return None,
+        Decision::Left(left) => return leave(run, left),
+        Decision::HandOver(how) => how,
     };
+    if run.control.is_full(sys::user) {
+        return leave(run, Left::Full);
+    }
+    let is_blocking = sys::fcntl(fd, libc::F_GETFL, 0).ok()? & libc::O_NONBLOCK == 0;
+    let mut flags = 0;
+    match asked {
+        Asked::Close => match can_be_ended(run, fd, turn) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(left) => return leave(run, left),
+        },
+        Asked::Exit => {
+            if !is_ours_alone(fd) {
+                can_be_told(run, fd)?;
+                flags |= flag::MAY_BE_HELD;
+            }
+        }
+    }
+    if asked == Asked::Close && is_blocking && senders::may_be_inside(fd, glance.unacknowledged) {
+        return leave(run, Left::Sending);
+    }
+    if how.fin_is_out {
+        flags |= flag::FIN_IS_OUT;
+    }
+    if how.as_the_kernel_does {
+        flags |= flag::AS_THE_KERNEL_DOES;
+    }
     Some(Verdict::HandOver(Case {
         run,
-        linger: found,
-        waits,
+        linger: glance.linger,
+        waits: match how.waits {
+            Waits::IfBlocking(_) if !is_blocking => Waits::No,
+            waits => waits,
+        },
+        fin_first: how.fin_first,
         flags,
     }))
 }
 
-#[derive(PartialEq, Eq)]
-enum Doubt {
-    IsShared,
-    Ask,
+/// What becomes of `fd` is the kernel's affair, which is counted.
+fn leave(run: Run, left: Left) -> Option<Verdict> {
+    handover::count(run, left);
+    None
 }
 
-/// Whether nobody else holds the socket of `fd`. The undertaker can look through
-/// the other processes, which is worth it only where something is under way.
-fn is_ours_alone(run: Run, fd: c_int, doubt: Doubt) -> bool {
-    let Ok(cookie) = sys::cookie(fd) else {
-        return false;
-    };
-    let Some(entry) = table::entry(fd) else {
-        return false;
+/// Whether nobody else can hold the socket of `fd`, by all that was seen.
+fn is_ours_alone(fd: c_int) -> bool {
+    table::entry(fd).is_some_and(|entry| {
+        entry.sets_are_known()
+            && sys::cookie(fd).is_ok_and(|cookie| entry.is_ours_alone(cookie, epoch::now()))
+    })
+}
+
+/// Whether closing `fd` ends the connection. The undertaker can look through the other
+/// processes, which is worth it only where something is under way.
+fn can_be_ended(run: Run, fd: c_int, turn: &mut Turn) -> Result<bool, Left> {
+    let (Ok(cookie), Some(entry)) = (sys::cookie(fd), table::entry(fd)) else {
+        return Err(Left::Holders);
     };
     if !entry.sets_are_known() {
-        return false;
+        return Err(Left::EpollSets);
     }
-    entry.is_ours_alone(cookie, epoch::now())
-        || doubt == Doubt::Ask
-            && !run.shared.is_left_alone(cookie)
-            && !run.shared.is_blind()
-            && handover::nobody_else_holds(run, fd)
+    if entry.is_ours_alone(cookie, epoch::now()) {
+        return Ok(true);
+    }
+    if run.shared.is_left_alone(cookie) || run.shared.is_blind() {
+        return Err(Left::Holders);
+    }
+    *turn = Turn::take(run, cookie);
+    match holders::others(run, fd) {
+        Others::None => Ok(true),
+        Others::Some => Ok(false),
+        Others::Unknown => Err(Left::Holders),
+    }
+}
+
+/// Whether it can be told, now or later, who else holds the socket of `fd`. `None`: no,
+/// which is counted.
+fn can_be_told(run: Run, fd: c_int) -> Option<()> {
+    let cookie = sys::cookie(fd).ok()?;
+    if run.shared.is_left_alone(cookie) || run.shared.is_blind() {
+        handover::count(run, Left::Holders);
+        return None;
+    }
+    Some(())
 }

@@ -1,6 +1,6 @@
 //! The endings under way, and what is known of those that are over.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -24,6 +24,8 @@ pub(crate) struct Book {
 pub(crate) struct Page {
     pub(crate) next: u64,
     pub(crate) open: HashMap<u64, (Origin, Instant)>,
+    /// The cookies of the connections that the closer has.
+    pub(crate) ending: HashSet<u64>,
     pub(crate) sums: Sums,
     pub(crate) log: Option<Log>,
 }
@@ -34,8 +36,9 @@ impl Book {
         self.page.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn begin(&self, origin: Origin) -> u64 {
+    pub(crate) fn begin(&self, origin: Origin, cookie: u64) -> u64 {
         let mut page = self.page();
+        page.ending.insert(cookie);
         page.next += 1;
         let number = page.next;
         page.open.insert(number, (origin, Instant::now()));
@@ -46,6 +49,7 @@ impl Book {
     pub(crate) fn settle(
         &self,
         number: u64,
+        cookie: u64,
         request: &Request,
         result: Result<Report, CloseError>,
     ) {
@@ -65,6 +69,7 @@ impl Book {
         };
         self.mapping.answer(request, answer);
         let mut page = self.page();
+        page.ending.remove(&cookie);
         if let Some((origin, _)) = page.open.remove(&number)
             && let Some(report) = report
         {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};
+use std::net::{SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 
@@ -152,6 +153,36 @@ pub(crate) fn cookie(fd: RawFd) -> io::Result<u64> {
         )
     })?;
     Ok(cookie)
+}
+
+/// A `struct sockaddr` (ip(7), ipv6(7)); `None` where it is none of these.
+pub(crate) fn address(bytes: &[u8; Request::ADDRESS]) -> Option<SocketAddr> {
+    let (family, rest) = bytes.split_first_chunk()?;
+    let (port, rest) = rest.split_first_chunk()?;
+    let port = u16::from_be_bytes(*port);
+    match libc::c_int::from(u16::from_ne_bytes(*family)) {
+        libc::AF_INET => {
+            let (address, _) = rest.split_first_chunk::<4>()?;
+            Some((*address, port).into())
+        }
+        libc::AF_INET6 => {
+            let (flow, rest) = rest.split_first_chunk()?;
+            let (address, rest) = rest.split_first_chunk::<16>()?;
+            let (scope, _) = rest.split_first_chunk()?;
+            let (flow, scope) = (u32::from_ne_bytes(*flow), u32::from_ne_bytes(*scope));
+            Some(SocketAddrV6::new((*address).into(), port, flow, scope).into())
+        }
+        _ => None,
+    }
+}
+
+/// The number that /proc/PID/fd shows for the socket.
+pub(crate) fn inode(socket: &OwnedFd) -> io::Result<u64> {
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: room for a stat.
+    check(unsafe { libc::fstat(socket.as_raw_fd(), stat.as_mut_ptr()) })?;
+    // SAFETY: zeroed, then written; a stat is plain integers.
+    Ok(unsafe { stat.assume_init() }.st_ino)
 }
 
 /// Input that nobody has read (SIOCINQ).

@@ -1,7 +1,7 @@
 //! The loop: what arrives is ended, answered and written down.
 
 use std::collections::HashSet;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use lastbyte_handoff::{Kind, Override, Request, Settings, flag};
 
 use crate::book::{Book, Page};
 use crate::channel::{self, Arrival, Delivery, Mapping, Pair, check};
+use crate::heirs::Heirs;
 use crate::program::{self, Inheritance, Obstacle};
 use crate::record::{Found, Known, Left, Log, Origin};
 use crate::signals::Signals;
@@ -24,9 +25,6 @@ const RESERVE: u64 = 1024;
 const LOOK: Duration = Duration::from_millis(50);
 /// Programs said to be uncovered, at most.
 const TOLD: usize = 1000;
-
-/// Sockets whose process must be gone before they are ended.
-type Heirs = Vec<(OwnedFd, Delivery)>;
 
 struct Desk {
     channel: channel::Channel,
@@ -127,7 +125,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         book,
         linger: options.linger,
         room: usize::try_from(files.1 - RESERVE.min(files.1 / 4)).unwrap_or(usize::MAX),
-        heirs: Vec::new(),
+        heirs: Heirs::default(),
         told: HashSet::new(),
         is_full: false,
         is_full_said: false,
@@ -179,7 +177,7 @@ impl Desk {
             wanted.push(self.channel.as_raw_fd());
         }
         let fixed = wanted.len();
-        wanted.extend(self.heirs.iter().map(|(process, _)| process.as_raw_fd()));
+        wanted.extend(self.heirs.processes());
         let mut polled: Vec<libc::pollfd> = wanted
             .into_iter()
             .map(|fd| libc::pollfd {
@@ -194,6 +192,7 @@ impl Desk {
             .map(|until| until.max(soon))
             .into_iter()
             .chain(self.is_full.then_some(soon))
+            .chain(self.heirs.next_look())
             .min()
             .map_or(-1, |until| {
                 let left = until.saturating_duration_since(Instant::now());
@@ -206,7 +205,6 @@ impl Desk {
         let gone: Vec<bool> = (fixed..polled.len()).map(is_ready).collect();
         let channel_is_ready = fixed > 2 && is_ready(2);
         let signals_are_ready = is_ready(0);
-        self.end_heirs(&gone);
         if channel_is_ready {
             // Not all at once: signals must not starve.
             for _ in 0..256 {
@@ -214,6 +212,10 @@ impl Desk {
                     break;
                 }
             }
+        }
+        // After the channel: who has closed one of these as the last has said so there.
+        for delivery in self.heirs.due(&gone) {
+            self.end(delivery);
         }
         self.look_for_room();
         signals_are_ready && self.attend_signals()
@@ -309,10 +311,13 @@ impl Desk {
             }
             Kind::Uncovered => self.tell_uncovered(&request, sender),
             Kind::End => self.end(delivery),
+            Kind::EndUnlessHeld => self.heirs.add_unless_held(delivery),
             Kind::EndAfterExit => match open_process(sender) {
-                Ok(process) => self.heirs.push((process, delivery)),
+                Ok(process) => self.heirs.add(process, delivery),
                 // It is gone already.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => self.end(delivery),
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
+                    self.heirs.add_unless_held(delivery);
+                }
                 // We cannot tell when it is: its exit closes the connection.
                 Err(_) => drop(delivery),
             },
@@ -333,21 +338,7 @@ impl Desk {
         }
     }
 
-    fn end_heirs(&mut self, gone: &[bool]) {
-        if !gone.contains(&true) {
-            return;
-        }
-        let heirs = std::mem::take(&mut self.heirs);
-        for (index, (process, delivery)) in heirs.into_iter().enumerate() {
-            if gone.get(index) == Some(&true) {
-                self.end(delivery);
-            } else {
-                self.heirs.push((process, delivery));
-            }
-        }
-    }
-
-    fn end(&self, delivery: Delivery) {
+    fn end(&mut self, delivery: Delivery) {
         let Delivery {
             request,
             sender,
@@ -359,19 +350,18 @@ impl Desk {
             return;
         };
         let socket = TcpStream::from(socket);
+        let cookie = channel::cookie(socket.as_raw_fd()).unwrap_or(0);
+        self.heirs.forget(cookie);
+        if cookie != 0 && self.book.page().ending.contains(&cookie) {
+            // Another descriptor's close ends it already.
+            self.mapping.answer(&request, 0);
+            return;
+        }
         let origin = Origin {
             pid: sender,
             comm: String::from_utf8_lossy(request.name()).into_owned(),
-            local: self
-                .book
-                .observed
-                .then(|| socket.local_addr().ok())
-                .flatten(),
-            remote: self
-                .book
-                .observed
-                .then(|| socket.peer_addr().ok())
-                .flatten(),
+            local: self.address(&request, 0, socket.local_addr().ok()),
+            remote: self.address(&request, 1, socket.peer_addr().ok()),
             linger: Found {
                 l_onoff: request.linger.l_onoff,
                 l_linger: request.linger.l_linger,
@@ -388,19 +378,32 @@ impl Desk {
             );
             return;
         }
-        let number = self.book.begin(origin);
+        let number = self.book.begin(origin, cookie);
         let book = Arc::clone(&self.book);
         let policy = self.policy(&request);
         let submitted = self.closer.close(socket, policy, move |result| {
-            book.settle(number, &request, result);
+            book.settle(number, cookie, &request, result);
         });
         if let Err(error) = submitted {
-            self.book.settle(number, &request, Err(error));
+            self.book.settle(number, cookie, &request, Err(error));
         }
     }
 
+    /// Where the kernel no longer knows it, what the program knew.
+    fn address(
+        &self,
+        request: &Request,
+        side: usize,
+        known: Option<SocketAddr>,
+    ) -> Option<SocketAddr> {
+        if !self.book.observed {
+            return None;
+        }
+        known.or_else(|| channel::address(request.addresses.get(side)?))
+    }
+
     fn policy(&self, request: &Request) -> Policy {
-        Policy::new(match self.linger {
+        let policy = Policy::new(match self.linger {
             Override::Off => Linger::Off,
             Override::Abort => Linger::Abort,
             Override::Wait(ms) => Linger::Wait(Duration::from_millis(ms)),
@@ -408,7 +411,12 @@ impl Desk {
                 l_onoff: request.linger.l_onoff,
                 l_linger: request.linger.l_linger,
             }),
-        })
+        });
+        if request.flags & flag::FIN_IS_OUT != 0 {
+            policy.half_closed()
+        } else {
+            policy
+        }
     }
 
     /// Whether every fate still open is one without a deadline.

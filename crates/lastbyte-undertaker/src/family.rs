@@ -25,27 +25,58 @@ const LOOKS: u32 = 8;
 /// socket. `true` also where that cannot be excluded.
 pub(crate) fn holds(inode: u64, except: (libc::pid_t, i32)) -> bool {
     let wanted = format!("socket:[{inode}]");
-    let Ok(mut seen) = processes() else {
-        return true;
-    };
+    look_through(|pid| {
+        if table_holds(pid, wanted.as_bytes(), except)? {
+            Err(io::ErrorKind::AlreadyExists.into())
+        } else {
+            Ok(())
+        }
+    })
+    .is_none()
+}
+
+/// Which of the sockets a process of the run holds. `None` where that cannot be told.
+pub(crate) fn held(wanted: &HashSet<u64>) -> Option<HashSet<u64>> {
+    let mut found = HashSet::new();
+    look_through(|pid| {
+        each_descriptor(pid, |link, _| {
+            let number = link
+                .strip_prefix(b"socket:[")
+                .and_then(|rest| std::str::from_utf8(rest.strip_suffix(b"]")?).ok())
+                .and_then(|number| number.parse().ok());
+            if let Some(inode) = number.filter(|inode| wanted.contains(inode)) {
+                found.insert(inode);
+            }
+            // A ring can hold sockets that no table shows.
+            if link == b"anon_inode:[io_uring]" {
+                found.extend(wanted);
+            }
+        })
+    })?;
+    Some(found)
+}
+
+/// Calls `each` for every process of the run. `None` if one cannot be looked at, or
+/// `each` failed, or new ones turn up without end.
+fn look_through(mut each: impl FnMut(libc::pid_t) -> io::Result<()>) -> Option<()> {
+    let mut seen = processes().ok()?;
     for _ in 0..LOOKS {
         for process in &seen {
-            match table_holds(process.pid, wanted.as_bytes(), except) {
-                Ok(false) => {}
-                Ok(true) => return true,
+            match each(process.pid) {
+                Ok(()) => {}
                 Err(error) if is_gone(&error) => {}
-                Err(_) => return true,
+                Err(_) => return None,
             }
         }
         // A process that was forked while we looked, by one we had not looked
         // at yet, may hold it though nobody we saw does.
-        let Ok(now) = processes() else { return true };
+        let now = processes().ok()?;
         if now.is_subset(&seen) {
-            return false;
+            return Some(());
         }
         seen = now;
     }
-    true
+    None
 }
 
 /// How many descendants there are.
@@ -58,6 +89,17 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 fn table_holds(pid: libc::pid_t, wanted: &[u8], except: (libc::pid_t, i32)) -> io::Result<bool> {
+    let mut holds = false;
+    each_descriptor(pid, |link, fd| {
+        // A ring can hold sockets that no table shows.
+        holds = holds
+            || link == b"anon_inode:[io_uring]"
+            || link == wanted && fd != Some(except.1).filter(|_| pid == except.0);
+    })?;
+    Ok(holds)
+}
+
+fn each_descriptor(pid: libc::pid_t, mut each: impl FnMut(&[u8], Option<i32>)) -> io::Result<()> {
     for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
         let entry = entry?;
         let link = match fs::read_link(entry.path()) {
@@ -65,20 +107,13 @@ fn table_holds(pid: libc::pid_t, wanted: &[u8], except: (libc::pid_t, i32)) -> i
             Err(error) if is_gone(&error) => continue,
             Err(error) => return Err(error),
         };
-        let link = link.as_os_str().as_bytes();
-        // A ring can hold sockets that no table shows.
-        if link == b"anon_inode:[io_uring]" {
-            return Ok(true);
-        }
         let fd = entry
             .file_name()
             .to_str()
             .and_then(|name| name.parse().ok());
-        if link == wanted && fd != Some(except.1).filter(|_| pid == except.0) {
-            return Ok(true);
-        }
+        each(link.as_os_str().as_bytes(), fd);
     }
-    Ok(false)
+    Ok(())
 }
 
 /// Our descendants that have descriptors.

@@ -4,7 +4,8 @@
 //! program closes, and ends them by the contract while the program goes on, or
 //! after it is gone. [`run`] is the whole of it; the modules are, from the outside
 //! in: `program` (what is started), `shim` and `unpack` (where the shim is), `channel` (what the
-//! shim sends and maps), `family` (who else holds a socket), `desk` (the loop),
+//! shim sends and maps), `family` (who else holds a socket),
+//! `heirs` (what is ended later), `desk` (the loop),
 //! `record` (log and summary).
 //!
 //! Linux only.
@@ -15,6 +16,7 @@ mod book;
 mod channel;
 mod desk;
 mod family;
+mod heirs;
 mod program;
 mod record;
 mod shim;

@@ -257,8 +257,13 @@ impl Ending {
         let step = if linger == Linger::Abort {
             ending.note_input(seen);
             ending.freeze(Cause::Asked)
-        } else if fin || detail.state == TcpState::Closed {
+        } else if detail.state == TcpState::Closed {
             ending.observe_at(0, seen)
+        } else if fin {
+            // The first look is not at the input, and with everything acknowledged
+            // there would be no other.
+            ending.note_input(seen);
+            Step::then(Action::Look)
         } else {
             ending.note_input(seen);
             ending.fin_sent = true;

@@ -26,38 +26,35 @@ pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
 /// Closes `fd` as the contract has it. `plain` is what the program would have got
 /// without us.
 pub(super) fn let_go(fd: c_int, plain: impl FnOnce() -> c_int) -> c_int {
-    match verdict::on(fd) {
+    let (verdict, turn) = verdict::on(fd);
+    let handed = match verdict {
         Verdict::Hidden => {
             sys::set_errno(libc::EBADF);
-            -1
+            return -1;
         }
-        Verdict::Plain => {
-            part(fd);
-            plain()
-        }
+        Verdict::Plain => None,
         Verdict::FinThenPlain => {
             let _ = sys::shutdown_write(fd);
-            part(fd);
-            plain()
+            None
         }
-        Verdict::HandOver(case) => match handover::give(case, fd, Kind::End) {
-            None => {
-                part(fd);
-                plain()
-            }
-            Some(handed) => {
-                forget(fd);
-                // Not the last reference any more: no FIN, no wait, no error.
-                let _ = sys::close(fd);
-                match handed.outcome() {
-                    0 => 0,
-                    error => {
-                        sys::set_errno(error);
-                        -1
-                    }
-                }
-            }
-        },
+        Verdict::HandOver(case) => handover::give(case, fd, Kind::End),
+    };
+    let Some(handed) = handed else {
+        part(fd);
+        let result = plain();
+        turn.is_over();
+        return result;
+    };
+    forget(fd);
+    // Not the last reference any more: no FIN, no wait, no error.
+    let _ = sys::close(fd);
+    turn.is_over();
+    match handed.outcome() {
+        0 => 0,
+        error => {
+            sys::set_errno(error);
+            -1
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use lastbyte_handoff::Kind;
 
 use super::close::{forget, part};
 use crate::handover::Handed;
+use crate::holders::Turn;
 use crate::next::forward;
 use crate::verdict::{self, Verdict};
 use crate::{epoch, handover, run, sys, table};
@@ -75,8 +76,9 @@ pub(super) fn replace(old: c_int, new: c_int, duplicate: impl FnOnce() -> c_int)
         run::make_way(new);
     }
     table::shared(old);
-    let ended = end(new);
+    let (ended, turn) = end(new);
     let result = duplicate();
+    turn.is_over();
     if result == new {
         note_copy(old, new);
     }
@@ -90,13 +92,14 @@ pub(super) fn replace(old: c_int, new: c_int, duplicate: impl FnOnce() -> c_int)
 }
 
 /// Ends what `fd` means now; the descriptor itself stays until it is replaced.
-fn end(fd: c_int) -> Option<Handed> {
-    match verdict::on(fd) {
+fn end(fd: c_int) -> (Option<Handed>, Turn) {
+    let (verdict, turn) = verdict::on(fd);
+    match verdict {
         Verdict::HandOver(case) => {
             let handed = handover::give(case, fd, Kind::End);
             if handed.is_some() {
                 forget(fd);
-                return handed;
+                return (handed, turn);
             }
         }
         Verdict::FinThenPlain => {
@@ -105,7 +108,7 @@ fn end(fd: c_int) -> Option<Handed> {
         Verdict::Plain | Verdict::Hidden => {}
     }
     part(fd);
-    None
+    (None, turn)
 }
 
 fn note_copy(fd: c_int, copy: c_int) {

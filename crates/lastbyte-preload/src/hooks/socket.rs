@@ -26,6 +26,9 @@ pub(super) fn made(domain: c_int, kind: c_int, protocol: c_int, fd: c_int, befor
     let is_internet = domain == libc::AF_INET || domain == libc::AF_INET6;
     if is_stream && is_internet && matches!(protocol, 0 | libc::IPPROTO_TCP) {
         table::made_tcp(fd, kind & libc::SOCK_CLOEXEC != 0, before);
+    } else if is_stream && is_internet {
+        // MPTCP, most likely, which may turn out to be plain TCP.
+        table::forget(fd);
     } else {
         table::made_other(fd);
     }
@@ -73,7 +76,11 @@ pub(super) fn accepted(listener: c_int, fd: c_int, cloexec: bool, before: epoch:
     let is_tcp = match table::entry(listener) {
         Some(entry) if entry.is_tcp() => true,
         Some(entry) if entry.is_other() => false,
-        _ => sys::protocol(fd) == Ok(libc::IPPROTO_TCP),
+        _ => match sys::protocol(fd) {
+            Ok(libc::IPPROTO_TCP) => true,
+            Ok(libc::IPPROTO_MPTCP) => return table::forget(fd),
+            _ => false,
+        },
     };
     if is_tcp {
         table::made_tcp(fd, cloexec, before);

@@ -8,7 +8,7 @@ use libc::FILE;
 use super::close::part;
 use crate::next::forward;
 use crate::verdict::{self, Verdict};
-use crate::{handover, sys};
+use crate::{descriptors, handover, sys};
 
 /// fclose(3).
 #[unsafe(no_mangle)]
@@ -22,13 +22,9 @@ pub unsafe extern "C-unwind" fn fclose(stream: *mut FILE) -> c_int {
     if fd < 0 {
         return close();
     }
-    if matches!(verdict::on(fd), Verdict::Plain) {
-        // The buffer may still make a difference: look again when it is out.
-        // SAFETY: as above.
-        if crate::table::entry(fd).is_none_or(|entry| !entry.is_tcp()) {
-            part(fd);
-            return close();
-        }
+    if !descriptors::is_tcp(fd) {
+        part(fd);
+        return close();
     }
     // What the buffer holds belongs to the connection, and must be out before
     // its FIN. If it does not go out, fclose reports that as it always did.
@@ -37,27 +33,23 @@ pub unsafe extern "C-unwind" fn fclose(stream: *mut FILE) -> c_int {
         part(fd);
         return close();
     }
-    match verdict::on(fd) {
-        Verdict::HandOver(case) => {
-            let handed = handover::give(case, fd, Kind::End);
-            part(fd);
-            let result = close();
-            match handed.map_or(0, handover::Handed::outcome) {
-                0 => result,
-                error => {
-                    sys::set_errno(error);
-                    libc::EOF
-                }
-            }
-        }
+    let (verdict, turn) = verdict::on(fd);
+    let handed = match verdict {
+        Verdict::HandOver(case) => handover::give(case, fd, Kind::End),
         Verdict::FinThenPlain => {
             let _ = sys::shutdown_write(fd);
-            part(fd);
-            close()
+            None
         }
-        Verdict::Plain | Verdict::Hidden => {
-            part(fd);
-            close()
+        Verdict::Plain | Verdict::Hidden => None,
+    };
+    part(fd);
+    let result = close();
+    turn.is_over();
+    match handed.map_or(0, handover::Handed::outcome) {
+        0 => result,
+        error => {
+            sys::set_errno(error);
+            libc::EOF
         }
     }
 }

@@ -1,0 +1,78 @@
+//! Closes that were left to the kernel although the contract asks for more.
+
+/// Why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Left {
+    /// Whether another process holds it cannot be told.
+    Holders,
+    /// A thread was inside send(2), which must finish.
+    Sending,
+    /// The supervisor had descriptors for no more.
+    Full,
+    /// The supervisor was gone, stopped, or did not keep up.
+    Unreachable,
+    /// The connection is MPTCP.
+    Mptcp,
+    /// Its handshake was not over.
+    Handshake,
+    /// It is in more epoll sets than are remembered.
+    EpollSets,
+    /// The program had set up an io_uring or a seccomp filter.
+    Withdrawn,
+}
+
+impl Left {
+    /// All of them, in the order of [`index`](Self::index).
+    pub const ALL: [Self; 8] = [
+        Self::Holders,
+        Self::Sending,
+        Self::Full,
+        Self::Unreachable,
+        Self::Mptcp,
+        Self::Handshake,
+        Self::EpollSets,
+        Self::Withdrawn,
+    ];
+
+    /// Where it is counted.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Holders => 0,
+            Self::Sending => 1,
+            Self::Full => 2,
+            Self::Unreachable => 3,
+            Self::Mptcp => 4,
+            Self::Handshake => 5,
+            Self::EpollSets => 6,
+            Self::Withdrawn => 7,
+        }
+    }
+
+    /// The reason in words.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Holders => "another process may hold it",
+            Self::Sending => "a thread was sending on it",
+            Self::Full => "no descriptor was free for it",
+            Self::Unreachable => "the supervisor did not answer",
+            Self::Mptcp => "it is MPTCP",
+            Self::Handshake => "its handshake was not over",
+            Self::EpollSets => "it is in too many epoll sets",
+            Self::Withdrawn => "the program uses io_uring or seccomp",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_a_place_of_its_own() {
+        for (index, left) in Left::ALL.into_iter().enumerate() {
+            assert_eq!(left.index(), index);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Whether another process of the run holds a connection.
+
+use core::ffi::c_int;
+
+use crate::hooks::fork;
+use crate::run::Run;
+use crate::text::Text;
+use crate::{handover, sys};
+
+/// How long another process's close of the same connection is waited for.
+const PATIENCE: u32 = 50_000_000;
+/// Looks at whether it is over.
+const STEP: u32 = 50_000;
+
+/// A close of a connection that others may hold. One at a time asks who they are, so
+/// that of two that let go at once the second finds the first gone.
+#[must_use]
+#[derive(Clone, Copy)]
+pub(crate) struct Turn(Option<(Run, usize, u64)>);
+
+impl Turn {
+    /// None was needed.
+    pub(crate) const NONE: Self = Self(None);
+
+    /// Waits for the turn; goes on without one where it does not come.
+    pub(crate) fn take(run: Run, cookie: u64) -> Self {
+        for _ in 0..PATIENCE / STEP {
+            match run.shared.take_turn(cookie) {
+                Ok(place) => return Self(Some((run, place, cookie))),
+                Err(true) => sys::sleep(STEP),
+                Err(false) => return Self::NONE,
+            }
+        }
+        // Whoever had it died with it, or is stopped: the place is taken over.
+        match run.shared.place_of(cookie) {
+            Some(place) => Self(Some((run, place, cookie))),
+            None => Self::NONE,
+        }
+    }
+
+    /// The descriptor is gone, or the connection is with the supervisor.
+    pub(crate) fn is_over(self) {
+        if let Some((run, place, cookie)) = self.0 {
+            run.shared.end_turn(place, cookie);
+        }
+    }
+}
+
+/// What is known of other holders.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    None,
+    Some,
+    /// That cannot be told.
+    Unknown,
+}
+
+/// Whether a process of the run holds the socket of `fd` by another descriptor.
+pub(crate) fn others(run: Run, fd: c_int) -> Others {
+    let Ok(stat) = sys::stat(fd) else {
+        return Others::Unknown;
+    };
+    // A server that forks and closes its copy is answered by one look at the child.
+    for relative in [fork::last_child(), sys::parent()] {
+        if relative > 0 && holds(relative, fd, stat.st_ino) {
+            return Others::Some;
+        }
+    }
+    match handover::ask_for_holders(run, fd, stat.st_ino) {
+        Some(0) => Others::None,
+        Some(_) => Others::Some,
+        None => Others::Unknown,
+    }
+}
+
+/// Whether the parent has the socket of `fd` at the same number.
+pub(crate) fn parent_holds(fd: c_int) -> bool {
+    let parent = sys::parent();
+    parent > 0 && sys::stat(fd).is_ok_and(|stat| holds(parent, fd, stat.st_ino))
+}
+
+/// Whether the process has `inode` at the same descriptor.
+fn holds(process: c_int, fd: c_int, inode: u64) -> bool {
+    let mut path = Text::new();
+    path.push(b"/proc/");
+    path.number(process.unsigned_abs().into());
+    path.push(b"/fd/");
+    path.number(fd.unsigned_abs().into());
+    path.push(b"\0");
+    let mut expected = Text::new();
+    expected.push(b"socket:[");
+    expected.number(inode);
+    expected.push(b"]");
+    let mut buffer = [0; 64];
+    sys::readlink(path.bytes(), &mut buffer).is_ok_and(|link| link == expected.bytes())
+}

@@ -1,0 +1,146 @@
+//! shutdown(2), and the socket options that meet what we do in it.
+//!
+//! Once both directions are shut, Linux answers input with an RST, which discards what
+//! is still being sent. A socket filter that keeps nothing of a segment but its header
+//! (`ret #1`) lets acknowledgements and the peer's FIN pass, and input is no reason for
+//! an RST any more. A filter of the program's own, before or after, wins.
+
+use core::ffi::{c_int, c_void};
+
+use crate::decide;
+use crate::next::forward;
+use crate::{descriptors, run, sys, table};
+
+/// shutdown(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn shutdown(fd: c_int, how: c_int) -> c_int {
+    shutting(
+        fd,
+        how,
+        || forward!(SHUTDOWN(fd, how) as fn(c_int, c_int) -> c_int, else -1),
+    )
+}
+
+/// Attaches the filter where `how` leaves both directions shut, then shuts.
+pub(super) fn shutting(fd: c_int, how: c_int, call: impl FnOnce() -> c_int) -> c_int {
+    if matches!(how, libc::SHUT_RD | libc::SHUT_RDWR)
+        && run::current().is_some()
+        && descriptors::is_tcp(fd)
+    {
+        if how == libc::SHUT_RDWR || write_side_is_shut(fd) {
+            trim(fd);
+        }
+        let result = call();
+        if result == 0 {
+            table::reads_no_more(fd);
+        }
+        return result;
+    }
+    if how == libc::SHUT_WR && reading_is_shut(fd) {
+        trim(fd);
+    }
+    call()
+}
+
+fn write_side_is_shut(fd: c_int) -> bool {
+    sys::tcp_info(fd).is_ok_and(|info| decide::has_sent_fin(info.state))
+}
+
+/// Whether this process has shut the reading side of `fd`.
+pub(crate) fn reading_is_shut(fd: c_int) -> bool {
+    table::entry(fd).is_some_and(table::Entry::is_read_no_more)
+}
+
+/// Has payload cut off what arrives for `fd`, where input would reset a connection on
+/// which the program has sent something.
+pub(crate) fn trim(fd: c_int) {
+    if let Ok(info) = sys::tcp_info(fd)
+        && decide::is_reset_by_input(info.state)
+        && (info.bytes_sent != 0 || sys::ioctl_int(fd, libc::TIOCOUTQ).is_ok_and(|out| out > 0))
+        && sys::filter(fd) == Ok(sys::Filter::None)
+        && sys::attach_trim(fd).is_ok()
+    {
+        table::trimmed(fd);
+    }
+}
+
+/// setsockopt(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn setsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *const c_void,
+    length: libc::socklen_t,
+) -> c_int {
+    setting(fd, level, name, || {
+        forward!(
+            SETSOCKOPT(fd, level, name, value, length)
+                as fn(c_int, c_int, c_int, *const c_void, libc::socklen_t) -> c_int,
+            else -1
+        )
+    })
+}
+
+pub(super) fn setting(fd: c_int, level: c_int, name: c_int, call: impl FnOnce() -> c_int) -> c_int {
+    if level == libc::SOL_SOCKET && name == libc::SO_DETACH_FILTER && has_our_filter(fd) {
+        // The program has none to detach.
+        sys::set_errno(libc::ENOENT);
+        return -1;
+    }
+    if level == libc::IPPROTO_TCP
+        && name == libc::TCP_REPAIR
+        && let Some(shared) = run::shared()
+    {
+        shared.set_repaired();
+    }
+    call()
+}
+
+/// getsockopt(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn getsockopt(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *mut c_void,
+    length: *mut libc::socklen_t,
+) -> c_int {
+    let call = || {
+        forward!(
+            GETSOCKOPT(fd, level, name, value, length)
+                as fn(c_int, c_int, c_int, *mut c_void, *mut libc::socklen_t) -> c_int,
+            else -1
+        )
+    };
+    // SAFETY: the program's own length.
+    unsafe { getting(fd, level, name, length, call) }
+}
+
+/// # Safety
+/// `length` is what the program passes to getsockopt(2).
+pub(super) unsafe fn getting(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    length: *mut libc::socklen_t,
+    call: impl FnOnce() -> c_int,
+) -> c_int {
+    if level == libc::SOL_SOCKET
+        && name == libc::SO_GET_FILTER
+        && !length.is_null()
+        && has_our_filter(fd)
+    {
+        // So many instructions has the program's filter.
+        // SAFETY: not null, and the program's own.
+        unsafe { *length = 0 };
+        return 0;
+    }
+    call()
+}
+
+/// Whether the filter of `fd` is the one attached here.
+fn has_our_filter(fd: c_int) -> bool {
+    table::entry(fd).is_some_and(table::Entry::is_trimmed)
+        && sys::filter(fd) == Ok(sys::Filter::Trim)
+}
