@@ -1,6 +1,6 @@
 //! The run this process belongs to: where the undertaker is, and the settings.
 
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::mem::size_of;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 use core::{ptr, slice};
@@ -153,6 +153,12 @@ pub(crate) fn make_way(fd: c_int) {
 pub(crate) fn adopt_child() {
     PROCESS.store(sys::pid(), Ordering::Relaxed);
     epoch::start_as_child();
+    hooks::exit::start_as_child();
+}
+
+unsafe extern "C" {
+    /// What at_quick_exit(3), which is not in the shared libc, calls.
+    fn __cxa_at_quick_exit(handler: extern "C" fn(*mut c_void), library: *mut c_void) -> c_int;
 }
 
 #[used]
@@ -204,6 +210,8 @@ extern "C" fn start(
     {
         return;
     }
+    // SAFETY: as above. Handlers run in reverse order, so ours, the first, is the last.
+    unsafe { __cxa_at_quick_exit(quick_finish, ptr::null_mut()) };
     CHANNEL.store(address.channel, Ordering::Relaxed);
     MEMORY.store(address.memory, Ordering::Relaxed);
     BLOCK.store(address.control, Ordering::Relaxed);
@@ -228,6 +236,11 @@ fn map<T>(fd: c_int, protection: c_int) -> Option<*mut T> {
 
 /// At exit, after the program's own destructors.
 extern "C" fn finish() {
+    hooks::exit::hand_over_everything();
+}
+
+/// As [`finish`], for quick_exit(3).
+extern "C" fn quick_finish(_: *mut c_void) {
     hooks::exit::hand_over_everything();
 }
 

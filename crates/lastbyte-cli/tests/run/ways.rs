@@ -24,6 +24,8 @@ const CLOSES: &[&str] = &[
     "fclose",
 ];
 
+const ENDS: &[&str] = &["exit", "_exit", "_Exit", "quick_exit", "sys_exit_group"];
+
 /// What the peer of `ways WAY HOLDER` reads.
 fn peer_reads(command: &mut Command, peer: &Peer) -> (usize, End) {
     let child = command
@@ -82,6 +84,30 @@ fn closes_by_every_name() {
         CLOSES,
         &[
             "single", "dup", "fork", "parent", "clone", "thread", "exec", "std", "spawned",
+        ],
+    );
+}
+
+#[test]
+fn ends_of_a_process() {
+    let program = compile("ways", &[]);
+    tries(
+        &program,
+        ENDS,
+        &[
+            "single", "dup", "fork", "parent", "clone", "thread", "exec", "std", "spawned",
+        ],
+    );
+}
+
+#[test]
+fn what_exec_closes() {
+    let program = compile("ways", &[]);
+    tries(
+        &program,
+        &["exec_cloexec"],
+        &[
+            "single", "dup", "fork", "parent", "clone", "exec", "spawned",
         ],
     );
 }

@@ -1,12 +1,34 @@
-//! exec: what we cannot follow the program into is said.
+//! exec: what we cannot follow the program into is said, and connections that exec
+//! closes are handed over.
 
 use core::ffi::{c_char, c_int, c_void};
 
+use super::exit;
 use crate::coverage;
-use crate::next::forward;
+use crate::next::{self, forward};
 
 unsafe extern "C" {
     static environ: *const c_void;
+}
+
+/// Before an exec of `path`.
+///
+/// # Safety
+/// `path` is NULL or a NUL-terminated string.
+pub(super) unsafe fn announce(path: *const c_char) {
+    // SAFETY: the caller's promise.
+    unsafe { coverage::announce(path) };
+    exit::hand_over_what_exec_closes();
+}
+
+/// Before an exec of what is found for `file` in PATH.
+///
+/// # Safety
+/// `file` is NULL or a NUL-terminated string.
+unsafe fn announce_found(file: *const c_char) {
+    // SAFETY: the caller's promise.
+    unsafe { coverage::announce_found(file) };
+    exit::hand_over_what_exec_closes();
 }
 
 /// execve(2).
@@ -17,7 +39,7 @@ pub unsafe extern "C-unwind" fn execve(
     environment: *const c_void,
 ) -> c_int {
     // SAFETY: the program's own path.
-    unsafe { coverage::announce(path) };
+    unsafe { announce(path) };
     forward!(
         EXECVE(path, arguments, environment) as fn(*const c_char, *const c_void, *const c_void) -> c_int,
         else -1
@@ -35,7 +57,7 @@ pub unsafe extern "C-unwind" fn execv(path: *const c_char, arguments: *const c_v
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn execvp(file: *const c_char, arguments: *const c_void) -> c_int {
     // SAFETY: the program's own file name.
-    unsafe { coverage::announce_found(file) };
+    unsafe { announce_found(file) };
     forward!(EXECVP(file, arguments) as fn(*const c_char, *const c_void) -> c_int, else -1)
 }
 
@@ -47,9 +69,84 @@ pub unsafe extern "C-unwind" fn execvpe(
     environment: *const c_void,
 ) -> c_int {
     // SAFETY: the program's own file name.
-    unsafe { coverage::announce_found(file) };
+    unsafe { announce_found(file) };
     forward!(
         EXECVPE(file, arguments, environment) as fn(*const c_char, *const c_void, *const c_void) -> c_int,
         else -1
     )
 }
+
+/// fexecve(3).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn fexecve(
+    fd: c_int,
+    arguments: *const c_void,
+    environment: *const c_void,
+) -> c_int {
+    exit::hand_over_what_exec_closes();
+    forward!(
+        FEXECVE(fd, arguments, environment) as fn(c_int, *const c_void, *const c_void) -> c_int,
+        else -1
+    )
+}
+
+/// What fails as a function that is not there does.
+#[cfg(target_arch = "x86_64")]
+extern "C" fn missing() -> c_int {
+    crate::sys::set_errno(libc::ENOSYS);
+    -1
+}
+
+#[cfg(target_arch = "x86_64")]
+fn address(next: &next::Next) -> *mut c_void {
+    next.find()
+        .unwrap_or(missing as extern "C" fn() -> c_int as *mut c_void)
+}
+
+/// A function with a variable number of arguments: takes note of the first and jumps to
+/// the next definition with all of them in place.
+#[cfg(target_arch = "x86_64")]
+macro_rules! variadic {
+    ($name:ident, $note:ident, $announce:ident, $next:ident) => {
+        #[doc = concat!(stringify!($name), "(3).")]
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        pub unsafe extern "C" fn $name() -> c_int {
+            core::arch::naked_asm!(
+                "push rdi",
+                "push rsi",
+                "push rdx",
+                "push rcx",
+                "push r8",
+                "push r9",
+                // The number of vector registers used; with the return address above it
+                // the stack is aligned.
+                "push rax",
+                "call {note}",
+                "mov r11, rax",
+                "pop rax",
+                "pop r9",
+                "pop r8",
+                "pop rcx",
+                "pop rdx",
+                "pop rsi",
+                "pop rdi",
+                "jmp r11",
+                note = sym $note,
+            )
+        }
+
+        unsafe extern "C" fn $note(path: *const c_char) -> *mut c_void {
+            // SAFETY: the program's own path.
+            unsafe { $announce(path) };
+            address(&next::$next)
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+variadic!(execl, before_execl, announce, EXECL);
+#[cfg(target_arch = "x86_64")]
+variadic!(execle, before_execle, announce, EXECLE);
+#[cfg(target_arch = "x86_64")]
+variadic!(execlp, before_execlp, announce_found, EXECLP);

@@ -5,35 +5,69 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use lastbyte_handoff::Kind;
 
+use crate::decide::Waits;
 use crate::next::forward;
+use crate::run::{self, Run};
 use crate::verdict::{self, Case, Verdict};
-use crate::{epoch, handover, run, sys, table};
+use crate::{descriptors, handover, holders, sys};
 
 static DONE: AtomicBool = AtomicBool::new(false);
 
-/// Gives the undertaker a reference to every connection that is ours alone and
-/// has something under way. It acts once this process is gone, because stdio
-/// writes its buffers out after us.
+/// Sockets of which a second descriptor is skipped, at most.
+const REMEMBERED: usize = 16;
+
+/// Gives the undertaker a reference to every connection that has something under way.
+/// It acts once this process is gone, because stdio writes its buffers out after us,
+/// and finds out then whether another process goes on with the connection.
 pub(crate) fn hand_over_everything() {
-    if run::current().is_none() || DONE.swap(true, Ordering::Relaxed) {
-        return;
+    if let Some(run) = run::current()
+        && !DONE.swap(true, Ordering::Relaxed)
+    {
+        hand_over(run, Kind::EndAfterExit, |_| true);
     }
-    for fd in 0..=table::highest() {
-        if let Some(entry) = table::entry(fd)
-            && entry.is_tcp()
-            && sys::cookie(fd).is_ok_and(|cookie| entry.is_ours_alone(cookie, epoch::now()))
-            && let Verdict::HandOver(case) = verdict::on(fd)
-        {
-            let _ = handover::give(
-                Case {
-                    waits: false,
-                    ..case
-                },
-                fd,
-                Kind::EndAfterExit,
-            );
+}
+
+/// Before an exec, which may fail: the same with what it would close. What the parent
+/// holds too is left out: a child that only executes something is no end of it.
+pub(super) fn hand_over_what_exec_closes() {
+    if let Some(run) = run::current() {
+        hand_over(run, Kind::EndUnlessHeld, |fd| {
+            sys::fcntl(fd, libc::F_GETFD, 0).is_ok_and(|flags| flags & libc::FD_CLOEXEC != 0)
+                && !holders::parent_holds(fd)
+        });
+    }
+}
+
+fn hand_over(run: Run, kind: Kind, is_meant: impl Fn(c_int) -> bool) {
+    let mut seen = [0; REMEMBERED];
+    let mut next = 0;
+    descriptors::each(0, c_int::MAX, |fd| {
+        if !descriptors::is_tcp(fd) || !is_meant(fd) {
+            return;
         }
-    }
+        let cookie = sys::cookie(fd).unwrap_or(0);
+        if seen.contains(&cookie) {
+            return;
+        }
+        if let Verdict::HandOver(case) = verdict::at_exit(run, fd) {
+            let case = Case {
+                waits: Waits::No,
+                fin_first: false,
+                ..case
+            };
+            if handover::give(case, fd, kind).is_some()
+                && let Some(place) = seen.get_mut(next % REMEMBERED)
+            {
+                *place = cookie;
+                next += 1;
+            }
+        }
+    });
+}
+
+/// After a fork, in the child, whose end is another.
+pub(crate) fn start_as_child() {
+    DONE.store(false, Ordering::Relaxed);
 }
 
 /// _exit(2).

@@ -4,9 +4,9 @@ use core::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 
 use lastbyte_handoff::flag;
 
-use super::{close, dup, exit, fork, message, socket};
+use super::{close, dup, exec, exit, fork, message, shutdown, socket};
 use crate::next::forward;
-use crate::{coverage, epoch, run, sys};
+use crate::{epoch, run, sys};
 
 /// What syscall(2) does, where the call returns once in each process: as the function
 /// of that name would. All others go on unchanged.
@@ -85,7 +85,7 @@ fn copies(number: c_long, arguments: [c_ulong; 6], call: &impl Fn() -> c_long) -
 
 /// Where sockets come from, where they go, and the sets they are in.
 fn sockets(number: c_long, arguments: [c_ulong; 6], call: &impl Fn() -> c_long) -> Option<c_long> {
-    let [a, b, c, d, ..] = arguments;
+    let [a, b, c, d, e, _] = arguments;
     let before = epoch::now();
     Some(match number {
         libc::SYS_socket => {
@@ -130,6 +130,23 @@ fn sockets(number: c_long, arguments: [c_ulong; 6], call: &impl Fn() -> c_long) 
             }
             received
         }
+        libc::SYS_shutdown => c_long::from(shutdown::shutting(a as c_int, b as c_int, || {
+            call() as c_int
+        })),
+        libc::SYS_setsockopt => {
+            let (level, name) = (b as c_int, c as c_int);
+            c_long::from(shutdown::setting(a as c_int, level, name, || {
+                call() as c_int
+            }))
+        }
+        libc::SYS_getsockopt => {
+            let (level, name) = (b as c_int, c as c_int);
+            let length = e as *mut libc::socklen_t;
+            // SAFETY: the program's own length.
+            c_long::from(unsafe {
+                shutdown::getting(a as c_int, level, name, length, || call() as c_int)
+            })
+        }
         libc::SYS_epoll_ctl => {
             let (set, fd) = (a as c_int, c as c_int);
             c_long::from(super::epoll::control(set, b as c_int, fd, || {
@@ -165,7 +182,18 @@ fn processes(
         }
         libc::SYS_execve => {
             // SAFETY: the program's own path.
-            unsafe { coverage::announce((a as *const c_void).cast()) };
+            unsafe { exec::announce((a as *const c_void).cast()) };
+            call()
+        }
+        // The path is relative to a descriptor: not announced.
+        libc::SYS_execveat => {
+            exit::hand_over_what_exec_closes();
+            call()
+        }
+        libc::SYS_exit => {
+            if run::current().is_some() && sys::has_one_thread() == Ok(true) {
+                exit::hand_over_everything();
+            }
             call()
         }
         _ => return None,
