@@ -1,10 +1,11 @@
 # Installs the command, its shim, the C library, man pages and completions.
 #
-#     make install [PREFIX=/usr/local] [DESTDIR=] [PROFILE=release|dev]
+#     make install [PREFIX=/usr/local] [LIBDIR=] [DESTDIR=] [PROFILE=release|profiling|dev]
 #     make uninstall [PREFIX=/usr/local] [DESTDIR=]
 #
 # Needs cargo and a C compiler. Libraries go to $(LIBDIR); the shim, which nobody
-# links, to $(LIBDIR)/lastbyte, where the command looks for it.
+# links, to $(LIBDIR)/lastbyte, where the command looks for it if LIBDIR is lib, lib64 or
+# Debian's lib/x86_64-linux-gnu beside BINDIR. The release profile strips; profiling does not.
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -14,6 +15,7 @@ DATADIR ?= $(PREFIX)/share
 PROFILE ?= release
 CARGO ?= cargo
 INSTALL ?= install
+STRIP ?= strip
 
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
@@ -37,6 +39,7 @@ install: build
 	ln -sf $(LIBRARY) $(DESTDIR)$(LIBDIR)/liblastbyte.so.$(MAJOR)
 	ln -sf liblastbyte.so.$(MAJOR) $(DESTDIR)$(LIBDIR)/liblastbyte.so
 	$(INSTALL) -m 644 $(OUT)/liblastbyte_capi.a $(DESTDIR)$(LIBDIR)/liblastbyte.a
+	$(STRIP) --strip-debug $(DESTDIR)$(LIBDIR)/liblastbyte.a
 	$(INSTALL) -m 644 crates/lastbyte-capi/include/lastbyte.h $(DESTDIR)$(INCLUDEDIR)/
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
 		-e 's|@VERSION@|$(VERSION)|' crates/lastbyte-capi/lastbyte.pc.in \

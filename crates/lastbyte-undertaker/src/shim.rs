@@ -20,7 +20,8 @@ const MULTIARCH: &str = if cfg!(target_arch = "aarch64") {
 
 /// Finds the shim: `LASTBYTE_PRELOAD` if set; else a file beside the running program
 /// (an installed one, or where cargo puts both), in cargo's `deps`, in `../lib`,
-/// `../lib/lastbyte` or the same under Debian's `../lib/x86_64-linux-gnu`; else
+/// `../lib/lastbyte`, the same under Debian's `../lib/x86_64-linux-gnu`, or
+/// `../lib64/lastbyte`; else
 /// `embedded`, the one that travels in the program, which is written into a cache
 /// where every user can load it.
 ///
@@ -56,16 +57,17 @@ pub fn find_shim(embedded: Option<&[u8]>) -> Result<PathBuf, String> {
 fn installed(program: &Path) -> Option<PathBuf> {
     let folder = program.parent()?;
     // `deps` first: cargo always builds there, and only sometimes beside the program.
-    let places = ["deps", "", "../lib", "../lib/lastbyte", MULTIARCH, ".."];
+    let libraries = ["../lib", "../lib/lastbyte", MULTIARCH, "../lib64/lastbyte"];
+    let places = ["deps", ""].into_iter().chain(libraries).chain([".."]);
     places
-        .iter()
-        .find_map(|place| folder.join(place).join(SHIM).canonicalize().ok())
+        .map(|place| folder.join(place).join(SHIM))
+        .find_map(|path| path.canonicalize().ok())
 }
 
 fn nowhere(program: &Path) -> String {
     format!(
-        "the shim {SHIM} is not beside {}, nor in ../lib, ../lib/lastbyte or {MULTIARCH} of \
-         there, and this build has none in it; install it there (make install does), build it \
+        "the shim {SHIM} is not beside {}, nor in ../lib, ../lib/lastbyte, {MULTIARCH} or \
+         ../lib64/lastbyte of there, and this build has none in it; install it there (make install does), build it \
          (cargo build --release -p lastbyte-preload), or set LASTBYTE_PRELOAD to its path",
         program.display()
     )

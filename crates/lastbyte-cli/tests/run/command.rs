@@ -393,6 +393,7 @@ fn the_shim_is_found_beside_the_command_and_in_lib() {
         "bin/liblastbyte_preload.so",
         "lib/liblastbyte_preload.so",
         "lib/lastbyte/liblastbyte_preload.so",
+        "lib64/lastbyte/liblastbyte_preload.so",
         // Debian's.
         concat!("lib/", multiarch!(), "/lastbyte/liblastbyte_preload.so"),
     ] {
