@@ -1,6 +1,7 @@
 //! An ending as it is told: one value, one JSON line.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lastbyte::{Errno, Fate, Side};
@@ -8,6 +9,7 @@ use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
 use crate::process::Process;
 use crate::reason::Reason;
+use crate::spaces::Netns;
 use crate::tuple::Tuple;
 use crate::verdict::Role;
 
@@ -41,6 +43,10 @@ pub struct Ending {
     pub evidence: Evidence,
     /// Whether it was a subflow of an MPTCP connection: then all is of the subflow.
     pub mptcp: Option<bool>,
+    /// The network namespace it was in.
+    pub netns: Option<Arc<Netns>>,
+    /// The control group of the process that had it open.
+    pub cgroup: Option<Arc<str>>,
     /// Circumstances of the close, for whoever looks for its cause; not in the JSON line.
     pub manner: Manner,
 }
@@ -212,6 +218,10 @@ impl Serialize for Ending {
         s.serialize_field("rst_code", &code)?;
         s.serialize_field("error", &self.error.map(Text))?;
         s.serialize_field("mptcp", &self.mptcp)?;
+        let netns = self.netns.as_deref();
+        s.serialize_field("netns", &netns.map(Text))?;
+        s.serialize_field("netns_name", &netns.and_then(|netns| netns.name.as_deref()))?;
+        s.serialize_field("cgroup", &self.cgroup.as_deref())?;
         s.end()
     }
 }

@@ -17,6 +17,7 @@ pub mod process;
 pub mod reason;
 pub mod source;
 pub mod sources;
+pub mod spaces;
 pub mod stop;
 pub mod time_wait;
 pub mod tuple;

@@ -76,6 +76,13 @@ pub(crate) fn proc_is_ours() -> bool {
     fs::read_link("/proc/self").is_ok_and(|link| link.as_os_str() == own.as_str())
 }
 
+/// When a process started, in clock ticks since the machine did: field 22 of
+/// `/proc/PID/stat`. The name before it may hold anything.
+pub(crate) fn start_time(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.split_whitespace().nth(19)?.parse().ok()
+}
+
 /// A process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Process {
@@ -99,6 +106,14 @@ impl fmt::Display for Process {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_start_time_is_found_behind_any_name() {
+        let fields: Vec<String> = (3..=52).map(|n| n.to_string()).collect();
+        let stat = format!("812 (a) b) (c) {}", fields.join(" "));
+        assert_eq!(start_time(&stat), Some(22));
+        assert_eq!(start_time("812 (cut off"), None);
+    }
 
     #[test]
     fn a_name_ends_at_its_nul_and_hides_control_bytes() {

@@ -4,17 +4,18 @@ use std::collections::HashMap;
 use std::io;
 
 use crate::doctor::Direction;
+use crate::parse::inet_diag::Socket;
 use crate::source::counters::sysctl;
-use crate::tuple::{State, Tuple};
+use crate::tuple::{Place, State};
 use crate::watcher::Watcher;
 
 /// A count of the sockets that are in TIME_WAIT or hold a local port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TimeWait {
-    /// The sockets of each direction.
-    pub directions: HashMap<Direction, Sockets>,
-    /// The ports that connect() takes by itself; `None` where the kernel does not tell.
-    ports: Option<(u16, u16)>,
+    /// The sockets by network namespace, which the watch numbers, and direction.
+    pub directions: HashMap<(u32, Direction), Sockets>,
+    /// The ports there are in the network namespace that has the fewest.
+    ports: Option<u64>,
 }
 
 /// The sockets of one direction.
@@ -24,11 +25,14 @@ pub struct Sockets {
     pub waiting: u64,
     /// Local ports taken, by TIME_WAIT or by a connection that lives; of an incoming
     /// direction 0.
-    pub ports: u64,
+    pub taken: u64,
+    /// Local ports left to connect from; `None` of an incoming direction, and where the
+    /// kernel does not tell which there are.
+    pub left: Option<u64>,
 }
 
 impl TimeWait {
-    /// Counts the sockets of the network namespace that is watched.
+    /// Counts the sockets of the network namespaces that are watched.
     ///
     /// # Errors
     ///
@@ -36,47 +40,59 @@ impl TimeWait {
     pub fn look(watcher: &mut Watcher) -> io::Result<Self> {
         let mut waiting = Vec::new();
         watcher.dump(State::TimeWait.bit(), |socket| {
+            let Socket { space, tuple, .. } = *socket;
             if socket.state == State::TimeWait {
-                waiting.push(socket.tuple);
+                waiting.push(Place { space, tuple });
             }
         })?;
+        let ports = watcher
+            .all_ports()
+            .map(|(first, last)| number(first, last))
+            .min();
         let joiner = watcher.joiner();
         let living = joiner.living().map(|(_, socket)| socket);
         let living = living.filter(|socket| socket.state != State::Listen);
-        Ok(Self::count(
+        let directions = Self::count(
             &waiting,
-            living.map(|socket| socket.tuple),
-            |port| joiner.listens(port),
-            ports(),
-        ))
+            living.map(|socket| socket.place()),
+            |space, port| joiner.listens_in(space, port),
+            |space| watcher.ports(space),
+        );
+        Ok(Self { directions, ports })
     }
 
     fn count(
-        waiting: &[Tuple],
-        living: impl Iterator<Item = Tuple>,
-        listens: impl Fn(u16) -> bool,
-        ports: Option<(u16, u16)>,
-    ) -> Self {
-        let mut directions: HashMap<Direction, Sockets> = HashMap::new();
-        let taken = |tuple: &Tuple| {
-            let among = |(first, last)| (first..=last).contains(&tuple.local.port);
-            u64::from(ports.is_some_and(among))
+        waiting: &[Place],
+        living: impl Iterator<Item = Place>,
+        listens: impl Fn(u32, u16) -> bool,
+        ports: impl Fn(u32) -> Option<(u16, u16)>,
+    ) -> HashMap<(u32, Direction), Sockets> {
+        let mut directions: HashMap<_, Sockets> = HashMap::new();
+        let taken = |place: &Place| {
+            let among = |(first, last)| (first..=last).contains(&place.tuple.local.port);
+            u64::from(ports(place.space).is_some_and(among))
         };
-        for tuple in waiting {
-            let direction = direction(tuple, &listens);
-            let sockets = directions.entry(direction).or_default();
+        let key = |place: &Place| (place.space, direction(place, &listens));
+        for place in waiting {
+            let sockets = directions.entry(key(place)).or_default();
             sockets.waiting += 1;
-            if matches!(direction, Direction::Out { .. }) {
-                sockets.ports += taken(tuple);
+            sockets.taken += taken(place);
+        }
+        for place in living.filter(|place| place.tuple.is_whole()) {
+            if let (space, out @ Direction::Out { .. }) = key(&place) {
+                directions.entry((space, out)).or_default().taken += taken(&place);
             }
         }
-        for tuple in living.filter(Tuple::is_whole) {
-            let direction = direction(&tuple, &listens);
-            if matches!(direction, Direction::Out { .. }) {
-                directions.entry(direction).or_default().ports += taken(&tuple);
+        for ((space, direction), sockets) in &mut directions {
+            match direction {
+                Direction::In { .. } => sockets.taken = 0,
+                Direction::Out { .. } => {
+                    let all = ports(*space).map(|(first, last)| number(first, last));
+                    sockets.left = all.map(|all| all.saturating_sub(sockets.taken));
+                }
             }
         }
-        Self { directions, ports }
+        directions
     }
 
     /// How many are in TIME_WAIT.
@@ -88,28 +104,22 @@ impl TimeWait {
             .sum()
     }
 
-    /// The local ports that are left toward a destination; `None` where the kernel
-    /// does not tell which there are.
-    #[must_use]
-    pub fn ports_left(&self, sockets: Sockets) -> Option<u64> {
-        let (first, last) = self.ports?;
-        let all = u64::from(last.saturating_sub(first)) + 1;
-        Some(all.saturating_sub(sockets.ports))
-    }
-
-    /// The local ports that are left toward the destination that has the fewest.
+    /// The local ports that are left toward the destination that has the fewest; `None`
+    /// where the kernel does not tell.
     #[must_use]
     pub fn fewest_ports_left(&self) -> Option<u64> {
-        let most = self.directions.values().map(|sockets| sockets.ports).max();
-        self.ports_left(Sockets {
-            ports: most.unwrap_or(0),
-            waiting: 0,
-        })
+        let left = self.directions.values().filter_map(|sockets| sockets.left);
+        left.chain(self.ports).min()
     }
 }
 
-fn direction(tuple: &Tuple, listens: impl Fn(u16) -> bool) -> Direction {
-    match listens(tuple.local.port) {
+fn number(first: u16, last: u16) -> u64 {
+    u64::from(last.saturating_sub(first)) + 1
+}
+
+fn direction(place: &Place, listens: impl Fn(u32, u16) -> bool) -> Direction {
+    let Place { space, tuple } = place;
+    match listens(*space, tuple.local.port) {
         true => Direction::In { on: tuple.local },
         false => Direction::Out {
             from: tuple.local.ip,
@@ -119,7 +129,7 @@ fn direction(tuple: &Tuple, listens: impl Fn(u16) -> bool) -> Direction {
 }
 
 /// `ip_local_port_range` of the calling thread's network namespace.
-fn ports() -> Option<(u16, u16)> {
+pub(crate) fn ports() -> Option<(u16, u16)> {
     match sysctl("ip_local_port_range")?[..] {
         [first, last] => Some((u16::try_from(first).ok()?, u16::try_from(last).ok()?)),
         _ => None,
@@ -129,44 +139,56 @@ fn ports() -> Option<(u16, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tuple::Endpoint;
+    use crate::tuple::{Endpoint, Tuple};
     use std::net::{IpAddr, Ipv4Addr};
 
     const LISTENS: u16 = 80;
 
-    fn tuple(port: u16, to: u16) -> Tuple {
+    fn place(space: u32, port: u16, to: u16) -> Place {
         let end = |port| Endpoint::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
-        Tuple {
-            local: end(port),
-            remote: end(to),
-        }
+        let (local, remote) = (end(port), end(to));
+        let tuple = Tuple { local, remote };
+        Place { space, tuple }
     }
 
-    fn count(waiting: &[Tuple], living: &[Tuple], ports: Option<(u16, u16)>) -> TimeWait {
+    fn count(waiting: &[Place], living: &[Place], ports: Option<(u16, u16)>) -> TimeWait {
         let living = living.iter().copied();
-        TimeWait::count(waiting, living, |port| port == LISTENS, ports)
+        TimeWait {
+            directions: TimeWait::count(waiting, living, |_, port| port == LISTENS, |_| ports),
+            ports: ports.map(|(first, last)| number(first, last)),
+        }
     }
 
     #[test]
     fn ports_are_left_by_destination_and_living_connections_take_them_as_well() {
         let waiting = [
-            tuple(1001, 7),
-            tuple(1002, 7),
-            tuple(1001, 8),
-            tuple(LISTENS, 9),
+            place(0, 1001, 7),
+            place(0, 1002, 7),
+            place(0, 1001, 8),
+            place(0, LISTENS, 9),
+            // The same ends elsewhere take nothing here.
+            place(1, 1004, 7),
         ];
-        let living = [tuple(1003, 7), tuple(9999, 7), tuple(LISTENS, 1004)];
+        let living = [
+            place(0, 1003, 7),
+            place(0, 9999, 7),
+            place(0, LISTENS, 1004),
+        ];
         let seen = count(&waiting, &living, Some((1000, 1009)));
-        assert_eq!(seen.sockets(), 4);
+        assert_eq!(seen.sockets(), 5);
         // 9999 is none that connect() takes by itself.
         assert_eq!(seen.fewest_ports_left(), Some(10 - 3));
-        assert_eq!(seen.directions.len(), 3);
+        assert_eq!(seen.directions.len(), 4);
     }
 
     #[test]
     fn ports_that_the_kernel_does_not_tell_are_unknown() {
-        let seen = count(&[tuple(1001, 7)], &[], None);
+        let seen = count(&[place(0, 1001, 7)], &[], None);
         assert_eq!((seen.sockets(), seen.fewest_ports_left()), (1, None));
-        assert_eq!(count(&[], &[], Some((5, 5))).fewest_ports_left(), Some(1));
+        let incoming = count(&[place(0, LISTENS, 7)], &[], Some((5, 5)));
+        assert_eq!(
+            (incoming.sockets(), incoming.fewest_ports_left()),
+            (1, Some(1))
+        );
     }
 }

@@ -101,6 +101,16 @@ impl Tuple {
     }
 }
 
+/// A connection's ends and where they are: the same addresses and ports can be in each
+/// network namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The network namespace, by the watch's own number.
+    pub space: u32,
+    /// The ends.
+    pub tuple: Tuple,
+}
+
 /// A TCP state, numbered as in the kernel (`include/net/tcp_states.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)] // RFC 9293 section 3.3.2 documents them; the names are its names.

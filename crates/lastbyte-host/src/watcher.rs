@@ -1,6 +1,7 @@
 //! Drives the sources and the joiner: opens what the privilege allows, waits,
 //! reads in the order that keeps causes before effects, and hands over endings.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -9,20 +10,21 @@ use crate::joiner::{Finished, Joiner};
 use crate::parse::inet_diag::Socket;
 use crate::process::{self, Process};
 use crate::source::backlog::{Batch, Dropped};
+use crate::source::cgroups::Cgroups;
 use crate::source::collector::{Collector, Taken};
-use crate::source::destroy::Destroyed;
-use crate::source::diag::Diag;
 use crate::source::owners::Owners;
 use crate::source::tracepoints::Tracepoints;
-use crate::source::{clock, netns, owners};
+use crate::source::{clock, owners};
 use crate::sources::{self, Source};
+use crate::spaces::{Netns, Spaces};
 use crate::tuple::{State, Tuple};
 
 /// What to watch.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// A network namespace other than the caller's; see [`netns::enter`].
-    pub netns: Option<String>,
+    /// Network namespaces other than the caller's, each by a name of `ip netns`, a path,
+    /// or the number of a process; [`ALL`](crate::spaces::ALL) for every one there is.
+    pub netns: Vec<String>,
     /// Only connections with one of these ports at either end; empty for all.
     pub ports: Vec<u16>,
     /// Only connections that one of these processes owned or closed; empty for
@@ -54,7 +56,10 @@ pub struct Watcher {
     batch: Option<Batch>,
     /// Up to when all that was told is joined.
     joined: u64,
-    diag: Diag,
+    spaces: Spaces,
+    /// Network namespaces that went, and when.
+    going: Vec<(u64, u32)>,
+    cgroups: Cgroups,
     /// Why steps are not told, or not all of them.
     blind: Option<Blind>,
     joiner: Joiner,
@@ -101,9 +106,7 @@ impl Watcher {
     pub fn open(config: Config) -> io::Result<Self> {
         // Host files first: they are reachable from any network namespace.
         let tracepoints = Tracepoints::open(&config.ports);
-        if let Some(which) = &config.netns {
-            netns::enter(which)?;
-        }
+        let (spaces, opened) = Spaces::open(&config.netns)?;
         let blind = match &tracepoints {
             Ok(tracepoints) => tracepoints
                 .blind()
@@ -113,14 +116,16 @@ impl Watcher {
         let tracepoints = tracepoints.ok();
         let mut joiner = Joiner::new(tracepoints.is_some());
         joiner.complete_since(tracepoints.as_ref().map_or(0, Tracepoints::complete_since));
-        let collector = Collector::start(Destroyed::subscribe()?, tracepoints)?;
+        let collector = Collector::start(opened, tracepoints)?;
         let now = Instant::now();
         let mut watcher = Self {
             config,
             collector,
             batch: None,
             joined: 0,
-            diag: Diag::open()?,
+            spaces,
+            going: Vec::new(),
+            cgroups: Cgroups::new(),
             joiner,
             blind,
             next_round: now,
@@ -192,6 +197,33 @@ impl Watcher {
         sources::list([None, None, steps, idle, owners])
     }
 
+    /// The network namespaces that are seen.
+    pub fn namespaces(&self) -> impl Iterator<Item = &Netns> {
+        self.spaces.seen()
+    }
+
+    /// Whether those that come later will be seen as well.
+    #[must_use]
+    pub fn sees_all_namespaces(&self) -> bool {
+        self.spaces.are_all()
+    }
+
+    /// How many there are that may not be entered, where all are asked for.
+    #[must_use]
+    pub fn namespaces_closed(&self) -> usize {
+        self.spaces.closed()
+    }
+
+    /// The ports that connect() takes by itself in a network namespace.
+    pub(crate) fn ports(&self, space: u32) -> Option<(u16, u16)> {
+        self.spaces.ports(space)
+    }
+
+    /// The same of each network namespace that tells.
+    pub(crate) fn all_ports(&self) -> impl Iterator<Item = (u16, u16)> {
+        self.spaces.all_ports()
+    }
+
     /// Whether the kernel tells each transition.
     #[must_use]
     pub fn observes(&self) -> bool {
@@ -228,8 +260,10 @@ impl Watcher {
     /// # Errors
     ///
     /// A source broke.
-    pub fn dump(&mut self, states: u32, each: impl FnMut(&Socket)) -> io::Result<()> {
-        self.diag.dump(states, false, each)
+    pub fn dump(&mut self, states: u32, mut each: impl FnMut(&Socket)) -> io::Result<()> {
+        self.spaces
+            .diags()
+            .try_for_each(|diag| diag.dump(states, false, &mut each))
     }
 
     /// Looks at every living socket and its owner now.
@@ -263,7 +297,11 @@ impl Watcher {
             self.round()?;
         }
         self.joiner.tick(self.joined);
+        let gone = self.come_and_go();
         self.hand_over(&mut each);
+        for space in gone {
+            self.spaces.forget(space);
+        }
         Ok(())
     }
 
@@ -317,7 +355,7 @@ impl Watcher {
             let Self {
                 batch,
                 joiner,
-                diag,
+                spaces,
                 next_listeners,
                 ..
             } = self;
@@ -332,7 +370,9 @@ impl Watcher {
                 let next = &next[..next.len().min(HANDFUL)];
                 let now = Instant::now();
                 if now >= *next_listeners && joiner.wants_listeners(next) {
-                    diag.dump(State::Listen.bit(), false, |socket| joiner.listener(socket))?;
+                    for diag in spaces.diags() {
+                        diag.dump(State::Listen.bit(), false, |socket| joiner.listener(socket))?;
+                    }
                     *next_listeners = Instant::now() + LISTENERS.max(now.elapsed() * SHARE);
                 }
                 for (at, socket) in left.obituaries.by_ref().take(HANDFUL) {
@@ -352,10 +392,19 @@ impl Watcher {
     /// Carries out some of the look-ups that are due; whether more may be.
     fn look_up(&mut self) -> io::Result<bool> {
         let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
-        let Self { diag, joiner, .. } = self;
-        diag.find(&queries, |tuple, socket| {
-            joiner.answer(clock::monotonic(), tuple, socket);
-        })?;
+        let Self { spaces, joiner, .. } = self;
+        let mut by_space: BTreeMap<u32, Vec<Tuple>> = BTreeMap::new();
+        for place in &queries {
+            by_space.entry(place.space).or_default().push(place.tuple);
+        }
+        for (space, tuples) in by_space {
+            // Of one that went, what is known is told soon.
+            if let Some(diag) = spaces.diag(space) {
+                diag.find(&tuples, |place, socket| {
+                    joiner.answer(clock::monotonic(), place, socket);
+                })?;
+            }
+        }
         Ok(queries.len() == LOOK_UPS)
     }
 
@@ -367,13 +416,15 @@ impl Watcher {
             .filter(|state| !matches!(state, State::TimeWait | State::Close | State::NewSynRecv))
             .fold(0, |mask, state| mask | state.bit());
         let Self {
-            diag,
+            spaces,
             joiner,
             owners,
             ..
         } = self;
         joiner.begin_round(clock::monotonic());
-        diag.dump(every, true, |socket| joiner.row(clock::monotonic(), socket))?;
+        for diag in spaces.diags() {
+            diag.dump(every, true, |socket| joiner.row(clock::monotonic(), socket))?;
+        }
         joiner.end_round(|inode| owners.get(&inode).copied());
         if joiner.owners_wanted() && Instant::now() >= self.next_owners {
             let began = Instant::now();
@@ -386,6 +437,31 @@ impl Watcher {
         Ok(())
     }
 
+    /// Takes up the network namespaces that came, where all are asked for, and leaves those
+    /// that went, once what they told is joined: these are to be forgotten next.
+    fn come_and_go(&mut self) -> Vec<u32> {
+        let changes = self.spaces.changes();
+        if !changes.came.is_empty() || !changes.went.is_empty() {
+            let now = clock::monotonic();
+            self.going
+                .extend(changes.went.iter().map(|space| (now, *space)));
+            self.collector.change(changes.came, &changes.went);
+        }
+        let joined = self.joined;
+        let mut gone = Vec::new();
+        self.going.retain(|(since, space)| {
+            let stays = *since >= joined;
+            if !stays {
+                gone.push(*space);
+            }
+            stays
+        });
+        for space in &gone {
+            self.joiner.leave(*space);
+        }
+        gone
+    }
+
     fn hand_over(&mut self, each: &mut impl FnMut(Ending)) {
         let finished = self.joiner.take();
         let wall = clock::Wall::now();
@@ -394,6 +470,9 @@ impl Watcher {
                 let mut ending = finished.ending;
                 ending.time = wall.at(finished.at);
                 ending.opened = finished.opened.map(|at| wall.at(at));
+                ending.netns = self.spaces.netns(finished.space).cloned();
+                let owner = ending.owner.map(|process| process.pid);
+                ending.cgroup = owner.and_then(|pid| self.cgroups.of(pid, finished.at));
                 each(ending);
             }
         }

@@ -40,6 +40,8 @@ fn every_key_of_the_json_line_is_documented() {
         states: None,
         evidence: Evidence::Inferred,
         mptcp: None,
+        netns: None,
+        cgroup: None,
         manner: lastbyte_host::event::Manner::default(),
     };
     let line: serde_json::Value = serde_json::from_str(&ending.to_json()).expect("it is JSON");

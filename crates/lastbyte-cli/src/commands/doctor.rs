@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Status {
 }
 
 fn examine(args: &Args) -> io::Result<bool> {
-    let mut watcher = Watcher::open(args.scope.config())?;
+    let mut watcher = Watcher::open(args.scope.config_of_one()?)?;
     let stop = Stop::default().after(Some(args.time)).at_signals()?;
     for note in watcher.notes() {
         eprintln!("lastbyte: {note}");

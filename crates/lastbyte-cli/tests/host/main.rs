@@ -9,6 +9,7 @@ mod instances;
 mod live;
 mod metrics;
 mod mix;
+mod namespaces;
 mod scenes;
 mod space;
 mod story;
@@ -53,6 +54,18 @@ fn main() -> ExitCode {
             scenes::disconnected_after_the_end,
         ),
         needs_root("subflows_of_mptcp_are_told_as_such", scenes::multipath),
+        needs_root(
+            "two_network_namespaces_with_the_same_ends",
+            namespaces::the_same_ends_in_two,
+        ),
+        needs_root(
+            "all_network_namespaces_and_those_to_come",
+            namespaces::all_and_those_to_come,
+        ),
+        needs_root(
+            "sources_are_listed_with_what_is_missing",
+            namespaces::sources,
+        ),
         needs_root(
             "trace_instances_are_gone_after_any_signal",
             instances::are_gone_after_any_signal,

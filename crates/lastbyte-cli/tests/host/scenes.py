@@ -88,12 +88,21 @@ def keepalive_death(name, client, server, **also):
           closer_pid=None, **rst("local", "TCP_KEEPALIVE_TIMEOUT"))
 
 
+def cgroup():
+    with open("/proc/self/cgroup") as file:
+        paths = dict(line.rstrip("\n").split(":", 2)[::2] for line in file)
+    below = [path for path in (paths.get("0"), *paths.values()) if path not in (None, "/")]
+    return (below or ["/"])[0]
+
+
 def older():
     """Connections that were there before the watch, beside some that were not."""
     before = [pair() for _ in range(3)]
     yield
+    # This process goes on for seconds, so that it can be asked for.
+    where = {"netns": os.readlink("/proc/self/ns/net"), "cgroup": cgroup()}
     for act, name, (client, server) in zip(ACTS, NAMES, before):
-        act(f"{name}, older than the watch", client, server, evidence="inferred")
+        act(f"{name}, older than the watch", client, server, evidence="inferred", **where)
     for act, name in zip(ACTS, NAMES):
         act(name, *pair(), evidence="observed")
 

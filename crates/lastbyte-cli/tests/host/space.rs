@@ -161,6 +161,17 @@ impl Watch {
         &self.said
     }
 
+    /// Waits until it says this on stderr.
+    pub(crate) fn until_said(&mut self, what: &str) {
+        while !self.said.contains(what) {
+            let read = self
+                .errors
+                .read_line(&mut self.said)
+                .expect("stderr can be read");
+            assert_ne!(read, 0, "it ended without {what}: {}", self.said);
+        }
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().expect("only stop takes it").id()
     }

@@ -13,13 +13,13 @@ mod steps;
 pub mod story;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 
 use crate::event::{Ending, Evidence, Manner};
 use crate::parse::inet_diag::Socket;
 use crate::process::Process;
 use crate::reason::Reason;
-use crate::tuple::{State, Tuple};
+use crate::tuple::{Place, State, Tuple};
 use crate::verdict::{After, Case, Verdict, control_bytes, has_queued_fin, judge};
 use gaps::Gaps;
 use numbers::ByNumber;
@@ -74,21 +74,24 @@ pub struct Joiner {
     round: u32,
     /// When it began.
     round_began: Nanos,
-    listening: Box<[u64; 1024]>,
+    /// Of each network namespace.
+    listening: HashMap<u32, Box<[u64; 1024]>>,
     listener_closing: HashMap<u32, (u64, u16)>,
     resets: Recent<Tuple, (Option<Reason>, bool)>,
     errors: Recent<Tuple, i32>,
     /// Connections of MPTCP, by the ends of their first subflow.
     mptcp: Recent<Tuple, ()>,
-    waiting: HashMap<Tuple, Box<Waiting>>,
-    due: BinaryHeap<Reverse<(Nanos, Tuple)>>,
-    queries: VecDeque<Tuple>,
+    waiting: HashMap<Place, Box<Waiting>>,
+    due: BinaryHeap<Reverse<(Nanos, Place)>>,
+    queries: VecDeque<Place>,
     /// Endings whose last word is spoken once all up to a moment is joined.
-    settling: VecDeque<(Nanos, Tuple)>,
+    settling: VecDeque<(Nanos, Place)>,
     finished: Vec<Finished>,
     /// RSTs that answered segments of no connection that is known here.
     strays: Vec<Tuple>,
     counts: Counts,
+    /// The network namespaces of what it was told of.
+    spaces: BTreeSet<u32>,
     gaps: Gaps,
     /// Since when every tracepoint has been on.
     complete_since: Nanos,
@@ -118,6 +121,8 @@ pub struct Finished {
     pub at: Nanos,
     /// When it was established.
     pub opened: Option<Nanos>,
+    /// The network namespace it was in.
+    pub space: u32,
     /// All else; its own times are the epoch, to be set from these.
     pub ending: Ending,
 }
@@ -153,7 +158,7 @@ impl Joiner {
             seen: ByNumber::default(),
             round: 0,
             round_began: 0,
-            listening: Box::new([0; 1024]),
+            listening: HashMap::new(),
             listener_closing: HashMap::new(),
             resets: Recent::new(RESETS),
             errors: Recent::new(RESETS),
@@ -165,6 +170,7 @@ impl Joiner {
             finished: Vec::new(),
             strays: Vec::new(),
             counts: Counts::default(),
+            spaces: BTreeSet::new(),
             gaps: Gaps::default(),
             complete_since: 0,
             cleared: 0,
@@ -213,21 +219,31 @@ impl Joiner {
             let counts = socket.info.and_then(|info| info.counts);
             let control = counts.and_then(|counts| control_bytes(&counts, socket.wqueue));
             let seen = self.seen.get(&socket.cookie);
-            let known = self.listens(socket.tuple.local.port)
+            let known = self.listens_in(socket.space, socket.tuple.local.port)
                 || self.dead.contains_key(&socket.cookie)
                 || seen.is_some_and(|seen| seen.role.is_some());
             control == Some(1) && !known
         })
     }
 
-    /// Whether a port was seen listening.
+    /// Whether a port was seen listening, in any network namespace that is watched.
     #[must_use]
     pub fn listens(&self, port: u16) -> bool {
-        self.listening[usize::from(port) / 64] & (1 << (port % 64)) != 0
+        self.listening.values().any(|ports| has(ports, port))
     }
 
-    fn set_listening(&mut self, port: u16) {
-        self.listening[usize::from(port) / 64] |= 1 << (port % 64);
+    /// Whether a port was seen listening in a network namespace.
+    #[must_use]
+    pub fn listens_in(&self, space: u32, port: u16) -> bool {
+        self.listening
+            .get(&space)
+            .is_some_and(|ports| has(ports, port))
+    }
+
+    fn set_listening(&mut self, space: u32, port: u16) {
+        let ports = self.listening.entry(space);
+        let ports = ports.or_insert_with(|| Box::new([0; 1024]));
+        ports[usize::from(port) / 64] |= 1 << (port % 64);
     }
 
     fn forget_dead(&mut self, cookie: u64) -> Option<Box<Story>> {
@@ -259,7 +275,7 @@ impl Joiner {
     /// A listener, seen between two dumps.
     pub fn listener(&mut self, socket: &Socket) {
         if socket.state == State::Listen {
-            self.set_listening(socket.tuple.local.port);
+            self.set_listening(socket.space, socket.tuple.local.port);
         }
     }
 
@@ -293,6 +309,7 @@ impl Joiner {
 
     /// The kernel's obituary of a socket.
     pub fn obituary(&mut self, at: Nanos, socket: &Socket) {
+        self.spaces.insert(socket.space);
         let story = self.forget_dead(socket.cookie);
         let seen = self.seen.remove(&socket.cookie);
         let known = story.as_deref();
@@ -304,7 +321,7 @@ impl Joiner {
         if !was_connection {
             let unused = socket.wqueue == 0 && !socket.tuple.remote.has_ip();
             if unused && socket.tuple.local.port != 0 {
-                self.set_listening(socket.tuple.local.port);
+                self.set_listening(socket.space, socket.tuple.local.port);
             }
             self.counts.not_connections += 1;
             return;
@@ -340,15 +357,16 @@ impl Joiner {
                 return;
             }
             // The same ends again: the earlier connection is over for certain.
-            if let Some(earlier) = self.waiting.get_mut(&socket.tuple) {
+            let place = waiting.place();
+            if let Some(earlier) = self.waiting.get_mut(&place) {
                 if earlier.gone.is_none() {
                     // How, nobody saw.
                     earlier.last = After::Nothing;
                 }
-                self.conclude(socket.tuple);
+                self.conclude(place);
             }
-            self.waiting.insert(socket.tuple, Box::new(waiting));
-            self.queries.push_back(socket.tuple);
+            self.waiting.insert(place, Box::new(waiting));
+            self.queries.push_back(place);
             return;
         }
         self.finish(&waiting);
@@ -356,13 +374,13 @@ impl Joiner {
 
     /// The look-ups that are due, at most `limit`: what does the kernel hold for
     /// these ends? Each is answered by [`answer`](Self::answer).
-    pub fn queries(&mut self, now: Nanos, limit: usize) -> Vec<Tuple> {
-        while let Some(Reverse((due, tuple))) = self.due.peek().copied()
+    pub fn queries(&mut self, now: Nanos, limit: usize) -> Vec<Place> {
+        while let Some(Reverse((due, place))) = self.due.peek().copied()
             && due <= now
         {
             self.due.pop();
-            if self.waiting.contains_key(&tuple) {
-                self.queries.push_back(tuple);
+            if self.waiting.contains_key(&place) {
+                self.queries.push_back(place);
             }
         }
         let count = self.queries.len().min(limit);
@@ -382,12 +400,12 @@ impl Joiner {
     pub fn ask_all(&mut self) {
         self.due.clear();
         let open = self.waiting.iter().filter(|(_, w)| w.gone.is_none());
-        self.queries = open.map(|(tuple, _)| *tuple).collect();
+        self.queries = open.map(|(place, _)| *place).collect();
     }
 
     /// What the kernel holds for these ends now, if anything.
-    pub fn answer(&mut self, now: Nanos, tuple: Tuple, held: Option<&Socket>) {
-        let Some(waiting) = self.waiting.get_mut(&tuple) else {
+    pub fn answer(&mut self, now: Nanos, place: Place, held: Option<&Socket>) {
+        let Some(waiting) = self.waiting.get_mut(&place) else {
             return;
         };
         match held.map(|socket| (socket.state, socket.expires_ms)) {
@@ -399,7 +417,7 @@ impl Joiner {
                 if now.saturating_sub(waiting.at) < FIN_WAIT2_AT_MOST {
                     let due = (now + waiting.step).min(until + TICKS);
                     waiting.step = (waiting.step * 2).min(LOOK_AGAIN_AT_MOST);
-                    self.due.push(Reverse((due, tuple)));
+                    self.due.push(Reverse((due, place)));
                     return;
                 }
             }
@@ -417,24 +435,24 @@ impl Joiner {
                 // The RST that ended it may be on its way to us.
                 if self.tracing && waiting.gone.is_none() {
                     waiting.gone = Some(now);
-                    self.settling.push_back((now, tuple));
+                    self.settling.push_back((now, place));
                     return;
                 }
             }
         }
-        self.conclude(tuple);
+        self.conclude(place);
     }
 
     /// All up to `now` is joined; forgets what is too old to matter.
     pub fn tick(&mut self, now: Nanos) {
         self.joined = now;
-        while let Some((at, tuple)) = self.settling.front().copied()
+        while let Some((at, place)) = self.settling.front().copied()
             && at <= now
         {
             self.settling.pop_front();
-            let still = self.waiting.get(&tuple);
+            let still = self.waiting.get(&place);
             if still.is_some_and(|waiting| waiting.gone == Some(at)) {
-                self.conclude(tuple);
+                self.conclude(place);
             }
         }
         while let Some((at, cookie)) = self.dead_order.front().copied()
@@ -464,14 +482,37 @@ impl Joiner {
 
     /// The watch is over: tells what is known of the endings that still wait.
     pub fn flush(&mut self) {
-        let tuples: Vec<_> = self.waiting.keys().copied().collect();
-        for tuple in tuples {
-            self.conclude(tuple);
+        let places: Vec<_> = self.waiting.keys().copied().collect();
+        for place in places {
+            self.conclude(place);
         }
     }
 
-    fn conclude(&mut self, tuple: Tuple) {
-        if let Some(waiting) = self.waiting.remove(&tuple) {
+    /// A network namespace is watched no more: tells what is known of its endings.
+    pub fn leave(&mut self, space: u32) {
+        let places = self.waiting.keys().filter(|place| place.space == space);
+        let places: Vec<_> = places.copied().collect();
+        for place in places {
+            self.conclude(place);
+        }
+        self.listening.remove(&space);
+        self.spaces.remove(&space);
+    }
+
+    /// The ending that waits with these ends, in whichever network namespace; `None`
+    /// where there are several, as the kernel does not say which one it means.
+    fn waiting_somewhere(&self, tuple: Tuple) -> Option<Place> {
+        let places = self.spaces.iter().map(|space| Place {
+            space: *space,
+            tuple,
+        });
+        let mut waiting = places.filter(|place| self.waiting.contains_key(place));
+        let found = waiting.next()?;
+        waiting.next().is_none().then_some(found)
+    }
+
+    fn conclude(&mut self, place: Place) {
+        if let Some(waiting) = self.waiting.remove(&place) {
             self.finish(&waiting);
         }
     }
@@ -496,7 +537,7 @@ impl Joiner {
             mptcp: self.is_mptcp(waiting) == Some(true),
             at: waiting.at,
             told: waiting.told,
-            port_listens: self.listens(waiting.socket.tuple.local.port),
+            port_listens: self.listens_in(waiting.socket.space, waiting.socket.tuple.local.port),
             errno: errno.map(|(_, errno)| errno),
             peer_reason: peer_reason.map(|(_, reason)| reason),
             peer_reset_later: peer_reason.is_some_and(|(when, _)| when >= waiting.at),
@@ -579,6 +620,7 @@ impl Joiner {
         self.finished.push(Finished {
             at: waiting.at,
             opened: story.and_then(|story| story.opened),
+            space: waiting.socket.space,
             ending: Ending {
                 time: std::time::UNIX_EPOCH,
                 opened: None,
@@ -591,6 +633,8 @@ impl Joiner {
                 rst: verdict.rst,
                 bytes: verdict.bytes,
                 mptcp,
+                netns: None,
+                cgroup: None,
                 states,
                 evidence: if self.tracing {
                     verdict.evidence
@@ -607,6 +651,17 @@ impl Joiner {
             },
         });
     }
+}
+
+impl Waiting {
+    fn place(&self) -> Place {
+        let Socket { space, tuple, .. } = self.socket;
+        Place { space, tuple }
+    }
+}
+
+fn has(ports: &[u64; 1024], port: u16) -> bool {
+    ports[usize::from(port) / 64] & (1 << (port % 64)) != 0
 }
 
 /// The ends, completed from what was known before the kernel cleared them.

@@ -4,7 +4,7 @@ use super::story::Nanos;
 use crate::parse::inet_diag::Socket;
 use crate::parse::tcp_info::Counts;
 use crate::process::Process;
-use crate::tuple::{State, Tuple};
+use crate::tuple::{Place, State, Tuple};
 use crate::verdict::{Role, control_bytes};
 
 /// How far two readings of the same moment may lie apart: the kernel counts in
@@ -18,6 +18,8 @@ pub struct Seen {
     pub at: Nanos,
     /// When, at the earliest: the dump began.
     pub from: Nanos,
+    /// The network namespace, by the watch's own number.
+    pub space: u32,
     /// The ends.
     pub tuple: Tuple,
     /// The state.
@@ -71,6 +73,7 @@ impl Seen {
         Self {
             at,
             from,
+            space: socket.space,
             tuple: socket.tuple,
             state: socket.state,
             rqueue: socket.rqueue,
@@ -133,6 +136,13 @@ impl Seen {
 }
 
 impl Seen {
+    /// The ends, and in which network namespace.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let Self { space, tuple, .. } = *self;
+        Place { space, tuple }
+    }
+
     /// For how long, at least, it has been as it is: since the first look that
     /// showed this state, or since the last ACK arrived, whichever is longer. In
     /// CLOSE_WAIT the peer's FIN carried that ACK, unless we have sent since.
@@ -154,6 +164,7 @@ mod tests {
 
     fn socket(wqueue: u32, last_ack: u32, last_sent: u32, snd_wnd: u32, full: bool) -> Socket {
         Socket {
+            space: 0,
             tuple: Tuple {
                 local: Endpoint::UNKNOWN,
                 remote: Endpoint::UNKNOWN,

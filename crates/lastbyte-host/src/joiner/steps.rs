@@ -70,7 +70,6 @@ impl Joiner {
         actor: Option<Actor>,
     ) {
         match (old, new) {
-            (_, State::Listen) => self.set_listening(tuple.local.port),
             (State::Listen, State::Close) => {
                 if let Some(Actor { thread, .. }) = actor {
                     self.listener_closing.insert(thread, (sk, tuple.local.port));
@@ -147,7 +146,8 @@ impl Joiner {
             story.sent_reset = Some(reset);
             listener = story.listener_closed;
         } else if let Some(reason) = reset.reason
-            && let Some(waiting) = self.waiting.get_mut(&tuple)
+            && let Some(place) = self.waiting_somewhere(tuple)
+            && let Some(waiting) = self.waiting.get_mut(&place)
         {
             waiting.last = After::Reset(reason);
             if let Some(story) = &mut waiting.story {
@@ -155,7 +155,7 @@ impl Joiner {
                     .end
                     .map(|end| Duration::from_nanos(at.saturating_sub(end.at)));
             }
-            self.conclude(tuple);
+            self.conclude(place);
         } else if reset.answers
             && (sk == 0 || !tuple.is_whole())
             && self.strays.len() < super::STRAYS

@@ -403,6 +403,8 @@ mod tests {
             states: None,
             evidence: Evidence::Observed,
             mptcp: None,
+            netns: None,
+            cgroup: None,
             manner: crate::event::Manner::default(),
         });
         let text = metrics.encode(Format::OpenMetrics);

@@ -17,6 +17,9 @@ const INET_DIAG_ULP_INFO: u16 = 19;
 /// One TCP socket, as the kernel's table or its obituary shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket {
+    /// The network namespace it is in, by the watch's own number: 0 until whoever read
+    /// the message says.
+    pub space: u32,
     /// The ends.
     pub tuple: Tuple,
     /// The state; always `CLOSE` in an obituary.
@@ -70,6 +73,7 @@ impl Socket {
             }
         }
         Some(Self {
+            space: 0,
             tuple,
             state,
             cookie,

@@ -130,6 +130,7 @@ mod tests {
 
     fn obituaries(number: usize) -> Vec<(u64, Socket)> {
         let socket = Socket {
+            space: 0,
             tuple: Tuple {
                 local: Endpoint::UNKNOWN,
                 remote: Endpoint::UNKNOWN,

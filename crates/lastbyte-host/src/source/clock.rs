@@ -16,6 +16,19 @@ pub fn monotonic() -> u64 {
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 
+/// How much of the time since the start is not in [`monotonic`]: the machine was asleep.
+#[must_use]
+pub(crate) fn asleep() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid timespec to write to; the clock exists since Linux 2.6.39.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    let boot = time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs();
+    boot.saturating_sub(monotonic())
+}
+
 /// The time of day at moments of [`monotonic`], by the offset of when it was made.
 #[derive(Clone, Copy, Debug)]
 pub struct Wall {

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::backlog::{Backlog, Batch, Dropped};
-use super::destroy::Destroyed;
+use super::destroy::{Destroyed, Drained};
 use super::tracepoints::{Missed, Tracepoints};
 use super::{check, clock, hurry};
 use crate::parse::inet_diag::Socket;
@@ -31,6 +31,7 @@ pub struct Collector {
 #[derive(Debug, Default)]
 struct Shared {
     queue: Mutex<Queue>,
+    changes: Mutex<Changes>,
     more: Condvar,
     stopping: AtomicBool,
 }
@@ -43,6 +44,13 @@ struct Queue {
     failed: Option<io::Error>,
 }
 
+/// Subscriptions that came, and the numbers of network namespaces whose went.
+#[derive(Debug, Default)]
+struct Changes {
+    came: Vec<(u32, Destroyed)>,
+    went: Vec<u32>,
+}
+
 /// What there is to take.
 #[derive(Debug)]
 pub enum Taken {
@@ -53,12 +61,16 @@ pub enum Taken {
 }
 
 impl Collector {
-    /// Starts the thread.
+    /// Starts the thread, with subscriptions by the watch's number of the network
+    /// namespace each is of.
     ///
     /// # Errors
     ///
     /// No thread, or no descriptor, can be made.
-    pub fn start(destroyed: Destroyed, tracepoints: Option<Tracepoints>) -> io::Result<Self> {
+    pub fn start(
+        destroyed: Vec<(u32, Destroyed)>,
+        tracepoints: Option<Tracepoints>,
+    ) -> io::Result<Self> {
         let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
         // SAFETY: plain system call; the result is checked.
         let bell = check(unsafe { libc::eventfd(0, flags) })?;
@@ -98,6 +110,15 @@ impl Collector {
         })
     }
 
+    /// Has it read more subscriptions, and others no more than once again.
+    pub fn change(&self, came: Vec<(u32, Destroyed)>, went: &[u32]) {
+        let mut changes = self.shared.changes();
+        changes.came.extend(came);
+        changes.went.extend(went);
+        drop(changes);
+        self.hurry();
+    }
+
     /// Has it collect at once, also where nothing seems to be there.
     pub fn hurry(&self) {
         let one = 1u64;
@@ -125,6 +146,11 @@ impl Drop for Collector {
 }
 
 impl Shared {
+    fn changes(&self) -> MutexGuard<'_, Changes> {
+        // Nothing that can panic runs under the lock.
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing that can panic runs under the lock.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -132,14 +158,12 @@ impl Shared {
 }
 
 fn collect(
-    mut destroyed: Destroyed,
+    mut destroyed: Vec<(u32, Destroyed)>,
     mut tracepoints: Option<Tracepoints>,
     shared: &Shared,
     bell: &OwnedFd,
 ) {
     hurry::hurry();
-    let room = destroyed.room().min(ROOM_FOR_BATCH);
-    let rest = BATCH.mul_f64(room as f64 / ROOM_FOR_BATCH as f64);
     let mut more = false;
     loop {
         wait(&destroyed, tracepoints.as_ref(), bell, more);
@@ -148,14 +172,11 @@ fn collect(
         }
         let (mut steps, mut obituaries) = (Vec::new(), Vec::new());
         let at = clock::monotonic();
+        let mut changes = std::mem::take(&mut *shared.changes());
+        destroyed.append(&mut changes.came);
         // Obituaries first: the steps that led to them are in the rings then.
-        let drained = destroyed.drain(|datagram| {
-            for message in netlink::messages(datagram) {
-                if let Some(socket) = Socket::parse(message.payload) {
-                    obituaries.push((at, socket));
-                }
-            }
-        });
+        let drained = drain(&mut destroyed, |socket| obituaries.push((at, socket)));
+        destroyed.retain(|(space, _)| !changes.went.contains(space));
         let missed = tracepoints.as_mut().map_or(Missed::default(), |t| {
             t.drain(|at, trace, process| steps.push((at, *trace, process)))
         });
@@ -178,16 +199,43 @@ fn collect(
         if failed {
             return;
         }
+        let rooms = destroyed.iter().map(|(_, destroyed)| destroyed.room());
+        let room = rooms.min().unwrap_or(0).min(ROOM_FOR_BATCH);
+        let rest = BATCH.mul_f64(room as f64 / ROOM_FOR_BATCH as f64);
         // Never without a rest: nobody else may run before this thread.
         thread::sleep(if more { rest / 10 } else { rest });
     }
 }
 
+/// Reads what has come to all of them.
+fn drain(destroyed: &mut [(u32, Destroyed)], mut each: impl FnMut(Socket)) -> io::Result<Drained> {
+    let mut all = Drained::default();
+    for (space, destroyed) in destroyed {
+        let drained = destroyed.drain(|datagram| {
+            for message in netlink::messages(datagram) {
+                if let Some(socket) = Socket::parse(message.payload) {
+                    let space = *space;
+                    each(Socket { space, ..socket });
+                }
+            }
+        })?;
+        all.messages += drained.messages;
+        all.dropped += drained.dropped;
+        all.more |= drained.more;
+    }
+    Ok(all)
+}
+
 /// Waits for something to read, or the bell. `more` is there to read already.
-fn wait(destroyed: &Destroyed, tracepoints: Option<&Tracepoints>, bell: &OwnedFd, more: bool) {
+fn wait(
+    destroyed: &[(u32, Destroyed)],
+    tracepoints: Option<&Tracepoints>,
+    bell: &OwnedFd,
+    more: bool,
+) {
     let rings = tracepoints.into_iter().flat_map(Tracepoints::rings);
     let mut fds: Vec<libc::pollfd> = std::iter::once(bell.as_fd())
-        .chain(destroyed.fds())
+        .chain(destroyed.iter().flat_map(|(_, destroyed)| destroyed.fds()))
         .chain(rings.map(AsFd::as_fd))
         .map(|fd| libc::pollfd {
             fd: fd.as_raw_fd(),

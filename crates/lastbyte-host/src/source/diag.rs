@@ -7,7 +7,7 @@ use super::destroy::netlink_socket;
 use super::doing;
 use crate::parse::inet_diag::{Request, Socket};
 use crate::parse::netlink;
-use crate::tuple::Tuple;
+use crate::tuple::{Place, Tuple};
 
 /// A dump is sent in parts of at most 32 KiB.
 const PART: usize = 64 << 10;
@@ -18,18 +18,22 @@ const LOOK_UPS: usize = 32;
 #[derive(Debug)]
 pub struct Diag {
     fd: OwnedFd,
+    /// The watch's number of the network namespace.
+    space: u32,
     sequence: u32,
     buffer: Box<[u8]>,
 }
 
 impl Diag {
-    /// Opens it, in the network namespace of the calling thread.
+    /// Opens it, in the network namespace of the calling thread, which the watch knows
+    /// by this number.
     ///
     /// # Errors
     ///
     /// As [`Destroyed::subscribe`](super::destroy::Destroyed::subscribe).
-    pub fn open() -> io::Result<Self> {
+    pub fn open(space: u32) -> io::Result<Self> {
         Ok(Self {
+            space,
             fd: netlink_socket().map_err(doing("cannot open NETLINK_SOCK_DIAG"))?,
             sequence: 0,
             buffer: vec![0; PART].into_boxed_slice(),
@@ -72,7 +76,7 @@ impl Diag {
                             errno => return Err(refused(errno)),
                         },
                         _ => {
-                            if let Some(socket) = Socket::parse(message.payload) {
+                            if let Some(socket) = self.parse(message.payload) {
                                 each(&socket);
                             }
                         }
@@ -94,7 +98,7 @@ impl Diag {
     pub fn find(
         &mut self,
         tuples: &[Tuple],
-        mut each: impl FnMut(Tuple, Option<&Socket>),
+        mut each: impl FnMut(Place, Option<&Socket>),
     ) -> io::Result<()> {
         for chunk in tuples.chunks(LOOK_UPS) {
             let requests: Vec<_> = chunk.iter().map(|tuple| Request::Find(*tuple)).collect();
@@ -113,13 +117,21 @@ impl Diag {
                     }
                     let socket = match message.kind {
                         netlink::ERROR => None,
-                        _ => Socket::parse(message.payload),
+                        _ => self.parse(message.payload),
                     };
-                    each(chunk[index], socket.as_ref());
+                    let space = self.space;
+                    let tuple = chunk[index];
+                    each(Place { space, tuple }, socket.as_ref());
                 }
             }
         }
         Ok(())
+    }
+
+    fn parse(&self, message: &[u8]) -> Option<Socket> {
+        let socket = Socket::parse(message)?;
+        let space = self.space;
+        Some(Socket { space, ..socket })
     }
 
     /// Sends requests in one datagram, numbered from what it returns.
@@ -174,14 +186,4 @@ fn refused(errno: Option<i32>) -> io::Error {
         Some(errno) => doing("inet_diag refused the dump")(io::Error::from_raw_os_error(errno)),
         None => io::Error::other("inet_diag's refusal was cut off"),
     }
-}
-
-/// The network namespace of a thread, told apart by its inode.
-///
-/// # Errors
-///
-/// `/proc` is not mounted.
-pub fn namespace() -> io::Result<u64> {
-    use std::os::unix::fs::MetadataExt;
-    Ok(std::fs::metadata("/proc/thread-self/ns/net")?.ino())
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 use super::doing;
-use crate::process::{FIRST_NAMESPACE, pid_namespace as namespace};
+use crate::process::{FIRST_NAMESPACE, pid_namespace as namespace, start_time};
 
 const PREFIX: &str = "lastbyte-";
 
@@ -107,12 +107,6 @@ fn started(pid: &str) -> Option<u64> {
     start_time(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// Field 22 of `/proc/PID/stat`; the name before it may hold anything.
-fn start_time(stat: &str) -> Option<u64> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    after_name.split_whitespace().nth(19)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,13 +147,5 @@ mod tests {
         ] {
             assert_eq!(Owner::parse(name), None, "{name}");
         }
-    }
-
-    #[test]
-    fn the_start_time_is_found_behind_any_name() {
-        let fields: Vec<String> = (3..=52).map(|n| n.to_string()).collect();
-        let stat = format!("812 (a) b) (c) {}", fields.join(" "));
-        assert_eq!(start_time(&stat), Some(22));
-        assert_eq!(start_time("812 (cut off"), None);
     }
 }

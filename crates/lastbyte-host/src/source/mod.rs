@@ -9,6 +9,7 @@
 //! | [`counters`] | `/proc/net` | nothing |
 
 pub mod backlog;
+pub(crate) mod cgroups;
 pub mod clock;
 pub mod collector;
 pub mod counters;

@@ -10,6 +10,7 @@ use crate::doctor::Direction;
 use crate::event::{Ending, Rst};
 use crate::joiner::Joiner;
 use crate::process::Process;
+use crate::time_wait::TimeWait;
 use crate::tuple::State;
 use crate::watcher::Losses;
 
@@ -131,18 +132,17 @@ pub struct Look {
 }
 
 impl Look {
-    /// At the living sockets; `time_wait` tells how many are in TIME_WAIT.
+    /// At the living sockets and at TIME_WAIT.
     #[must_use]
-    pub fn new(
-        joiner: &Joiner,
-        time_wait: impl IntoIterator<Item = (Direction, u64)>,
-        losses: Losses,
-    ) -> Self {
+    pub fn new(joiner: &Joiner, time_wait: &TimeWait, losses: Losses) -> Self {
         let mut waiting: Vec<_> = time_wait
-            .into_iter()
-            .map(|(direction, number)| Waiting {
-                direction,
-                number,
+            .directions
+            .iter()
+            .filter(|(_, sockets)| sockets.waiting > 0)
+            .map(|((_, direction), sockets)| Waiting {
+                direction: *direction,
+                number: sockets.waiting,
+                left: sockets.left,
                 closer: None,
             })
             .collect();
@@ -216,6 +216,8 @@ mod tests {
             states: None,
             evidence: Evidence::Observed,
             mptcp: None,
+            netns: None,
+            cgroup: None,
             manner: crate::event::Manner::default(),
         }
     }

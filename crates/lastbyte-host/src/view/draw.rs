@@ -172,7 +172,7 @@ fn draw_stuck(frame: &mut Frame<'_>, area: Rect, model: &Model) {
             Direction::Out { to, .. } => format!(
                 "TIME_WAIT  {} to {to}, {} ports left, {} closed first",
                 w.number,
-                model.ports.saturating_sub(w.number),
+                w.left.map_or("?".to_owned(), |left| left.to_string()),
                 process(w.closer)
             ),
             Direction::In { on } => {
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn an_empty_model_fits_any_screen() {
-        let model = Model::new(vec!["no tracepoints".to_owned()], 28232);
+        let model = Model::new(vec!["no tracepoints".to_owned()]);
         for (width, height) in [(80, 24), (200, 60), (10, 5), (1, 1)] {
             let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("in memory");
             terminal

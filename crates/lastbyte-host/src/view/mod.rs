@@ -76,6 +76,8 @@ struct StuckRow {
 struct Waiting {
     direction: Direction,
     number: u64,
+    /// Local ports left toward there.
+    left: Option<u64>,
     closer: Option<Process>,
 }
 
@@ -92,7 +94,6 @@ pub enum Answer {
 #[derive(Debug)]
 pub struct Model {
     notes: Vec<String>,
-    ports: u64,
     total: u64,
     /// Endings by fate, this second and the second before; the last slot is for
     /// unknown fates.
@@ -119,12 +120,11 @@ pub struct Model {
 }
 
 impl Model {
-    /// Of a watch that has these notes; `ports` are there to connect from.
+    /// Of a watch that has these notes.
     #[must_use]
-    pub fn new(notes: Vec<String>, ports: u64) -> Self {
+    pub fn new(notes: Vec<String>) -> Self {
         Self {
             notes,
-            ports,
             total: 0,
             counting: [0; 9],
             rates: [0.0; 9],

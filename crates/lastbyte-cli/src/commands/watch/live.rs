@@ -1,18 +1,15 @@
 //! The live view on a terminal: one thread reads keys and draws, another follows
 //! the watch, so that no backlog keeps a key waiting.
 
-use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lastbyte_host::doctor::Direction;
-use lastbyte_host::source::counters::sysctl;
 use lastbyte_host::source::hurry::hurry;
 use lastbyte_host::stop::Stop;
-use lastbyte_host::tuple::State;
+use lastbyte_host::time_wait::TimeWait;
 use lastbyte_host::view::{Answer, Digest, Look, Model, Theme, draw};
 use lastbyte_host::watcher::Watcher;
 use ratatui::DefaultTerminal;
@@ -32,7 +29,7 @@ const KEYS: usize = 256;
 /// Shows it until the user or `stop` ends it; the terminal is restored whatever
 /// happens.
 pub(super) fn show(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) -> io::Result<()> {
-    let mut model = Model::new(watcher.notes(), ports());
+    let mut model = Model::new(watcher.notes());
     let digest = Mutex::new(Digest::default());
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -114,8 +111,8 @@ fn follow(
         let now = Instant::now();
         let mut look = None;
         if now >= next_look {
-            let time_wait = time_wait(watcher)?;
-            look = Some(Look::new(watcher.joiner(), time_wait, watcher.losses()));
+            let time_wait = TimeWait::look(watcher)?;
+            look = Some(Look::new(watcher.joiner(), &time_wait, watcher.losses()));
             if let Some(served) = served {
                 served.update(watcher)?;
             }
@@ -141,32 +138,4 @@ fn follow(
 fn lock(digest: &Mutex<Digest>) -> MutexGuard<'_, Digest> {
     // A digest is whole at any moment; a panic ends the other thread too.
     digest.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn time_wait(watcher: &mut Watcher) -> io::Result<HashMap<Direction, u64>> {
-    let mut tuples = Vec::new();
-    watcher.dump(State::TimeWait.bit(), |socket| {
-        if socket.state == State::TimeWait {
-            tuples.push(socket.tuple);
-        }
-    })?;
-    let mut directions = HashMap::new();
-    for tuple in tuples {
-        let direction = match watcher.joiner().listens(tuple.local.port) {
-            true => Direction::In { on: tuple.local },
-            false => Direction::Out {
-                from: tuple.local.ip,
-                to: tuple.remote,
-            },
-        };
-        *directions.entry(direction).or_default() += 1;
-    }
-    Ok(directions)
-}
-
-fn ports() -> u64 {
-    match sysctl("ip_local_port_range").as_deref() {
-        Some([first, last]) => u64::try_from(last - first + 1).unwrap_or(0),
-        _ => 28232,
-    }
 }

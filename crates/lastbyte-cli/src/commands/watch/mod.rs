@@ -1,12 +1,14 @@
 //! `lastbyte watch`: how every connection of this host ends.
 
 mod live;
+mod seen;
 mod serve;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use lastbyte_host::spaces::ALL;
 use lastbyte_host::stop::Stop;
 use lastbyte_host::watcher::{Config, Losses, Watcher};
 
@@ -31,6 +33,10 @@ pub(crate) struct Args {
     /// Stop when this process ends.
     #[arg(long, value_name = "PID")]
     until_exit: Option<u32>,
+    /// Print which sources there are, what is missing and which network namespaces are
+    /// seen, and end.
+    #[arg(long)]
+    sources: bool,
     #[command(flatten)]
     scope: Scope,
 }
@@ -38,9 +44,10 @@ pub(crate) struct Args {
 /// What to look at; `watch` and `doctor` share it.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Scope {
-    /// Watch this network namespace: a name of `ip netns`, a path, or pid:PID.
-    #[arg(long, value_name = "NAME|PATH|pid:PID")]
-    netns: Option<String>,
+    /// Watch this network namespace: a name of `ip netns`, a path, or a process's number;
+    /// may be repeated. `all` watches every one there is, those to come included.
+    #[arg(long, value_name = "NAME|PATH|PID|all")]
+    netns: Vec<String>,
     /// Only connections with this port at either end; may be repeated.
     #[arg(long = "port", value_name = "PORT")]
     ports: Vec<u16>,
@@ -57,6 +64,21 @@ impl Scope {
             pids: self.pids.clone(),
         }
     }
+
+    /// The same where only one network namespace can be looked at.
+    pub(crate) fn config_of_one(&self) -> io::Result<Config> {
+        match &self.netns[..] {
+            [] => {}
+            [one] if one != ALL => {}
+            _ => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "one network namespace at a time: give --netns once, and not as all",
+                ));
+            }
+        }
+        Ok(self.config())
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Status {
@@ -67,6 +89,9 @@ pub(crate) fn run(args: &Args) -> Status {
 }
 
 fn watch(args: &Args) -> io::Result<()> {
+    if args.sources {
+        return seen::print(&Watcher::open(args.scope.config())?);
+    }
     let stop = Stop::default()
         .after(args.time)
         .at_exit_of(args.until_exit)?
@@ -87,6 +112,8 @@ fn lines(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) -> io::Res
     for note in watcher.notes() {
         eprintln!("lastbyte: {note}");
     }
+    let mut namespaces = seen::Namespaces::default();
+    namespaces.tell(watcher);
     eprintln!("lastbyte: watching");
     let mut out = BufWriter::with_capacity(64 << 10, output());
     let mut told = Told::default();
@@ -104,6 +131,7 @@ fn lines(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) -> io::Res
         written?;
         out.flush()?;
         told.losses(watcher.losses());
+        namespaces.tell(watcher);
         if let Some(served) = served {
             served.update(watcher)?;
         }
