@@ -32,6 +32,10 @@ pub enum Linger {
     ///
     /// lastbyte keeps the time to the millisecond. In a raw option a fraction of
     /// a unit is rounded *up*, so that no wait ever turns into [`Linger::Abort`].
+    ///
+    /// Zero is a wait whose time is over when it begins: what is not acknowledged by
+    /// then is lost, and the fate is `timed_out`. No option can hold it, so it is
+    /// refused there.
     Wait(Duration),
     /// A negative `l_linger` that another program left on the socket.
     ///
@@ -214,7 +218,7 @@ impl LingerForm {
     }
 
     /// The integers for `linger` under this form. A fraction of a unit is
-    /// rounded up, so a wait is at least one unit.
+    /// rounded up, so a wait is at least one unit; a wait of zero is refused.
     ///
     /// # Errors
     /// [`LingerRangeError`] where the platform would wrap, clamp or reinterpret
@@ -228,9 +232,12 @@ impl LingerForm {
                 });
             }
             Linger::Abort => 0,
+            Linger::Wait(time) if time.is_zero() => {
+                return Err(LingerRangeError { linger, form: self });
+            }
             Linger::Wait(time) => {
                 let unit = u128::from(1_000_000_000 / self.units_per_second);
-                let units = time.as_nanos().div_ceil(unit).max(1);
+                let units = time.as_nanos().div_ceil(unit);
                 match i32::try_from(units) {
                     Ok(units) if units <= self.max => units,
                     _ => return Err(LingerRangeError { linger, form: self }),
@@ -268,6 +275,9 @@ impl fmt::Display for LingerRangeError {
                  use a wait of at most {:?}",
                 form.longest()
             ),
+            Linger::Wait(time) if time.is_zero() => {
+                f.write_str("a wait of no time cannot be set: on and 0 is an abort")
+            }
             _ => write!(
                 f,
                 "linger {linger} does not fit {}, whose longest wait is {:?}",

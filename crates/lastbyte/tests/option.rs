@@ -1,6 +1,7 @@
 //! The option itself, on real sockets (rows A1 to A5).
 #![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
+use std::io;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -81,9 +82,13 @@ fn a3_a_fraction_is_rounded_up() {
             Linger::Wait(Duration::from_secs(held))
         );
     }
-    // Not an abort.
-    let none = Linger::Wait(Duration::ZERO).set(&socket).unwrap();
-    assert_eq!(none, Linger::Wait(Duration::from_secs(1)));
+    // Neither an abort nor a second: no option holds it.
+    let error = Linger::Wait(Duration::ZERO).set(&socket).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    assert_eq!(
+        Linger::of(&socket).unwrap(),
+        Linger::Wait(Duration::from_secs(2))
+    );
 }
 
 #[test]
