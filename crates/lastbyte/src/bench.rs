@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ending::{Action, Detail, Ending, Observation, TcpState};
+use crate::ending::{Action, Detail, Ending, Input, Observation, TcpState};
 use crate::policy::Policy;
 
 /// An ending that waits for its ACK.
@@ -50,10 +50,12 @@ pub fn whole_ending() -> Option<u64> {
 
 fn queued(queued: u64) -> Observation {
     Observation {
-        queued,
-        drained: 0,
-        unread: 0,
-        eof: false,
+        queued: Ok(queued),
+        input: Some(Input {
+            drained: 0,
+            left: Some(0),
+            ended: false,
+        }),
         detail: None,
     }
 }
@@ -61,14 +63,8 @@ fn queued(queued: u64) -> Observation {
 fn first_look() -> Observation {
     Observation {
         detail: Some(Detail {
-            state: TcpState::Established,
-            unsent: 0,
-            acked: Some(0),
-            transmitted: 100,
-            error: None,
-            fin_acked: None,
-            unanswered: false,
-            since_ack: Duration::ZERO,
+            transmitted: Some(100),
+            ..Detail::of(TcpState::Established)
         }),
         ..queued(100)
     }

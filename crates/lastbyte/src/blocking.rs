@@ -1,11 +1,12 @@
 //! One ending on the calling thread.
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use crate::closer::background;
 use crate::closing::Closing;
-use crate::error::CloseError;
+use crate::error::{CloseError, Refusal};
 use crate::linger::Linger;
 use crate::live::Ready;
 use crate::policy::Policy;
@@ -79,7 +80,11 @@ fn close_owned(socket: OwnedFd, policy: &Policy) -> Result<Report, CloseError> {
             outcome(progress.report.expect("an abort reports at once"))
         }
         Linger::Wait(_) | Linger::Endless { .. } => {
-            if sys::is_nonblocking(std::os::fd::AsFd::as_fd(&socket)) {
+            let nonblocking = match sys::is_nonblocking(socket.as_fd()) {
+                Ok(nonblocking) => nonblocking,
+                Err(error) => return Err(unusable(error, socket)),
+            };
+            if nonblocking {
                 let mut closing = Closing::begin_at(socket, policy, began)?;
                 return match closing.try_finish() {
                     Err(error) if error.would_block() => {
@@ -157,9 +162,18 @@ fn wait(ready: Ready) -> Result<Report, CloseError> {
     outcome(report)
 }
 
+/// Why it cannot be told whether the program wants to wait.
+fn unusable(error: io::Error, socket: OwnedFd) -> CloseError {
+    match error.raw_os_error() {
+        Some(libc::EBADF) => CloseError::refused(Refusal::BadDescriptor, socket),
+        _ => CloseError::resources(error, socket),
+    }
+}
+
 /// A report as the contract's success or failure.
 pub(crate) fn outcome(report: Report) -> Result<Report, CloseError> {
-    if report.fate.is_failure() {
+    // Detached with an error: one that was to wait, and could not see.
+    if report.fate.is_failure() || report.error.is_some() {
         Err(CloseError::ended(report))
     } else {
         Ok(report)

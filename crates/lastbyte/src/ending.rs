@@ -26,94 +26,17 @@ use crate::linger::Linger;
 use crate::policy::Policy;
 use crate::report::{Fate, Report, Side};
 
+mod account;
 #[cfg(test)]
 mod explore;
+mod observation;
 pub(crate) mod receipt;
 mod tally;
 #[cfg(test)]
 mod tests;
 
-/// What a driver saw. Counts are the kernel's own, sequence numbers included:
-/// an unacknowledged FIN adds one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Observation {
-    /// Bytes between the last one written and the last one acknowledged.
-    pub(crate) queued: u64,
-    /// Input discarded by this look.
-    pub(crate) drained: u64,
-    /// Input left in the receive queue, because it may not be discarded.
-    pub(crate) unread: u64,
-    /// The peer's FIN was reached.
-    pub(crate) eof: bool,
-    /// The rest, when the look was a full one.
-    pub(crate) detail: Option<Detail>,
-}
-
-/// What a full look tells beyond the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Detail {
-    pub(crate) state: TcpState,
-    /// Bytes of the send queue never transmitted.
-    pub(crate) unsent: u64,
-    /// Bytes acknowledged over the connection's life, SYN (connecting side) and
-    /// FIN counted. `None` when the counters moved while they were read.
-    pub(crate) acked: Option<u64>,
-    /// Payload bytes transmitted, each counted once.
-    pub(crate) transmitted: u64,
-    /// The error the kernel held for the next call.
-    pub(crate) error: Option<Errno>,
-    /// Whether a FIN of ours was acknowledged, by the count of segments delivered;
-    /// of a connection that is gone, also by the peer's FIN and no error. `None`
-    /// where retransmissions blur it.
-    pub(crate) fin_acked: Option<bool>,
-    /// Retransmissions or probes were under way and unanswered.
-    pub(crate) unanswered: bool,
-    /// Time since any acknowledgement arrived.
-    pub(crate) since_ack: Duration,
-}
-
-/// Where a connection stands, by the names of RFC 9293 §3.3.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum TcpState {
-    Established,
-    FinWait1,
-    FinWait2,
-    CloseWait,
-    Closing,
-    LastAck,
-    TimeWait,
-    Closed,
-}
-
-impl TcpState {
-    /// Our FIN is in the send queue or beyond: nothing can be written any more.
-    pub(crate) const fn fin_queued(self) -> bool {
-        matches!(
-            self,
-            Self::FinWait1 | Self::FinWait2 | Self::Closing | Self::LastAck | Self::TimeWait
-        )
-    }
-
-    /// Who sent the first FIN, where this state tells.
-    const fn closed_first(self) -> Option<Side> {
-        match self {
-            Self::CloseWait | Self::LastAck => Some(Side::Peer),
-            Self::FinWait1 | Self::FinWait2 | Self::Closing | Self::TimeWait => Some(Side::Local),
-            Self::Established | Self::Closed => None,
-        }
-    }
-
-    /// Whether an abort from here puts an RST on the wire (RFC 9293 §3.10.5;
-    /// `tcp_disconnect`, net/ipv4/tcp.c). In CLOSING and LAST_ACK it does so
-    /// only while something was never transmitted.
-    const fn abort_sends_rst(self, unsent: u64) -> bool {
-        match self {
-            Self::Established | Self::CloseWait | Self::FinWait1 | Self::FinWait2 => true,
-            Self::Closing | Self::LastAck => unsent > 0,
-            Self::TimeWait | Self::Closed => false,
-        }
-    }
-}
+use account::Seen;
+pub(crate) use observation::{Detail, Input, Observation, PeerFin, Pending, TcpState};
 
 /// What the driver does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +47,7 @@ pub(crate) enum Action {
     /// Look fully, now.
     Look,
     /// Let nothing that arrives change the connection any more, then look fully.
+    /// If the kernel refuses, say so with [`Ending::freeze_refused`].
     Freeze,
     /// Nothing until something happens or [`Ending::deadline`] comes.
     Wait,
@@ -171,14 +95,22 @@ pub(crate) struct Ending {
     off: bool,
     confirm: bool,
     time_wait: bool,
-    fin_sent: bool,
-    /// The next observation is the first since our FIN.
+    fin: Fin,
+    /// The handshake was not over when the state was last seen.
+    in_handshake: bool,
+    /// No observation since our FIN has shown whether the peer's was there first.
     fin_fresh: bool,
+    /// The peer's FIN has come, by the state of the connection.
     eof: bool,
     /// Both FINs have passed and ours was acknowledged, or the connection broke:
     /// nothing that is done to the descriptor matters any more.
     gone: bool,
     closed_first: Option<Side>,
+    read_side: ReadSide,
+    /// Data segments that had come in when the reading side may have been shut.
+    data_segments_in: Option<u32>,
+    /// The counters move until the RST.
+    unfrozen: bool,
     /// Payload bytes that send() ever accepted.
     written: Option<u64>,
     /// Input discarded so far, and how much more may be.
@@ -195,6 +127,35 @@ pub(crate) struct Ending {
     progress_at: Nanos,
     progress_queued: u64,
     next_check: Nanos,
+}
+
+/// Where our FIN is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Fin {
+    /// Not asked for.
+    None,
+    /// The kernel refused to take it.
+    Refused(Errno),
+    /// Asked for during the handshake: the kernel queues it when that is over
+    /// (`tcp_rcv_state_process`, net/ipv4/tcp_input.c). Its counts are without it.
+    Deferred,
+    /// In the send queue or beyond, and in the kernel's counts.
+    Sent,
+}
+
+/// The reading side on this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum ReadSide {
+    Open,
+    /// Whether it is shut down is not known.
+    Unknown,
+    /// Shut down before or during the close, so that input makes the kernel reset
+    /// the connection.
+    Shut,
+    /// Shut down, and input is kept out; what was kept out is not counted.
+    Trimmed,
+    /// Shut down, and input could not be kept out.
+    Exposed,
 }
 
 /// Nanoseconds since the ending began, half the size of a `Duration`: thousands
@@ -228,11 +189,15 @@ impl Ending {
             off: linger == Linger::Off,
             confirm: policy.confirms(),
             time_wait: policy.keeps_time_wait(),
-            fin_sent: false,
+            fin: Fin::None,
+            in_handshake: false,
             fin_fresh: false,
             eof: false,
             gone: false,
             closed_first: None,
+            read_side: ReadSide::Unknown,
+            data_segments_in: None,
+            unfrozen: false,
             written: None,
             drained: 0,
             drain_left: policy.drain_bytes(),
@@ -241,36 +206,50 @@ impl Ending {
             deadline: linger.deadline().map_or(NEVER, nanos),
             stall,
             progress_at: 0,
-            progress_queued: seen.queued,
+            progress_queued: seen.queued.unwrap_or(0),
             next_check: stall / 4,
         };
         let Some(detail) = seen.detail else {
             return (ending, Step::then(Action::Look));
         };
-        let fin = match detail.state {
-            TcpState::Closed => tally::fin_of_closed(seen.queued, &detail, policy.is_half_closed()),
-            state => state.fin_queued(),
-        };
-        ending.fin_sent = fin;
-        ending.written = tally::written(seen.queued, &detail, fin);
-        ending.closed_first = detail.state.closed_first();
+        ending.take_stock(policy, seen.queued.ok(), &detail);
         let step = if linger == Linger::Abort {
             ending.note_input(seen);
             ending.freeze(Cause::Asked)
-        } else if detail.state == TcpState::Closed {
-            ending.observe_at(0, seen)
-        } else if fin {
-            // The first look is not at the input, and with everything acknowledged
-            // there would be no other.
-            ending.note_input(seen);
-            Step::then(Action::Look)
         } else {
-            ending.note_input(seen);
-            ending.fin_sent = true;
-            ending.fin_fresh = true;
-            Step::then(Action::SendFin)
+            ending.observe_at(0, seen)
         };
         (ending, step)
+    }
+
+    /// What holds when the close begins.
+    fn take_stock(&mut self, policy: &Policy, queued: Option<u64>, detail: &Detail) {
+        let closed = detail.state == TcpState::Closed;
+        let fin = if closed {
+            queued.is_some_and(|n| tally::fin_of_closed(n, detail, policy.is_half_closed()))
+        } else {
+            detail.state.fin_queued()
+        };
+        if fin {
+            self.fin = Fin::Sent;
+        }
+        self.in_handshake = detail.state.in_handshake();
+        self.written = queued.and_then(|queued| tally::written(queued, detail, fin));
+        self.closed_first = detail.state.closed_first();
+        self.eof = detail.state.peer_closed();
+        self.read_side = match detail.read_shut {
+            // Input resets only a connection that has our FIN; of one that is gone,
+            // the program's word tells whether it had shut down more than that.
+            None if closed && (!fin || policy.is_half_closed()) => ReadSide::Open,
+            None => ReadSide::Unknown,
+            Some(false) => ReadSide::Open,
+            Some(true) => ReadSide::Shut,
+        };
+        self.data_segments_in = if closed {
+            Some(0)
+        } else {
+            detail.data_segments_in
+        };
     }
 
     /// Input that the next look may discard at most.
@@ -314,21 +293,47 @@ impl Ending {
         self.phase == Phase::Holding
     }
 
-    /// The kernel would not take a FIN: the connection ended just before.
-    pub(crate) fn fin_refused(&mut self) {
-        self.fin_sent = false;
+    /// Whether input must be kept out, lest it make the kernel reset the
+    /// connection. The answer is given with [`trimmed`](Self::trimmed).
+    pub(crate) fn wants_trim(&self) -> bool {
+        self.read_side == ReadSide::Shut
+            && matches!(
+                self.phase,
+                Phase::Flushing | Phase::AwaitingPeer | Phase::Holding
+            )
+    }
+
+    /// Whether input is kept out now.
+    pub(crate) fn trimmed(&mut self, trimmed: bool) {
+        self.read_side = if trimmed {
+            ReadSide::Trimmed
+        } else {
+            ReadSide::Exposed
+        };
+    }
+
+    /// The kernel would not take a FIN: the connection ended just before, or the
+    /// call is forbidden.
+    pub(crate) fn fin_refused(&mut self, error: Errno) {
+        self.fin = Fin::Refused(error);
         self.fin_fresh = false;
+    }
+
+    /// The counters move until the RST.
+    pub(crate) fn freeze_refused(&mut self) {
+        self.unfrozen = true;
     }
 
     /// The report of an ending that its caller does not await any longer.
     pub(crate) fn detached(&self, at: Duration, seen: &Observation) -> Report {
-        self.detached_at(nanos(at), seen)
+        let seen = self.seen(seen);
+        self.detached_at(nanos(at), &seen)
     }
 
-    fn detached_at(&self, at: Nanos, seen: &Observation) -> Report {
+    fn detached_at(&self, at: Nanos, seen: &Seen) -> Report {
         Report {
-            lost: (self.payload(seen.queued) == 0).then_some(0),
-            ..self.report(Fate::Detached, at, seen, false, None)
+            lost: self.payload(seen.queued).filter(|&payload| payload == 0),
+            ..self.report(Fate::Detached, at, seen, Some(false), None)
         }
     }
 
@@ -337,126 +342,215 @@ impl Ending {
         self.observe_at(nanos(at), seen)
     }
 
-    fn observe_at(&mut self, at: Nanos, seen: &Observation) -> Step {
-        self.note_input(seen);
-        if let Some(look) = self.note_who_closed_first(seen) {
+    fn observe_at(&mut self, at: Nanos, observed: &Observation) -> Step {
+        self.note_input(observed);
+        self.note_state(observed);
+        if self.must_see_more(observed) {
+            return Step::then(Action::Look);
+        }
+        if let Some(look) = self.note_who_closed_first(observed) {
             return look;
         }
+        let seen = self.seen(observed);
         let closed = seen
             .detail
             .filter(|detail| detail.state == TcpState::Closed);
-        self.gone = closed.is_some() || (self.eof && self.fin_sent && seen.queued == 0);
+        self.gone = closed.is_some();
         match self.phase {
-            Phase::Flushing => {
-                if self.fin_sent && seen.queued == 0 {
-                    self.delivered(at, seen)
-                } else if let Some(detail) = closed {
-                    self.broken(at, seen, &detail)
-                } else {
-                    self.note_progress(at, seen);
-                    self.overdue(at, seen)
-                }
-            }
-            Phase::AwaitingPeer => match closed.and_then(|detail| detail.error) {
-                _ if self.eof => self.confirmed(at, seen),
-                Some(error) => self.end(at, seen, Fate::Reset, Some(as_reset(error))),
-                // Both FINs have passed: only then is a connection gone without
-                // an error.
-                None if closed.is_some() => self.confirmed(at, seen),
-                None if at >= self.deadline => {
-                    self.end(at, seen, Fate::TimedOut, Some(Errno::EWOULDBLOCK))
-                }
-                None => Step::then(Action::Wait),
+            Phase::Flushing => match (observed.queued, &closed) {
+                (Err(Errno::ENOTCONN), Some(detail)) => self.disconnected(at, &seen, detail),
+                (Err(error), _) => self.blind(at, error),
+                (Ok(_), closed) => self.flush(at, &seen, closed.as_ref()),
+            },
+            Phase::AwaitingPeer => match observed.queued {
+                Err(error) => self.blind(at, error),
+                Ok(_) => self.await_peer(at, &seen, closed.as_ref()),
             },
             Phase::Holding => {
-                if self.eof || closed.is_some() || seen.unread > 0 || at >= self.deadline {
-                    self.over(Action::Close)
-                } else {
-                    Step::then(Action::Wait)
+                let blind = observed.queued.is_err();
+                if self.eof || closed.is_some() || blind || seen.left != Some(0) {
+                    return self.over(Action::Close);
                 }
+                if at >= self.deadline {
+                    return self.over(Action::Close);
+                }
+                Step::then(Action::Wait)
             }
-            Phase::Frozen(cause) => match seen.detail {
-                Some(detail) => self.frozen(at, seen, &detail, cause),
-                None => Step::then(Action::Look),
-            },
+            Phase::Frozen(cause) => self.frozen(at, &seen, cause),
             Phase::Over => Step::then(Action::Close),
         }
     }
 
     fn note_input(&mut self, seen: &Observation) {
-        self.drained += seen.drained;
-        self.drain_left = self.drain_left.saturating_sub(seen.drained);
-        self.eof |= seen.eof;
+        if let Some(input) = seen.input {
+            self.drained += input.drained;
+            self.drain_left = self.drain_left.saturating_sub(input.drained);
+        }
     }
 
-    /// Settles whose FIN was first. A peer's FIN that shows in the first look
-    /// after ours may have come before it; only the state can tell, and once the
-    /// connection is gone nothing can.
+    /// The state alone tells of the peer's FIN: reading gives the end also where
+    /// the reading side was shut down on this host.
+    fn note_state(&mut self, seen: &Observation) {
+        let Some(detail) = seen.detail else { return };
+        self.in_handshake = detail.state.in_handshake();
+        self.eof |= detail.state.peer_closed() || detail.peer_fin == PeerFin::Came;
+        if detail.state.fin_queued() {
+            self.fin = Fin::Sent;
+        }
+        if self.fin == Fin::Deferred && !self.in_handshake {
+            // Of a connection that is gone, the counters tell how far it came.
+            let ever = detail.state != TcpState::Closed || detail.connected == Some(true);
+            self.fin = if ever { Fin::Sent } else { Fin::Deferred };
+        }
+        let open = !matches!(detail.state, TcpState::Closed) && !detail.state.peer_closed();
+        let ended = seen.input.is_some_and(|input| input.ended);
+        if open && ended && matches!(self.read_side, ReadSide::Open | ReadSide::Unknown) {
+            self.read_side = ReadSide::Shut;
+        }
+    }
+
+    /// Whether something decisive was not looked at.
+    fn must_see_more(&self, seen: &Observation) -> bool {
+        let blind = seen.queued.is_err();
+        match seen.detail {
+            // SIOCOUTQ does not count before the handshake is over.
+            None if self.in_handshake || self.fin_refusal().is_some() => !blind,
+            // Whose end it is that reading gave.
+            None => !blind && seen.input.is_some_and(|input| input.ended),
+            Some(_) => false,
+        }
+    }
+
+    /// Settles whose FIN was first. A peer's FIN that shows in a look after ours may
+    /// have come before it; only the state can tell, and once the connection is gone
+    /// nothing can.
     fn note_who_closed_first(&mut self, seen: &Observation) -> Option<Step> {
-        if !std::mem::take(&mut self.fin_fresh) {
+        if !self.fin_fresh || self.in_handshake {
             return None;
         }
         match seen.detail {
-            Some(detail) if detail.state.closed_first().is_some() => {
-                self.closed_first = detail.state.closed_first();
+            Some(detail) => {
+                if let Some(side) = detail.state.closed_first() {
+                    self.closed_first = Some(side);
+                }
             }
-            Some(_) => {}
-            // Both FINs have passed, so the state is gone.
-            None if self.eof && seen.queued == 0 => {}
-            None if self.eof => {
-                self.fin_fresh = true;
-                return Some(Step::then(Action::Look));
+            None if self.closed_first.is_some() => {}
+            // All input was read and no end came, so the peer's FIN is not there.
+            None if seen.input.is_some() && self.drain_left > 0 => {
+                self.closed_first = Some(Side::Local);
             }
-            None => self.closed_first = Some(Side::Local),
+            None if seen.queued.is_ok() => return Some(Step::then(Action::Look)),
+            None => {}
         }
+        self.fin_fresh = false;
         None
     }
 
-    fn note_progress(&mut self, at: Nanos, seen: &Observation) {
-        if seen.queued < self.progress_queued {
+    /// Data or FIN are under way.
+    fn flush(&mut self, at: Nanos, seen: &Seen, closed: Option<&Detail>) -> Step {
+        if self.fin == Fin::Sent && seen.queued == Some(0) {
+            if !seen.looked_at_input {
+                return Step::then(Action::Look);
+            }
+            return self.delivered(at, seen);
+        }
+        if let Some(detail) = closed {
+            return self.broken(at, seen, detail);
+        }
+        match (self.fin, seen.detail.map(|detail| detail.state)) {
+            // Shutting down now would break the handshake off (`inet_shutdown`,
+            // net/ipv4/af_inet.c).
+            (Fin::None, Some(TcpState::SynSent)) => {}
+            (Fin::None, Some(state)) => {
+                self.fin = match state {
+                    TcpState::SynReceived => Fin::Deferred,
+                    _ => Fin::Sent,
+                };
+                self.fin_fresh = true;
+                return Step::then(Action::SendFin);
+            }
+            (Fin::Refused(error), _) => return self.blind(at, error),
+            (Fin::None | Fin::Deferred | Fin::Sent, _) => {}
+        }
+        self.note_progress(at, seen);
+        self.overdue(at, seen)
+    }
+
+    /// All is acknowledged, and the peer's FIN is waited for.
+    fn await_peer(&mut self, at: Nanos, seen: &Seen, closed: Option<&Detail>) -> Step {
+        if self.eof {
+            return self.confirmed(at, seen);
+        }
+        match closed.map(|detail| (detail, detail.error, detail.peer_fin)) {
+            None if at >= self.deadline => {
+                self.end(at, seen, Fate::TimedOut, Some(Errno::EWOULDBLOCK))
+            }
+            None => Step::then(Action::Wait),
+            Some((_, _, PeerFin::NotAsked)) => Step::then(Action::Look),
+            // Both FINs have passed: only then is a connection gone without an
+            // error, unless somebody has taken it.
+            Some((_, Pending::None, PeerFin::Unknown)) => self.confirmed(at, seen),
+            Some((detail, ..)) => self.broken(at, seen, detail),
+        }
+    }
+
+    fn fin_refusal(&self) -> Option<Errno> {
+        match self.fin {
+            Fin::Refused(error) => Some(error),
+            Fin::None | Fin::Deferred | Fin::Sent => None,
+        }
+    }
+
+    fn note_progress(&mut self, at: Nanos, seen: &Seen) {
+        let queued = seen.queued.unwrap_or(self.progress_queued);
+        if queued < self.progress_queued {
             // The acknowledgement came at some time since the last look; the
             // kernel's clock narrows it.
             let since = seen.detail.map_or(0, |d| nanos(d.since_ack));
             self.progress_at = self.progress_at.max(at.saturating_sub(since));
-            self.progress_queued = seen.queued;
+            self.progress_queued = queued;
         }
         let due = self.progress_at.saturating_add(self.stall);
         self.next_check = due.min(at.saturating_add(self.stall / 4)).max(at);
     }
 
-    fn overdue(&mut self, at: Nanos, seen: &Observation) -> Step {
+    fn overdue(&mut self, at: Nanos, seen: &Seen) -> Step {
         if at >= self.deadline {
             return self.freeze(Cause::Deadline);
         }
         if at < self.progress_at.saturating_add(self.stall) {
             return Step::then(Action::Wait);
         }
-        // Closing with unread input would throw the send queue away, so only a
-        // clean one can be left to the kernel.
-        if self.off && seen.unread == 0 {
+        if self.off && (!seen.looked_at_input || seen.detail.is_none()) {
+            return Step::then(Action::Look);
+        }
+        // Closing with unread input would throw the send queue away, and so it would
+        // before the SYN is answered: only a clean one can be left to the kernel.
+        let unanswered = seen.detail.is_some_and(|d| d.state == TcpState::SynSent);
+        if self.off && seen.left == Some(0) && !unanswered {
             let report = self.detached_at(at, seen);
             return self.over(Action::Close).with(report);
         }
         self.freeze(Cause::Stall)
     }
 
-    fn delivered(&mut self, at: Nanos, seen: &Observation) -> Step {
+    fn delivered(&mut self, at: Nanos, seen: &Seen) -> Step {
+        let closed = seen
+            .detail
+            .filter(|detail| detail.state == TcpState::Closed);
         if self.confirm {
             if self.eof {
                 return self.confirmed(at, seen);
             }
             self.phase = Phase::AwaitingPeer;
+            if self.off {
+                // One that nobody waits for is not held for ever.
+                self.deadline = self.deadline.min(at.saturating_add(self.stall));
+            }
             // The same look may already show how the peer's side ended.
-            return self.observe_at(
-                at,
-                &Observation {
-                    drained: 0,
-                    ..*seen
-                },
-            );
+            return self.await_peer(at, seen, closed.as_ref());
         }
-        let closed = seen.detail.is_some_and(|d| d.state == TcpState::Closed);
-        if self.eof || closed || seen.unread > 0 {
+        if self.eof || closed.is_some() || seen.left != Some(0) {
             return self.end(at, seen, Fate::Delivered, None);
         }
         if !self.time_wait {
@@ -467,27 +561,14 @@ impl Ending {
         if self.hold == 0 || quiet {
             return self.end(at, seen, Fate::Delivered, None);
         }
-        let report = self.report(Fate::Delivered, at, seen, false, None);
+        let report = self.report(Fate::Delivered, at, seen, Some(false), None);
         self.phase = Phase::Holding;
         self.deadline = at.saturating_add(self.hold);
         Step::then(Action::Wait).with(report)
     }
 
-    fn confirmed(&mut self, at: Nanos, seen: &Observation) -> Step {
+    fn confirmed(&mut self, at: Nanos, seen: &Seen) -> Step {
         self.end(at, seen, Fate::Confirmed, None)
-    }
-
-    /// The connection is gone and something was not acknowledged.
-    fn broken(&mut self, at: Nanos, seen: &Observation, detail: &Detail) -> Step {
-        let (fate, error) = match detail.error.map(|error| (error, error.raw())) {
-            Some((error, libc::ECONNRESET | libc::EPIPE)) => (Fate::Reset, Some(as_reset(error))),
-            Some((error, _)) => (Fate::Failed, Some(error)),
-            // An earlier read or write of the program's has taken the error, and
-            // with it the reason.
-            None if detail.unanswered => (Fate::Failed, None),
-            None => (Fate::Reset, Some(Errno::ECONNRESET)),
-        };
-        self.end(at, seen, fate, error)
     }
 
     fn freeze(&mut self, cause: Cause) -> Step {
@@ -495,35 +576,35 @@ impl Ending {
         Step::then(Action::Freeze)
     }
 
-    fn frozen(&mut self, at: Nanos, seen: &Observation, detail: &Detail, cause: Cause) -> Step {
-        if detail.state == TcpState::Closed && cause != Cause::Asked {
-            // It ended by itself just before it was frozen.
-            return if self.fin_sent && seen.queued == 0 {
-                self.delivered(at, seen)
-            } else {
-                self.broken(at, seen, detail)
-            };
-        }
+    fn frozen(&mut self, at: Nanos, seen: &Seen, cause: Cause) -> Step {
+        let state = seen.detail.map(|detail| detail.state);
         // The last ACK came just in time.
-        let late_success = self.fin_sent && seen.queued == 0;
+        let late_success = self.fin == Fin::Sent && seen.queued == Some(0);
+        if let (Some(detail), Some(TcpState::Closed)) = (&seen.detail, state) {
+            if cause != Cause::Asked {
+                // It ended by itself just before it was frozen.
+                return if late_success {
+                    self.delivered(at, seen)
+                } else {
+                    self.broken(at, seen, detail)
+                };
+            }
+        }
         let (fate, error) = match cause {
             Cause::Asked => (Fate::Aborted, None),
             Cause::SkipTimeWait => (Fate::Delivered, None),
             Cause::Deadline | Cause::Stall if late_success => {
-                return if self.confirm && !self.eof {
-                    self.end(at, seen, Fate::TimedOut, Some(Errno::EWOULDBLOCK))
-                } else if self.confirm {
-                    self.confirmed(at, seen)
-                } else {
-                    self.end(at, seen, Fate::Delivered, None)
+                return match (self.confirm, self.eof) {
+                    (true, false) => self.end(at, seen, Fate::TimedOut, Some(Errno::EWOULDBLOCK)),
+                    (true, true) => self.confirmed(at, seen),
+                    (false, _) => self.end(at, seen, Fate::Delivered, None),
                 };
             }
             Cause::Deadline => (Fate::TimedOut, Some(Errno::EWOULDBLOCK)),
             Cause::Stall => (Fate::Stalled, Some(Errno::EWOULDBLOCK)),
         };
-        let rst = detail.state.abort_sends_rst(detail.unsent)
-            || (seen.unread > 0 && detail.state != TcpState::Closed);
-        if cause == Cause::Asked && rst && self.closed_first.is_none() {
+        let rst = Self::abort_sends_rst(seen);
+        if cause == Cause::Asked && rst == Some(true) && self.closed_first.is_none() {
             self.closed_first = Some(Side::Local);
         }
         let report = self.report(fate, at, seen, rst, error);
@@ -532,47 +613,27 @@ impl Ending {
 
     /// Reports and closes in the ordinary way. Unread input makes the kernel
     /// send an RST then (RFC 2525 §2.17).
-    fn end(&mut self, at: Nanos, seen: &Observation, fate: Fate, error: Option<Errno>) -> Step {
-        let gone = seen.detail.is_some_and(|d| d.state == TcpState::Closed);
-        let rst = seen.unread > 0 && !gone;
+    fn end(&mut self, at: Nanos, seen: &Seen, fate: Fate, error: Option<Errno>) -> Step {
+        if seen.left != Some(0) && seen.detail.is_none() {
+            // The peer's FIN may be behind what is left; then nothing is sent.
+            return Step::then(Action::Look);
+        }
+        let rst = self.close_sends_rst(seen);
         let report = self.report(fate, at, seen, rst, error);
+        self.over(Action::Close).with(report)
+    }
+
+    /// The kernel does not let us see what becomes of the bytes, or not act: it is
+    /// left to the kernel's own close.
+    fn blind(&mut self, at: Nanos, error: Errno) -> Step {
+        let error = (!self.off).then_some(error);
+        let report = Report::left_to_kernel(self.closed_first, Duration::from_nanos(at), error);
         self.over(Action::Close).with(report)
     }
 
     fn over(&mut self, action: Action) -> Step {
         self.phase = Phase::Over;
         Step::then(action)
-    }
-
-    /// Payload in the send queue: a queue that is not empty ends with our FIN.
-    fn payload(&self, queued: u64) -> u64 {
-        queued - u64::from(self.fin_sent && queued > 0)
-    }
-
-    fn report(
-        &self,
-        fate: Fate,
-        at: Nanos,
-        seen: &Observation,
-        rst: bool,
-        error: Option<Errno>,
-    ) -> Report {
-        let lost = self.payload(seen.queued);
-        let unsent = match seen.detail {
-            Some(detail) => Some(self.payload(detail.unsent).min(lost)),
-            None => (lost == 0).then_some(0),
-        };
-        Report {
-            fate,
-            acked: self.written.map(|written| written.saturating_sub(lost)),
-            lost: Some(lost),
-            unsent,
-            unread: Some(self.drained + seen.unread),
-            rst_sent: Some(rst),
-            closed_first: self.closed_first,
-            elapsed: Duration::from_nanos(at),
-            error,
-        }
     }
 }
 
@@ -589,13 +650,5 @@ impl Step {
             report: Some(report),
             ..self
         }
-    }
-}
-
-/// The peer's RST, whatever the kernel calls it: in CLOSE_WAIT Linux says EPIPE.
-fn as_reset(error: Errno) -> Errno {
-    match error.raw() {
-        libc::EPIPE => Errno::ECONNRESET,
-        _ => error,
     }
 }

@@ -17,6 +17,9 @@ impl Errno {
     /// The peer answered nothing any more.
     pub const ETIMEDOUT: Errno = Errno(libc::ETIMEDOUT);
 
+    /// There is no connection (any more).
+    pub(crate) const ENOTCONN: Errno = Errno(libc::ENOTCONN);
+
     /// From the number, which is positive as in `errno`.
     #[must_use]
     pub const fn from_raw(raw: i32) -> Self {
@@ -50,6 +53,7 @@ impl Errno {
             libc::ENOTSOCK => "ENOTSOCK",
             libc::EPROTOTYPE => "EPROTOTYPE",
             libc::ENOPROTOOPT => "ENOPROTOOPT",
+            libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
             libc::EOPNOTSUPP => "EOPNOTSUPP",
             libc::ENETDOWN => "ENETDOWN",
             libc::ENETUNREACH => "ENETUNREACH",

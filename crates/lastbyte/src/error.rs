@@ -33,11 +33,16 @@ pub enum Refusal {
     BadDescriptor,
     /// It is not a socket (ENOTSOCK).
     NotASocket,
-    /// It is a socket, but not a TCP stream: UDP, unix, MPTCP … (EPROTOTYPE).
+    /// It is a socket, but not a TCP stream: UDP, unix … (EPROTOTYPE).
     NotTcp,
+    /// It is an MPTCP connection (RFC 8684), whose data may travel over several TCP
+    /// connections; what becomes of it does not show in any one of them
+    /// (EPROTONOSUPPORT). An MPTCP listener gives plain TCP sockets for clients
+    /// that speak no MPTCP.
+    Mptcp,
     /// It is a listener (EINVAL).
     Listening,
-    /// connect() is still under way (EINPROGRESS).
+    /// connect() is still under way, with no data in its SYN (EINPROGRESS).
     Connecting,
     /// It was never connected (ENOTCONN).
     NotConnected,
@@ -51,6 +56,7 @@ impl Refusal {
             Refusal::BadDescriptor => libc::EBADF,
             Refusal::NotASocket => libc::ENOTSOCK,
             Refusal::NotTcp => libc::EPROTOTYPE,
+            Refusal::Mptcp => libc::EPROTONOSUPPORT,
             Refusal::Listening => libc::EINVAL,
             Refusal::Connecting => libc::EINPROGRESS,
             Refusal::NotConnected => libc::ENOTCONN,
@@ -64,6 +70,7 @@ impl fmt::Display for Refusal {
             Refusal::BadDescriptor => "the descriptor is not open",
             Refusal::NotASocket => "the descriptor is not a socket",
             Refusal::NotTcp => "the socket is not a TCP stream",
+            Refusal::Mptcp => "the socket is an MPTCP connection, not a TCP one",
             Refusal::Listening => "the socket is a listener and has no connection to end",
             Refusal::Connecting => "the connection is not established yet",
             Refusal::NotConnected => "the socket was never connected",

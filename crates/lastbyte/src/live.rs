@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::ending::receipt::Left;
 use crate::ending::{Action, Ending, Observation, Step};
+use crate::errno::Errno;
 use crate::error::CloseError;
 use crate::hook;
 use crate::policy::Policy;
 use crate::report::{Report, Side};
-use crate::sys::{self, Look, NoLook};
+use crate::sys::{self, Filters, Look, NoLook};
 
 /// A connection on its way to the end. `S` is whatever owns its descriptor.
 #[derive(Debug)]
@@ -20,7 +21,7 @@ pub(crate) struct Live<S = OwnedFd> {
     socket: Option<S>,
     ending: Ending,
     began: Instant,
-    frozen: bool,
+    filters: Filters,
     /// Whose it is, where that will be published.
     peer: Option<Box<SocketAddr>>,
 }
@@ -90,7 +91,7 @@ impl<S: AsFd> Ready<S> {
             socket: Some(socket),
             ending,
             began,
-            frozen: false,
+            filters: Filters::default(),
             peer,
         };
         Ok(Self { live, first })
@@ -137,10 +138,10 @@ pub(crate) fn leave(socket: OwnedFd) -> Result<(u64, Left), OwnedFd> {
     };
     // close() would send the FIN too, but not say whether the connection was
     // still there; and the count of what is lost depends on it.
-    if !sys::send_fin(socket.as_fd()) {
+    if sys::send_fin(socket.as_fd()).is_err() {
         return Err(socket);
     }
-    sys::close(socket, false);
+    sys::close(socket, Filters::default());
     let left = Left {
         closed_first: if identity.peer_closed {
             Side::Peer
@@ -162,7 +163,7 @@ impl<S: AsFd> Live<S> {
             };
         };
         let how = match how {
-            Look::Full => how,
+            Look::Full | Look::HangUp => how,
             _ if self.ending.is_holding() => Look::Late,
             _ => how,
         };
@@ -220,7 +221,7 @@ impl<S: AsFd> Live<S> {
             socket: Some(own(self.socket?)?),
             ending: self.ending,
             began: self.began,
-            frozen: self.frozen,
+            filters: self.filters,
             peer: self.peer,
         })
     }
@@ -233,8 +234,8 @@ impl<S: AsFd> Live<S> {
         let Some(socket) = &self.socket else {
             return true;
         };
-        self.frozen = sys::freeze_if_settled(socket.as_fd());
-        self.frozen
+        self.filters.frozen = sys::freeze_if_settled(socket.as_fd());
+        self.filters.frozen
     }
 
     /// Whatever owns the descriptor, until the ending is over.
@@ -249,7 +250,7 @@ impl<S: AsFd> Live<S> {
             if self.ending.is_gone() {
                 drop(socket);
             } else {
-                sys::close(socket, self.frozen);
+                sys::close(socket, self.filters);
             }
         }
     }
@@ -270,10 +271,17 @@ impl<S: AsFd> Live<S> {
     fn act(&mut self, mut step: Step, unseen: bool) -> Progress {
         let mut report = None;
         loop {
+            if step.action == Action::Abort {
+                // Before the report, which says that it was done.
+                if let Some(Err(error)) = self.socket.take().map(sys::abort) {
+                    step.report = step.report.map(|told| not_aborted(&told, error));
+                }
+            }
             if let Some(found) = &step.report {
                 hook::publish(self.peer(), found);
             }
             report = report.or(step.report);
+            self.trim();
             let how = match step.action {
                 Action::Wait => {
                     return Progress {
@@ -285,29 +293,26 @@ impl<S: AsFd> Live<S> {
                     self.release();
                     return Progress { report, over: true };
                 }
-                Action::Abort => {
-                    if let Some(socket) = self.socket.take() {
-                        sys::abort(socket);
-                    }
-                    return Progress { report, over: true };
-                }
-                Action::SendFin => {
-                    let sent = sys::send_fin(self.socket());
-                    if !sent {
-                        self.ending.fin_refused();
-                    }
-                    if sent && unseen {
+                Action::Abort => return Progress { report, over: true },
+                Action::SendFin => match sys::send_fin(self.socket()) {
+                    Ok(()) if unseen => {
                         return Progress {
                             report,
                             over: false,
                         };
                     }
-                    if sent { Look::Input } else { Look::Full }
-                }
+                    Ok(()) => Look::Input,
+                    Err(error) => {
+                        self.ending.fin_refused(error);
+                        Look::Full
+                    }
+                },
                 Action::Look => Look::Full,
                 Action::Freeze => {
-                    sys::freeze(self.socket());
-                    self.frozen = true;
+                    self.filters.frozen = sys::freeze(self.socket());
+                    if !self.filters.frozen {
+                        self.ending.freeze_refused();
+                    }
                     Look::Full
                 }
             };
@@ -315,4 +320,18 @@ impl<S: AsFd> Live<S> {
             step = self.ending.observe(self.began.elapsed(), &seen);
         }
     }
+
+    /// Keeps input out where it would make the kernel reset the connection.
+    fn trim(&mut self) {
+        if let (true, Some(socket)) = (self.ending.wants_trim(), &self.socket) {
+            self.filters.trimmed = sys::trim(socket.as_fd());
+            self.ending.trimmed(self.filters.trimmed);
+        }
+    }
+}
+
+/// An abort that the kernel refused, so that its descriptor was closed in the
+/// ordinary way.
+fn not_aborted(report: &Report, error: Errno) -> Report {
+    Report::left_to_kernel(report.closed_first, report.elapsed, Some(error))
 }

@@ -19,12 +19,13 @@ pub enum Fate {
     Stalled,
     /// The peer sent an RST.
     Reset,
-    /// The kernel gave the connection up; see [`Report::error`].
+    /// The connection broke otherwise, or it is not known that it was the peer; see
+    /// [`Report::error`].
     Failed,
     /// We reset the connection, as asked.
     Aborted,
     /// Left to the kernel or to the background closer; what becomes of it is
-    /// not awaited.
+    /// not awaited, or cannot be seen.
     Detached,
 }
 
@@ -127,8 +128,33 @@ pub struct Report {
     /// From the call to the fate.
     pub elapsed: Duration,
     /// Why a close failed: `EWOULDBLOCK` (time ran out), `ECONNRESET`, or what
-    /// the kernel gave up with.
+    /// the kernel gave up with; with `detached`, what kept a close that was to wait
+    /// from seeing how it goes on. `None` also where a read or write of the program's
+    /// has taken the error.
     pub error: Option<Errno>,
+}
+
+impl Report {
+    /// Of a connection that was left to the kernel's own close, because it does not
+    /// let us see or do what an ending needs; with the error of that where somebody
+    /// waits.
+    pub(crate) const fn left_to_kernel(
+        closed_first: Option<Side>,
+        elapsed: Duration,
+        error: Option<Errno>,
+    ) -> Self {
+        Self {
+            fate: Fate::Detached,
+            acked: None,
+            lost: None,
+            unsent: None,
+            unread: None,
+            rst_sent: None,
+            closed_first,
+            elapsed,
+            error,
+        }
+    }
 }
 
 impl fmt::Display for Report {

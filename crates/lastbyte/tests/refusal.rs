@@ -146,10 +146,10 @@ fn a_connection_that_both_sides_have_shut_down_is_delivered() {
     }
 }
 
-/// The program's own write takes the error off the socket; a close after that
-/// still knows that nothing ended well.
+/// The program's own write takes the error off the socket, and with it the reason; a
+/// close after that still knows that nothing ended well.
 #[test]
-fn a_connection_whose_reset_a_write_has_told_is_reset() {
+fn a_connection_whose_reset_a_write_has_told_has_failed() {
     for ours_connects in [true, false] {
         let (connecting, accepted) = pair();
         let (mut ours, peer) = if ours_connects {
@@ -160,7 +160,9 @@ fn a_connection_whose_reset_a_write_has_told_is_reset() {
         common::reset(peer);
         while ours.write_all(b"too late").is_ok() {}
         let error = lastbyte::close(ours, Linger::Wait(Duration::from_secs(5))).unwrap_err();
-        assert_eq!(error.fate(), Some(Fate::Reset));
-        assert_eq!(error.report().unwrap().lost, Some(0));
+        assert_eq!(error.fate(), Some(Fate::Failed));
+        let report = error.report().unwrap();
+        assert_eq!((report.error, report.rst_sent), (None, None));
+        assert_eq!(report.lost, Some(0));
     }
 }

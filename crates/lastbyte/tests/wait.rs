@@ -183,7 +183,7 @@ fn a_fin_that_left_with_the_last_data_was_delivered() {
 }
 
 #[test]
-fn a_reset_whose_error_was_taken_is_told() {
+fn a_reset_whose_error_was_taken_is_a_failure_without_a_reason() {
     for accepted in [true, false] {
         for half in [true, false] {
             if half && !accepted {
@@ -204,7 +204,8 @@ fn a_reset_whose_error_was_taken_is_told() {
             ours.take_error().unwrap().unwrap();
             let error = lastbyte::close(ours, Policy::wait(LONG)).unwrap_err();
             let report = error.report().unwrap();
-            assert_eq!(report.fate, Fate::Reset, "{accepted} {half} {report:?}");
+            assert_eq!(report.fate, Fate::Failed, "{accepted} {half} {report:?}");
+            assert_eq!((report.error, report.rst_sent), (None, None));
             assert_eq!((report.acked, report.lost), (Some(1000), Some(0)));
         }
     }

@@ -105,6 +105,5 @@ fn last_word(notice: &Notice) -> LastWord {
         notice.queued,
         counters.map(|c| (c.acked, c.transmitted, c.unsent)),
         counters.map(|c| c.data_segments_in),
-        counters.is_some_and(|c| c.unanswered),
     )
 }

@@ -2,141 +2,28 @@
 //!
 //! A breadth-first search over all orders in which a network, a peer, a kernel
 //! and the passing of time can act between two observations, for every kind of
-//! policy and from every state a close can begin in. The connection carries two
-//! units of payload, the peer can send two, and time passes in ticks up to past
-//! every deadline. Invariants are checked at each step.
+//! policy and from every state a close can begin in: during a handshake with data
+//! in it, with the reading side shut down, with a kernel that refuses to be asked.
+//! The connection carries two units of payload, the peer can send two, and time
+//! passes in ticks up to past every deadline. Each report is checked against what
+//! the modelled kernel knows to be true.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use super::*;
 
+mod net;
+
+use net::{Hand, LocalFin, Net, Whose, starts};
+
 const TICK: Duration = Duration::from_millis(100);
 /// The linger time of the policies below, in ticks.
 const LINGER: u8 = 3;
+/// How long they hold a connection after delivery.
+const HOLD: u8 = 2;
 /// Past the linger time and the drain time after it.
 const END_OF_TIME: u8 = 7;
-
-/// The kernel's side of the connection, and the peer behind it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Net {
-    unsent: u64,
-    flight: u64,
-    acked: u64,
-    fin: Fin,
-    /// Input that may still come, that waits, that was read.
-    coming: u64,
-    unread: u64,
-    read: u64,
-    peer_fin: bool,
-    /// Gone, with this error pending.
-    gone: Option<Option<Errno>>,
-    frozen: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd)]
-enum Fin {
-    None,
-    Queued,
-    Sent,
-    Acked,
-}
-
-impl Net {
-    fn fin_waits(&self) -> u64 {
-        u64::from(matches!(self.fin, Fin::Queued | Fin::Sent))
-    }
-
-    fn queued(&self) -> u64 {
-        self.unsent + self.flight + self.fin_waits()
-    }
-
-    fn payload(&self) -> u64 {
-        self.unsent + self.flight
-    }
-
-    fn state(&self) -> TcpState {
-        match (self.gone, self.fin, self.peer_fin) {
-            (Some(_), ..) => TcpState::Closed,
-            (None, Fin::None, false) => TcpState::Established,
-            (None, Fin::None, true) => TcpState::CloseWait,
-            (None, Fin::Queued | Fin::Sent, false) => TcpState::FinWait1,
-            (None, Fin::Queued | Fin::Sent, true) => TcpState::LastAck,
-            (None, Fin::Acked, false) => TcpState::FinWait2,
-            (None, Fin::Acked, true) => TcpState::Closed,
-        }
-    }
-
-    fn look(&mut self, allowance: u64, full: bool) -> Observation {
-        let drained = self.unread.min(allowance);
-        self.unread -= drained;
-        self.read += drained;
-        let eof = self.peer_fin && self.unread == 0 && allowance > drained;
-        let state = self.state();
-        // Reading reports a pending error too, and makes the look a full one.
-        let full = full || matches!(self.gone, Some(Some(_)));
-        let detail = full.then(|| Detail {
-            state,
-            unsent: self.unsent + u64::from(self.fin == Fin::Queued),
-            acked: Some(self.acked + u64::from(self.fin == Fin::Acked)),
-            transmitted: self.acked + self.flight,
-            error: self.gone.and_then(|error| error),
-            fin_acked: Some(self.fin == Fin::Acked),
-            unanswered: false,
-            since_ack: Duration::ZERO,
-        });
-        Observation {
-            queued: self.queued(),
-            drained,
-            unread: self.unread,
-            eof: eof || (full && matches!(state, TcpState::CloseWait | TcpState::LastAck)),
-            detail,
-        }
-    }
-
-    /// Everything that can happen next on the network.
-    fn moves(&self) -> Vec<Net> {
-        let mut next = Vec::new();
-        if self.gone.is_some() || self.frozen {
-            return next;
-        }
-        let mut then = |change: &dyn Fn(&mut Net)| {
-            let mut net = self.clone();
-            change(&mut net);
-            next.push(net);
-        };
-        if self.unsent > 0 {
-            then(&|n| {
-                n.unsent -= 1;
-                n.flight += 1;
-            });
-        } else if self.fin == Fin::Queued {
-            then(&|n| n.fin = Fin::Sent);
-        }
-        if self.flight > 0 {
-            then(&|n| {
-                n.flight -= 1;
-                n.acked += 1;
-            });
-        } else if self.fin == Fin::Sent && self.unsent == 0 {
-            then(&|n| n.fin = Fin::Acked);
-        }
-        if !self.peer_fin {
-            if self.coming > 0 {
-                then(&|n| {
-                    n.coming -= 1;
-                    n.unread += 1;
-                });
-            }
-            then(&|n| n.peer_fin = true);
-        }
-        if !(self.fin == Fin::Acked && self.peer_fin) {
-            then(&|n| n.gone = Some(Some(Errno::ECONNRESET)));
-            then(&|n| n.gone = Some(Some(Errno::ETIMEDOUT)));
-        }
-        next
-    }
-}
 
 /// A connection, its ending, and what was said of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -144,7 +31,10 @@ struct World {
     net: Net,
     ending: Ending,
     now: u8,
-    reports: u8,
+    /// When the report came.
+    reported: Option<u8>,
+    /// The last look was one at the state.
+    saw_state: bool,
     over: bool,
 }
 
@@ -160,11 +50,16 @@ impl Explored<'_> {
     /// Does what the machine says, as the real driver does.
     fn act(&mut self, world: &mut World, mut step: Step) {
         for _ in 0..8 {
-            if let Some(report) = step.report {
-                world.reports += 1;
-                self.check_report(world, &report);
+            if world.ending.wants_trim() {
+                world.net.trimmed = world.net.trim_works;
+                world.ending.trimmed(world.net.trim_works);
             }
-            let full = match step.action {
+            if let Some(report) = step.report {
+                assert!(world.reported.is_none(), "a second report: {world:?}");
+                world.reported = Some(world.now);
+                self.check_report(world, &report, step.action);
+            }
+            let kind = match step.action {
                 Action::Wait => {
                     self.check_wait(world);
                     return;
@@ -175,40 +70,44 @@ impl Explored<'_> {
                     return;
                 }
                 Action::Abort => {
-                    assert!(world.net.frozen, "counts move until the RST");
+                    assert!(
+                        world.net.frozen || !world.net.freeze_works,
+                        "counts move until the RST"
+                    );
                     world.over = true;
-                    assert_eq!(world.reports, 1, "{world:?}");
+                    assert!(world.reported.is_some(), "{world:?}");
                     return;
                 }
-                Action::SendFin => {
-                    if world.net.gone.is_some() {
-                        world.ending.fin_refused();
-                        true
-                    } else {
-                        assert_eq!(world.net.fin, Fin::None, "a second FIN");
-                        world.net.fin = Fin::Queued;
-                        false
+                Action::SendFin => match world.net.shut_down() {
+                    Ok(()) => Look::Input,
+                    Err(error) => {
+                        world.ending.fin_refused(error);
+                        Look::Full
                     }
-                }
-                Action::Look => true,
+                },
+                Action::Look => Look::Full,
                 Action::Freeze => {
-                    world.net.frozen = true;
-                    true
+                    world.net.frozen = world.net.freeze_works;
+                    if !world.net.freeze_works {
+                        world.ending.freeze_refused();
+                    }
+                    Look::Full
                 }
             };
-            let seen = world.net.look(world.ending.drain_allowance(), full);
+            let seen = world.net.look(world.ending.drain_allowance(), kind);
+            world.saw_state = seen.detail.is_some();
             step = world.ending.observe(TICK * u32::from(world.now), &seen);
         }
         panic!("the machine goes in circles: {world:?}");
     }
 
-    fn check_report(&mut self, world: &World, report: &Report) {
+    fn check_report(&mut self, world: &World, report: &Report, action: Action) {
         let net = &world.net;
         self.fates.insert(report.fate.as_str());
-        assert_eq!(world.reports, 1, "a second report: {world:?}");
         if report.fate.is_delivered() {
             assert_eq!(net.payload(), 0, "{report:?} {world:?}");
-            assert_eq!(net.fin, Fin::Acked, "{report:?} {world:?}");
+            assert_eq!(net.fin, LocalFin::Acked, "{report:?} {world:?}");
+            assert_eq!(net.hand, Hand::Done, "{report:?} {world:?}");
             assert_eq!(report.lost, Some(0));
         }
         if report.fate == Fate::Confirmed {
@@ -217,45 +116,118 @@ impl Explored<'_> {
         if self.policy.confirms() {
             assert_ne!(report.fate, Fate::Delivered, "{world:?}");
         }
-        if report.fate == Fate::Detached {
-            assert!(
-                report
-                    .lost
-                    .is_none_or(|lost| lost == 0 && net.payload() == 0)
-            );
+        self.check_counts(world, report);
+        self.check_cause(world, report);
+        // Whether what is said of the RST is what happens.
+        if net.gone.is_some() && !world.saw_state {
+            // It broke after all was delivered, which this look did not go into.
+            let blind = net.blind && report.rst_sent.is_none();
+            assert!(blind || report.fate.is_delivered(), "{report:?} {world:?}");
+        } else if let Some(rst) = report.rst_sent {
+            let sends = match action {
+                Action::Close => net.close_sends_rst(),
+                Action::Abort => net.abort_sends_rst(),
+                _ => false,
+            };
+            assert_eq!(rst, sends || net.rst_by_us(), "{report:?} {world:?}");
         } else {
-            assert_eq!(report.lost, Some(net.payload()), "{report:?} {world:?}");
+            let unknowable = net.blind || net.fin_forbidden || net.taken() || net.shut_at_death();
+            assert!(unknowable, "the RST is unknown: {report:?} {world:?}");
+        }
+        if let Some(side) = report.closed_first {
+            let first = net.first.unwrap_or(Side::Local);
+            assert_eq!(side, first, "{report:?} {world:?}");
+        } else if report.fate.is_delivered() && net.state() != TcpState::Closed {
+            panic!("who closed first is known: {report:?} {world:?}");
+        }
+    }
+
+    fn check_counts(&self, world: &World, report: &Report) {
+        let net = &world.net;
+        match (report.fate, report.lost) {
+            (Fate::Detached, lost) => assert!(lost.is_none_or(|n| n == 0 && net.payload() == 0)),
+            (_, Some(lost)) => assert_eq!(lost, net.payload(), "{report:?} {world:?}"),
+            (_, None) => assert!(net.blind || !net.freeze_works, "{report:?} {world:?}"),
         }
         if let (Some(acked), Some(lost)) = (report.acked, report.lost) {
             assert_eq!(acked + lost, self.written, "{report:?} {world:?}");
         }
-        assert_eq!(report.unread, Some(net.read + net.unread), "{world:?}");
-        assert_eq!(
-            report.error.is_none(),
-            !report.fate.is_failure(),
-            "{report:?}"
-        );
+        match report.unread {
+            Some(unread) => {
+                assert_eq!(
+                    unread,
+                    net.read + net.unread + net.trimmed_away,
+                    "{world:?}"
+                );
+            }
+            None => assert!(
+                net.blind || net.trimmed || net.fin_forbidden,
+                "{report:?} {world:?}"
+            ),
+        }
     }
 
-    /// The one way in which plain close(2) loses what was queued.
-    fn check_close(&self, world: &World, report: Option<Report>) {
-        assert_eq!(world.reports, 1, "over without a report: {world:?}");
+    /// The fate against the error, and both against what really happened.
+    fn check_cause(&self, world: &World, report: &Report) {
         let net = &world.net;
-        if net.unread > 0 && net.queued() > 0 && net.gone.is_none() {
+        let due = self.policy.linger().deadline() == Some(TICK * u32::from(LINGER));
+        match report.fate {
+            Fate::Delivered | Fate::Confirmed | Fate::Aborted => assert_eq!(report.error, None),
+            Fate::TimedOut => {
+                assert_eq!(report.error, Some(Errno::EWOULDBLOCK));
+                // A wait lasts its time, that for the peer too.
+                assert!(world.now >= LINGER || !due, "too early: {world:?}");
+            }
+            Fate::Stalled => assert_eq!(report.error, Some(Errno::EWOULDBLOCK)),
+            Fate::Reset => {
+                assert_eq!(report.error, Some(Errno::ECONNRESET));
+                let whose = net.gone.map(|gone| gone.whose);
+                assert_eq!(whose, Some(Whose::Peer), "{report:?} {world:?}");
+            }
+            Fate::Failed => {
+                let gone = net.gone.expect("what failed is gone");
+                let known = gone.whose == Whose::Peer && !net.taken() && !net.blind;
+                let known = known && !net.shut_at_death();
+                assert!(!known, "the peer's reset: {report:?} {world:?}");
+                if let Some(error) = report.error {
+                    assert_ne!(error, Errno::EWOULDBLOCK);
+                    assert_eq!(Some(error), gone.error, "{report:?} {world:?}");
+                }
+            }
+            Fate::Detached => {
+                let waits = self.policy.linger() != Linger::Off;
+                assert_eq!(report.error.is_some(), waits, "{report:?} {world:?}");
+                assert!(!waits || net.blind || net.fin_forbidden, "{world:?}");
+            }
+        }
+    }
+
+    /// The one way in which plain close(2) loses what was queued, and a hold that
+    /// does not last.
+    fn check_close(&self, world: &World, report: Option<Report>) {
+        let reported = world.reported.expect("over with a report");
+        let net = &world.net;
+        let sees = !net.blind && !net.fin_forbidden;
+        if net.unread > 0 && net.queued() > 0 && net.gone.is_none() && sees {
             let lost = report.and_then(|report| report.lost);
             assert!(lost.is_some_and(|lost| lost > 0), "{world:?}");
+        }
+        let held = report.is_none();
+        if held && !net.peer_fin && net.gone.is_none() && net.unread == 0 && !net.blind {
+            assert!(world.now >= reported + HOLD, "held too short: {world:?}");
         }
     }
 
     fn check_wait(&self, world: &World) {
         let at = TICK * u32::from(world.now);
-        if self.policy.linger().deadline().is_some() {
+        let linger = self.policy.linger();
+        if linger.deadline().is_some() || linger == Linger::Off {
             assert!(
                 world.ending.deadline().is_some(),
                 "may never end: {world:?}"
             );
         }
-        if world.reports == 0 && self.policy.linger() == Linger::Wait(TICK * u32::from(LINGER)) {
+        if world.reported.is_none() && linger == Linger::Wait(TICK * u32::from(LINGER)) {
             assert!(
                 at < TICK * u32::from(LINGER),
                 "past its deadline: {world:?}"
@@ -273,13 +245,14 @@ impl Explored<'_> {
 
     fn run(&mut self, start: Net) {
         let mut net = start;
-        let first = net.look(0, true);
+        let first = net.first_look();
         let (ending, step) = Ending::begin(self.policy, &first);
         let mut world = World {
             net,
             ending,
             now: 0,
-            reports: 0,
+            reported: None,
+            saw_state: true,
             over: false,
         };
         self.act(&mut world, step);
@@ -305,9 +278,15 @@ impl Explored<'_> {
                 });
             }
             // A driver may look at any time, and must when a step is due.
-            for full in [false, true] {
+            let kinds = if world.ending.is_holding() {
+                [Look::Late, Look::HangUp, Look::Full]
+            } else {
+                [Look::Queue, Look::Input, Look::Full]
+            };
+            for kind in kinds {
                 let mut looked = world.clone();
-                let seen = looked.net.look(looked.ending.drain_allowance(), full);
+                let seen = looked.net.look(looked.ending.drain_allowance(), kind);
+                looked.saw_state = seen.detail.is_some();
                 let step = looked.ending.observe(TICK * u32::from(looked.now), &seen);
                 self.act(&mut looked, step);
                 if looked.now == END_OF_TIME && self.ends_in_time() {
@@ -325,57 +304,7 @@ impl Explored<'_> {
     }
 }
 
-fn starts() -> Vec<(u64, Net)> {
-    let fresh = Net {
-        unsent: 1,
-        flight: 1,
-        acked: 0,
-        fin: Fin::None,
-        coming: 1,
-        unread: 1,
-        read: 0,
-        peer_fin: false,
-        gone: None,
-        frozen: false,
-    };
-    let mut starts = Vec::new();
-    for unread in [0, 1] {
-        for peer_fin in [false, true] {
-            for fin in [Fin::None, Fin::Queued, Fin::Acked] {
-                for (unsent, flight) in [(0, 0), (1, 1)] {
-                    if fin == Fin::Acked && unsent > 0 {
-                        continue;
-                    }
-                    starts.push((
-                        unsent + flight,
-                        Net {
-                            unsent,
-                            flight,
-                            fin,
-                            unread,
-                            peer_fin,
-                            ..fresh
-                        },
-                    ));
-                }
-            }
-        }
-    }
-    // Gone before the close began, the error pending or taken already.
-    for error in [Some(Errno::ECONNRESET), Some(Errno::ETIMEDOUT), None] {
-        for unread in [0, 1] {
-            starts.push((
-                2,
-                Net {
-                    gone: Some(error),
-                    unread,
-                    ..fresh
-                },
-            ));
-        }
-    }
-    starts
-}
+use crate::sys::Look;
 
 fn explore(policy: Policy) -> HashSet<&'static str> {
     let mut fates = HashSet::new();
@@ -397,17 +326,21 @@ fn explore(policy: Policy) -> HashSet<&'static str> {
 }
 
 fn wait() -> Policy {
-    Policy::wait(TICK * u32::from(LINGER)).drain_for(TICK * 2)
+    Policy::wait(TICK * u32::from(LINGER)).drain_for(TICK * u32::from(HOLD))
 }
 
 fn assert_fates(fates: &HashSet<&'static str>, expected: &[&'static str]) {
     assert_eq!(fates, &expected.iter().copied().collect());
 }
 
+/// `detached`: a kernel that refuses to be asked.
 #[test]
 fn every_wait_ends_well_or_says_why() {
     let fates = explore(wait());
-    assert_fates(&fates, &["delivered", "timed_out", "reset", "failed"]);
+    assert_fates(
+        &fates,
+        &["delivered", "timed_out", "reset", "failed", "detached"],
+    );
 }
 
 #[test]
@@ -415,59 +348,99 @@ fn every_wait_with_a_stall_time() {
     let fates = explore(wait().stall(TICK));
     assert_fates(
         &fates,
-        &["delivered", "timed_out", "stalled", "reset", "failed"],
+        &[
+            "delivered",
+            "timed_out",
+            "stalled",
+            "reset",
+            "failed",
+            "detached",
+        ],
     );
 }
 
 #[test]
 fn every_confirmed_wait() {
     let fates = explore(wait().confirm());
-    assert_fates(&fates, &["confirmed", "timed_out", "reset", "failed"]);
+    assert_fates(
+        &fates,
+        &["confirmed", "timed_out", "reset", "failed", "detached"],
+    );
 }
 
 #[test]
 fn every_wait_without_time_wait() {
     let fates = explore(wait().without_time_wait());
-    assert_fates(&fates, &["delivered", "timed_out", "reset", "failed"]);
+    assert_fates(
+        &fates,
+        &["delivered", "timed_out", "reset", "failed", "detached"],
+    );
 }
 
 #[test]
 fn every_wait_that_may_discard_little() {
     for bytes in [0, 1] {
         let fates = explore(wait().drain(bytes));
-        assert_fates(&fates, &["delivered", "timed_out", "reset", "failed"]);
+        assert_fates(
+            &fates,
+            &["delivered", "timed_out", "reset", "failed", "detached"],
+        );
     }
 }
 
 #[test]
 fn every_wait_that_closes_at_delivery() {
     let fates = explore(wait().drain_for(Duration::ZERO));
-    assert_fates(&fates, &["delivered", "timed_out", "reset", "failed"]);
+    assert_fates(
+        &fates,
+        &["delivered", "timed_out", "reset", "failed", "detached"],
+    );
 }
 
 #[test]
 fn every_wait_that_holds_only_a_sending_peer() {
     let fates = explore(Policy::wait(TICK * u32::from(LINGER)));
-    assert_fates(&fates, &["delivered", "timed_out", "reset", "failed"]);
+    assert_fates(
+        &fates,
+        &["delivered", "timed_out", "reset", "failed", "detached"],
+    );
 }
 
 #[test]
 fn every_wait_without_a_deadline() {
-    let endless = Policy::new(Linger::Endless { l_linger: -1 }).drain_for(TICK * 2);
+    let endless = Policy::new(Linger::Endless { l_linger: -1 }).drain_for(TICK * u32::from(HOLD));
     let fates = explore(endless);
-    assert_fates(&fates, &["delivered", "reset", "failed"]);
+    assert_fates(&fates, &["delivered", "reset", "failed", "detached"]);
 }
 
 #[test]
 fn every_background_close() {
-    let fates = explore(Policy::off().drain_for(TICK * 2));
-    assert_fates(&fates, &["delivered", "reset", "failed"]);
+    let off = Policy::off().drain_for(TICK * u32::from(HOLD));
+    let fates = explore(off);
+    assert_fates(&fates, &["delivered", "reset", "failed", "detached"]);
     // One that loses patience is left to the kernel, or, where that would lose
     // data because of unread input, says so.
-    let fates = explore(Policy::off().drain_for(TICK * 2).drain(0).stall(TICK));
+    let fates = explore(off.drain(0).stall(TICK));
     assert_fates(
         &fates,
         &["delivered", "detached", "stalled", "reset", "failed"],
+    );
+}
+
+#[test]
+fn every_background_close_that_is_confirmed_has_a_bound() {
+    let off = Policy::off().drain_for(TICK * u32::from(HOLD));
+    let fates = explore(off.confirm().stall(TICK));
+    assert_fates(
+        &fates,
+        &[
+            "confirmed",
+            "timed_out",
+            "stalled",
+            "reset",
+            "failed",
+            "detached",
+        ],
     );
 }
 

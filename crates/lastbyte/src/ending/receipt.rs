@@ -9,7 +9,7 @@ use crate::report::{Fate, Report, Side};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Left {
     pub(crate) closed_first: Side,
-    pub(crate) data_segments_in: u64,
+    pub(crate) data_segments_in: u32,
 }
 
 /// The kernel's last word on it.
@@ -17,7 +17,7 @@ pub(crate) struct Left {
 pub(crate) struct LastWord {
     pub(crate) queued: u64,
     pub(crate) detail: Option<Detail>,
-    pub(crate) data_segments_in: Option<u64>,
+    pub(crate) data_segments_in: Option<u32>,
 }
 
 impl Left {
@@ -31,12 +31,12 @@ impl Left {
             .and_then(|detail| tally::written(word.queued, &detail, true));
         // Input for a socket that nobody can read from makes the kernel reset it.
         let late_input = word.data_segments_in.map(|now| now > self.data_segments_in);
-        let unanswered = word.detail.is_some_and(|detail| detail.unanswered);
+        // Else it was the peer's RST, a time-out, or this host was short of memory
+        // for connections that no process holds (`tcp_check_oom`): not known.
         let (fate, rst_sent) = match (word.queued, late_input) {
             (0, _) => (Fate::Delivered, None),
             (_, Some(true)) => (Fate::Failed, Some(true)),
-            _ if unanswered => (Fate::Failed, None),
-            _ => (Fate::Reset, Some(false)),
+            (_, Some(false) | None) => (Fate::Failed, None),
         };
         Report {
             fate,
@@ -44,13 +44,14 @@ impl Left {
             lost: Some(lost),
             unsent: word
                 .detail
-                .map(|detail| payload(detail.unsent).min(lost))
+                .and_then(|detail| detail.unsent)
+                .map(|unsent| payload(unsent).min(lost))
                 .or((lost == 0).then_some(0)),
             unread: None,
             rst_sent,
             closed_first: Some(self.closed_first),
             elapsed,
-            error: (fate == Fate::Reset).then_some(crate::errno::Errno::ECONNRESET),
+            error: None,
         }
     }
 
@@ -74,18 +75,13 @@ impl LastWord {
     pub(crate) fn new(
         queued: u64,
         counters: Option<(u64, u64, u64)>,
-        data_segments_in: Option<u64>,
-        unanswered: bool,
+        data_segments_in: Option<u32>,
     ) -> Self {
         let detail = counters.map(|(acked, transmitted, unsent)| Detail {
-            state: TcpState::Closed,
-            unsent: unsent.min(queued),
+            unsent: Some(unsent.min(queued)),
             acked: Some(acked),
-            transmitted,
-            error: None,
-            fin_acked: None,
-            unanswered,
-            since_ack: Duration::ZERO,
+            transmitted: Some(transmitted),
+            ..Detail::of(TcpState::Closed)
         });
         Self {
             queued,
@@ -105,22 +101,20 @@ mod tests {
     };
 
     #[test]
-    fn delivered_reset_given_up_and_late_input() {
+    fn delivered_failed_and_late_input() {
         // 100 bytes, all acknowledged, FIN too, on the accepting side.
-        let word = LastWord::new(0, Some((101, 100, 0)), Some(3), false);
+        let word = LastWord::new(0, Some((101, 100, 0)), Some(3));
         let report = LEFT.report(&word, Duration::ZERO);
         assert_eq!(report.fate, Fate::Delivered);
         assert_eq!((report.acked, report.lost), (Some(100), Some(0)));
         // 40 not acknowledged, 10 of them never transmitted, connecting side.
         let counters = Some((61, 90, 11));
-        for (segments, unanswered, fate, rst) in [
-            (3, false, Fate::Reset, Some(false)),
-            (3, true, Fate::Failed, None),
-            (4, false, Fate::Failed, Some(true)),
-        ] {
-            let word = LastWord::new(41, counters, Some(segments), unanswered);
+        for (segments, rst) in [(3, None), (4, Some(true))] {
+            let word = LastWord::new(41, counters, Some(segments));
             let report = LEFT.report(&word, Duration::ZERO);
-            assert_eq!((report.fate, report.rst_sent), (fate, rst));
+            // Not `reset`: it need not have been the peer.
+            assert_eq!((report.fate, report.error), (Fate::Failed, None));
+            assert_eq!(report.rst_sent, rst);
             assert_eq!((report.acked, report.lost), (Some(60), Some(40)));
             assert_eq!(report.unsent, Some(10));
         }

@@ -24,17 +24,17 @@ pub(super) fn written(queued: u64, detail: &Detail, fin: bool) -> Option<u64> {
 pub(super) fn fin_of_closed(queued: u64, detail: &Detail, half_closed: bool) -> bool {
     let extra = sent_and_unsent(detail, false).and_then(|p| extra(queued, detail, p));
     match extra {
-        Some(0) if detail.unsent == 0 => false,
-        Some(2) if detail.unsent == 0 => true,
+        Some(0) if detail.unsent == Some(0) => false,
+        Some(2) if detail.unsent == Some(0) => true,
         _ => half_closed || (queued == 0 && detail.fin_acked == Some(true)),
     }
 }
 
 fn sent_and_unsent(detail: &Detail, fin: bool) -> Option<u64> {
-    let fin_waits = u64::from(fin && detail.unsent > 0);
+    let fin_waits = u64::from(fin && detail.unsent? > 0);
     detail
-        .transmitted
-        .checked_add(detail.unsent.checked_sub(fin_waits)?)
+        .transmitted?
+        .checked_add(detail.unsent?.checked_sub(fin_waits)?)
 }
 
 /// Sequence numbers acknowledged or queued beyond `payload`.
@@ -48,18 +48,14 @@ mod tests {
 
     use super::*;
     use crate::ending::TcpState;
-    use std::time::Duration;
 
     fn detail(unsent: u64, acked: u64, transmitted: u64) -> Detail {
         Detail {
             state: TcpState::Established,
-            unsent,
+            unsent: Some(unsent),
             acked: Some(acked),
-            transmitted,
-            error: None,
-            fin_acked: None,
-            unanswered: false,
-            since_ack: Duration::ZERO,
+            transmitted: Some(transmitted),
+            ..Detail::of(TcpState::Established)
         }
     }
 

@@ -8,10 +8,8 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn seen(queued: u64) -> Observation {
     Observation {
-        queued,
-        drained: 0,
-        unread: 0,
-        eof: false,
+        queued: Ok(queued),
+        input: Some(Input::NONE),
         detail: None,
     }
 }
@@ -23,14 +21,10 @@ fn full(state: TcpState, queued: u64, unsent: u64) -> Observation {
     let fin_unsent = u64::from(fin == 1 && unsent > 0);
     Observation {
         detail: Some(Detail {
-            state,
-            unsent,
+            unsent: Some(unsent),
             acked: Some(1 + 100 + fin - queued),
-            transmitted: 100 - (unsent - fin_unsent),
-            error: None,
-            fin_acked: None,
-            unanswered: false,
-            since_ack: Duration::ZERO,
+            transmitted: Some(100 - (unsent - fin_unsent)),
+            ..Detail::of(state)
         }),
         ..seen(queued)
     }
@@ -92,15 +86,15 @@ fn who_closed_first_is_asked_of_the_state_when_it_is_close() {
     ] {
         let mut ending = begin(Policy::wait(SECOND));
         let eof = Observation {
-            eof: true,
+            input: Some(Input {
+                ended: true,
+                ..Input::NONE
+            }),
             ..seen(41)
         };
         assert_eq!(ending.observe(Duration::ZERO, &eof).action, Action::Look);
         let queued = if state == TcpState::Closed { 0 } else { 41 };
-        let look = Observation {
-            eof: true,
-            ..full(state, queued, 0)
-        };
+        let look = full(state, queued, 0);
         let step = ending.observe(Duration::ZERO, &look);
         let report = match step.report {
             Some(report) => report,
@@ -116,7 +110,7 @@ fn an_epipe_is_the_peers_reset() {
     let mut ending = begin(Policy::wait(SECOND));
     let mut gone = full(TcpState::Closed, 41, 11);
     if let Some(detail) = &mut gone.detail {
-        detail.error = Some(Errno::from_raw(libc::EPIPE));
+        detail.error = Pending::Error(Errno::from_raw(libc::EPIPE));
     }
     let report = ending.observe(Duration::ZERO, &gone).report.unwrap();
     assert_eq!(report.fate, Fate::Reset);

@@ -48,8 +48,7 @@ pub(crate) struct Counters {
     pub(crate) acked: u64,
     pub(crate) transmitted: u64,
     pub(crate) unsent: u64,
-    pub(crate) data_segments_in: u64,
-    pub(crate) unanswered: bool,
+    pub(crate) data_segments_in: u32,
 }
 
 /// Notices were lost: the kernel had more than the buffer holds.
@@ -216,7 +215,6 @@ fn counters_of(info: &[u8]) -> Option<Counters> {
         transmitted: info.transmitted()?,
         unsent: info.unsent()?,
         data_segments_in: info.data_segments_in()?,
-        unanswered: info.unanswered(),
     })
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use libc::c_int;
 
-use super::stream::Look;
+use super::look::Look;
 
 /// An epoll instance.
 pub(crate) struct Edges(OwnedFd);

@@ -5,25 +5,28 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::c_int;
 
-use super::option::{ioctl_int, set};
+use super::input::queue_length;
+use super::option::set;
+use crate::ending::PeerFin;
 
 /// Whether the peer's FIN has arrived, read or not: the hint that comes with data
 /// counts it, SIOCINQ does not (`tcp_inq_hint` and `tcp_inq`, net/ipv4/tcp.c and
-/// include/net/tcp.h). Linux 4.18; false where it cannot be told.
-pub(super) fn peers_fin_came(socket: BorrowedFd<'_>) -> bool {
+/// include/net/tcp.h). Linux 4.18.
+pub(super) fn peers_fin(socket: BorrowedFd<'_>) -> PeerFin {
     let told = set(socket, libc::IPPROTO_TCP, libc::TCP_INQ, &1)
         .ok()
         .and_then(|()| unread_hint(socket));
     // It was off, as nobody else who reads this connection is left.
     let _ = set(socket, libc::IPPROTO_TCP, libc::TCP_INQ, &0);
-    match (told, ioctl_int(socket, libc::FIONREAD)) {
-        (Some(hint), Ok(unread)) => hint > unread,
-        _ => false,
+    match (told, queue_length(socket)) {
+        (Some(hint), Some(length)) if u64::from(hint) == length.all => PeerFin::Missing,
+        (Some(hint), Some(length)) if u64::from(hint) == length.all + 1 => PeerFin::Came,
+        _ => PeerFin::Unknown,
     }
 }
 
 /// The TCP_CM_INQ message of a read that takes nothing.
-fn unread_hint(socket: BorrowedFd<'_>) -> Option<c_int> {
+fn unread_hint(socket: BorrowedFd<'_>) -> Option<u32> {
     let mut byte = 0u8;
     let mut part = libc::iovec {
         iov_base: (&raw mut byte).cast(),
@@ -54,5 +57,6 @@ fn unread_hint(socket: BorrowedFd<'_>) -> Option<c_int> {
         return None;
     }
     // SAFETY: a TCP_CM_INQ message holds one int, which need not be aligned.
-    Some(unsafe { libc::CMSG_DATA(header).cast::<c_int>().read_unaligned() })
+    let hint = unsafe { libc::CMSG_DATA(header).cast::<c_int>().read_unaligned() };
+    u32::try_from(hint).ok()
 }

@@ -28,7 +28,6 @@ pub(super) struct Info {
 /// A state of the kernel's, which has some that no ending starts from.
 pub(super) enum State {
     Connected(TcpState),
-    Connecting,
     Listening,
 }
 
@@ -48,15 +47,15 @@ impl Info {
 
     pub(super) fn state(&self) -> State {
         State::Connected(match self.bytes.0[0] {
-            // SYN_RECV is a Fast Open connection: accepted, and writable.
-            1 | 3 => TcpState::Established,
+            1 => TcpState::Established,
+            2 => TcpState::SynSent,
+            3 | 12 => TcpState::SynReceived,
             4 => TcpState::FinWait1,
             5 => TcpState::FinWait2,
             6 => TcpState::TimeWait,
             8 => TcpState::CloseWait,
             9 => TcpState::LastAck,
             11 => TcpState::Closing,
-            2 | 12 => return State::Connecting,
             10 => return State::Listening,
             _ => TcpState::Closed,
         })
@@ -68,14 +67,20 @@ impl Info {
         self.u32(68) != Some(0) || self.u64(120) > Some(0) || self.u64(128) > Some(0)
     }
 
+    /// Nothing was ever transmitted, or a disconnect has cleared the counters
+    /// (`tcp_disconnect`, net/ipv4/tcp.c); the others may hold anything then.
+    pub(super) fn is_cleared(&self) -> bool {
+        self.transmitted().is_none_or(|bytes| bytes == 0)
+    }
+
     /// tcpi_bytes_acked (Linux 4.1).
     pub(super) fn acked(&self) -> Option<u64> {
         self.u64(120)
     }
 
     /// tcpi_data_segs_in (Linux 4.6).
-    pub(super) fn data_segments_in(&self) -> Option<u64> {
-        self.u32(152).map(u64::from)
+    pub(super) fn data_segments_in(&self) -> Option<u32> {
+        self.u32(152)
     }
 
     /// tcpi_notsent_bytes (Linux 4.6).
@@ -86,6 +91,11 @@ impl Info {
     /// tcpi_bytes_sent − tcpi_bytes_retrans (Linux 4.19).
     pub(super) fn transmitted(&self) -> Option<u64> {
         self.u64(200)?.checked_sub(self.u64(208)?)
+    }
+
+    /// All that send() ever accepted.
+    pub(super) fn payload(&self) -> Option<u64> {
+        self.transmitted()?.checked_add(self.unsent()?)
     }
 
     /// Whether the counters and the length of the send queue are of one moment:
@@ -105,6 +115,8 @@ impl Info {
                 matches!(beside, Some(1..=2))
             }
             State::Connected(TcpState::Closed) => matches!(beside, Some(0..=2)),
+            // Then the length is from the counters.
+            State::Connected(state) if state.in_handshake() => true,
             _ => matches!(beside, Some(0..=1)),
         }
     }
@@ -129,6 +141,11 @@ impl Info {
             1 => Some(true),
             _ => None,
         }
+    }
+
+    /// The handshake's segment is the first that counts as delivered.
+    pub(super) fn handshake_over(&self) -> Option<bool> {
+        self.u32(192).map(|delivered| delivered > 0)
     }
 
     /// tcpi_retransmits, tcpi_probes: unanswered ones in a row.

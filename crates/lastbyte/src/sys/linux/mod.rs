@@ -3,8 +3,11 @@
 mod address;
 mod destroyed;
 mod edges;
+mod filter;
 mod hint;
 mod info;
+mod input;
+mod look;
 mod option;
 mod stream;
 mod timer;
@@ -15,12 +18,14 @@ mod waker;
 pub(crate) use address::peer_address;
 pub(crate) use destroyed::{Destroyed, Notice, Overrun};
 pub(crate) use edges::{Edges, Event, Readiness};
-pub(crate) use option::{linger, set_linger};
-pub(crate) use stream::{
-    Look, NoLook, abort, close, first_look, freeze, identify, is_nonblocking, look, send_fin,
-};
+pub(crate) use filter::{freeze, trim};
+pub(crate) use look::{Look, NoLook, first_look, identify, look};
 #[cfg(feature = "tokio")]
-pub(crate) use stream::{first_look_at_tcp, freeze_if_settled, is_tcp, throttle};
+pub(crate) use look::{first_look_at_tcp, is_tcp};
+pub(crate) use option::{linger, set_linger};
+pub(crate) use stream::{Filters, abort, close, is_nonblocking, send_fin};
+#[cfg(feature = "tokio")]
+pub(crate) use stream::{freeze_if_settled, throttle};
 pub(crate) use timer::Timer;
 #[cfg(feature = "io-uring")]
 pub(crate) use uring::Ring;

@@ -1,0 +1,162 @@
+//! Input that nobody will read: discarding it, and counting what is left.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::c_int;
+
+use super::option::{get, ioctl_int, set};
+use crate::ending::Input;
+use crate::errno::Errno;
+
+/// tcp(7), linux/sockios.h; SIOCINQ is FIONREAD.
+const SIOCINQ: libc::Ioctl = libc::FIONREAD;
+/// asm/sockios.h, sockatmark(3).
+const SIOCATMARK: libc::Ioctl = if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
+    0x4004_7307_u32 as libc::Ioctl
+} else {
+    0x8905
+};
+
+/// Reads and throws away up to `allowance` bytes, without copying: on TCP,
+/// MSG_TRUNC discards (tcp(7)). An error that reading gave is taken off the
+/// socket with that, and returned.
+pub(super) fn discard(socket: BorrowedFd<'_>, allowance: u64) -> (Input, Option<Errno>) {
+    let mut input = Input {
+        drained: 0,
+        left: Some(0),
+        ended: false,
+    };
+    let mut copy = None;
+    if allowance > 0 && take_urgent(socket) {
+        input.drained = 1;
+    }
+    while input.drained < allowance {
+        let left = usize::try_from(allowance - input.drained).unwrap_or(usize::MAX);
+        match recv(socket, left, &mut copy) {
+            Ok(0) => {
+                input.ended = true;
+                return (input, None);
+            }
+            Ok(n) => input.drained += n as u64,
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EINTR) => {}
+                Some(libc::EAGAIN) | None => return (input, None),
+                Some(raw) => {
+                    input.left = unread(socket);
+                    return (input, Some(Errno::from_raw(raw)));
+                }
+            },
+        }
+    }
+    input.left = unread(socket);
+    (input, None)
+}
+
+/// Takes an urgent byte that nobody has read. Reading past its place skips it and
+/// does not count it (`tcp_recvmsg_locked`, net/ipv4/tcp.c).
+fn take_urgent(socket: BorrowedFd<'_>) -> bool {
+    let mut byte = 0u8;
+    // SAFETY: `byte` has room for one.
+    let n = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            (&raw mut byte).cast(),
+            1,
+            libc::MSG_OOB | libc::MSG_DONTWAIT,
+        )
+    };
+    n == 1
+}
+
+/// Bytes in the receive queue that nobody has read, urgent ones included. `None`
+/// where the kernel does not tell.
+pub(super) fn unread(socket: BorrowedFd<'_>) -> Option<u64> {
+    let length = queue_length(socket)?;
+    // One that the program has read is still in its place.
+    let taken = length.all > length.before_mark && !urgent_waits(socket);
+    length.all.checked_sub(u64::from(taken))
+}
+
+pub(super) struct QueueLength {
+    /// Up to an urgent byte, where SIOCINQ stops (`tcp_inq`, include/net/tcp.h).
+    before_mark: u64,
+    pub(super) all: u64,
+}
+
+/// The length of the receive queue.
+pub(super) fn queue_length(socket: BorrowedFd<'_>) -> Option<QueueLength> {
+    let before_mark = count(ioctl_int(socket, SIOCINQ))?;
+    let inline = get::<c_int>(socket, libc::SOL_SOCKET, libc::SO_OOBINLINE).ok()?;
+    if inline.0 != 0 {
+        let all = before_mark;
+        return Some(QueueLength { before_mark, all });
+    }
+    // Inline, an urgent byte is one like any other.
+    set::<c_int>(socket, libc::SOL_SOCKET, libc::SO_OOBINLINE, &1).ok()?;
+    let all = count(ioctl_int(socket, SIOCINQ));
+    set::<c_int>(socket, libc::SOL_SOCKET, libc::SO_OOBINLINE, &0).ok()?;
+    Some(QueueLength {
+        before_mark,
+        all: all?,
+    })
+}
+
+/// Whether the receive queue holds nothing with which a close would reset the
+/// connection. `None` where the kernel does not tell.
+pub(super) fn is_empty(socket: BorrowedFd<'_>) -> Option<bool> {
+    // At the urgent byte, read or not, SIOCINQ says 0.
+    Some(count(ioctl_int(socket, SIOCINQ))? == 0 && ioctl_int(socket, SIOCATMARK).ok()? == 0)
+}
+
+fn urgent_waits(socket: BorrowedFd<'_>) -> bool {
+    let mut byte = 0u8;
+    // SAFETY: `byte` has room for one.
+    let n = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            (&raw mut byte).cast(),
+            1,
+            libc::MSG_OOB | libc::MSG_PEEK | libc::MSG_DONTWAIT,
+        )
+    };
+    n == 1
+}
+
+/// A count that the kernel gave.
+pub(super) fn count(answer: io::Result<c_int>) -> Option<u64> {
+    u64::try_from(answer.ok()?).ok()
+}
+
+/// Where a protocol layered on TCP (kernel TLS) insists on a place to copy to.
+type Scratch = Option<Box<[u8; 16384]>>;
+
+fn recv(socket: BorrowedFd<'_>, max: usize, copy: &mut Scratch) -> io::Result<usize> {
+    // Within what a single recv() may return on every word size.
+    let max = max.min(1 << 30);
+    let (into, len, flags) = match copy {
+        None => (std::ptr::null_mut(), max, libc::MSG_TRUNC),
+        Some(scratch) => (scratch.as_mut_ptr(), max.min(scratch.len()), 0),
+    };
+    // SAFETY: with MSG_TRUNC TCP writes nothing, and the kernel would answer
+    // EFAULT rather than write to null; else `into` has room for `len` bytes.
+    let n = unsafe {
+        libc::recv(
+            socket.as_raw_fd(),
+            into.cast(),
+            len,
+            flags | libc::MSG_DONTWAIT,
+        )
+    };
+    match usize::try_from(n) {
+        Ok(n) => Ok(n),
+        Err(_) => {
+            let error = io::Error::last_os_error();
+            if error.raw_os_error() == Some(libc::EFAULT) && copy.is_none() {
+                *copy = Some(Box::new([0; 16384]));
+                return recv(socket, max, copy);
+            }
+            Err(error)
+        }
+    }
+}
