@@ -6,13 +6,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 #[must_use]
 pub fn monotonic() -> u64 {
+    read(libc::CLOCK_MONOTONIC)
+}
+
+/// Nanoseconds of `CLOCK_BOOTTIME`: with the time that the machine was suspended.
+#[must_use]
+pub fn boot() -> u64 {
+    read(libc::CLOCK_BOOTTIME)
+}
+
+fn read(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: `time` is a valid timespec to write to; the clock always exists.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    // A monotonic clock starts at 0 and a nanosecond part is below 1e9.
+    // SAFETY: `time` is a valid timespec to write to; both clocks always exist.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    // These clocks start at 0 and a nanosecond part is below 1e9.
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
 

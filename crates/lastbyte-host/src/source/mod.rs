@@ -6,6 +6,7 @@
 //! | [`diag`] | the table of living and TIME_WAIT sockets | nothing |
 //! | [`owners`] | which process holds a socket | root for other users' processes |
 //! | [`tracepoints`] | each transition, each RST and its reason | root, or `CAP_PERFMON` and readable tracefs |
+//! | [`rst_tap`] | RSTs on their way out | `CAP_NET_RAW` |
 //! | [`counters`] | `/proc/net` | nothing |
 
 pub mod backlog;
@@ -22,6 +23,7 @@ pub mod names;
 pub mod netns;
 pub mod owners;
 pub mod ring;
+pub mod rst_tap;
 pub mod tracefs;
 pub mod tracepoints;
 
