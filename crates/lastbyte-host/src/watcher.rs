@@ -236,6 +236,12 @@ impl Watcher {
         &self.joiner
     }
 
+    /// Takes the RSTs that answered segments for which the kernel had no socket; see
+    /// [`Joiner::take_strays`].
+    pub fn take_strays(&mut self) -> Vec<Tuple> {
+        self.joiner.take_strays()
+    }
+
     /// What could not be told so far.
     #[must_use]
     pub fn losses(&self) -> Losses {

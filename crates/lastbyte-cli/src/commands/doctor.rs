@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use lastbyte_host::doctor::{Finding, Observations, findings, look};
+use lastbyte_host::doctor::{Example, Finding, Observations, Severity, findings, look};
 use lastbyte_host::stop::Stop;
 use lastbyte_host::watcher::Watcher;
 
@@ -13,7 +13,7 @@ use crate::status::{DONE, NOT_SO, Status};
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit status: 0 nothing found, 1 something found, 2 could not look, or standard output cannot be written."
+    after_help = "Exit status: 0 nothing as grave as --fail-on says was found, 1 something was, 2 could not look, or standard output cannot be written."
 )]
 pub(crate) struct Args {
     /// Look for this long, such as 10s or 2m.
@@ -23,8 +23,36 @@ pub(crate) struct Args {
     /// Print one JSON line per finding.
     #[arg(long)]
     json: bool,
+    /// Exit with status 1 from this severity on.
+    #[arg(long, value_name = "SEVERITY", value_enum, default_value_t = FailOn::Problem)]
+    fail_on: FailOn,
     #[command(flatten)]
     scope: Scope,
+}
+
+/// From where on a finding makes the exit status 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FailOn {
+    /// Any finding.
+    Info,
+    /// A warning or a problem.
+    Warning,
+    /// A problem.
+    Problem,
+    /// None.
+    Never,
+}
+
+impl FailOn {
+    fn met(self, found: &[Finding]) -> bool {
+        let least = match self {
+            Self::Info => Severity::Info,
+            Self::Warning => Severity::Warning,
+            Self::Problem => Severity::Problem,
+            Self::Never => return false,
+        };
+        found.iter().any(|finding| finding.severity >= least)
+    }
 }
 
 pub(crate) fn run(args: &Args) -> Status {
@@ -66,7 +94,7 @@ fn examine(args: &Args) -> io::Result<bool> {
         false => text(&mut out, &seen, &found)?,
     }
     out.flush()?;
-    Ok(!found.is_empty())
+    Ok(args.fail_on.met(&found))
 }
 
 fn lines(out: &mut impl Write, found: &[Finding]) -> io::Result<()> {
@@ -88,18 +116,53 @@ fn text(out: &mut impl Write, seen: &Observations, found: &[Finding]) -> io::Res
         );
     }
     for (number, finding) in found.iter().enumerate() {
-        writeln!(out, "{}. {}.", number + 1, finding.what)?;
+        let severity = finding.severity.as_str();
+        writeln!(out, "{}. [{severity}] {}.", number + 1, finding.what)?;
         writeln!(out, "   Why:  {}", finding.why)?;
         writeln!(out, "   Cure: {}", finding.cure)?;
         if let Some(myth) = finding.myth {
             writeln!(out, "   Not:  {myth}")?;
         }
+        if !finding.examples.is_empty() {
+            let examples: Vec<String> = finding.examples.iter().map(example).collect();
+            writeln!(out, "   Such as: {}", examples.join("; "))?;
+        }
         writeln!(out, "   More: {}\n", finding.explained)?;
     }
+    let number = |severity| found.iter().filter(|f| f.severity == severity).count();
     writeln!(
         out,
-        "{} found in {seconds:.0} s, {} endings.",
-        found.len(),
+        "{}, {} and {} for information in {seconds:.0} s, {} endings.",
+        count(number(Severity::Problem), "problem"),
+        count(number(Severity::Warning), "warning"),
+        number(Severity::Info),
         seen.endings
     )
+}
+
+/// `1 problem`, `2 problems`.
+fn count(number: usize, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        _ => format!("{number} {one}s"),
+    }
+}
+
+/// `10.0.0.1:80 to 10.0.0.2:40000 (77 bytes lost, for 41 s)`
+fn example(example: &Example) -> String {
+    let mut more = Vec::new();
+    if let Some(lost) = example.lost.filter(|lost| *lost > 0) {
+        more.push(format!("{lost} bytes lost"));
+    }
+    if let Some(unread) = example.unread.filter(|unread| *unread > 0) {
+        more.push(format!("{unread} bytes unread"));
+    }
+    if let Some(age) = example.age_s {
+        more.push(format!("for {age} s"));
+    }
+    let more = match more.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", more.join(", ")),
+    };
+    format!("{} to {}{more}", example.local, example.remote)
 }

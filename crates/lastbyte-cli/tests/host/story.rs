@@ -67,7 +67,10 @@ pub(crate) fn doctor_names_process_cause_and_cure() {
     let leak = finding(&found, "close-wait-leak");
     let what = leak["what"].as_str().unwrap_or_default();
     assert!(
-        what.starts_with(&format!("pid {} `leaky` holds 50 sockets", leaky.pid())),
+        what.starts_with(&format!(
+            "pid {} `leaky` (server, port 7001) holds 50 sockets",
+            leaky.pid()
+        )),
         "{what}"
     );
     assert!(

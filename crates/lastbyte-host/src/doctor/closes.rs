@@ -1,104 +1,288 @@
-//! Closes that returned 0 and lost data, and closes that reset the peer.
+//! Findings from connections that ended.
 
-use super::observations::Cause;
-use super::{Finding, Group, Observations, count, who};
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Data lost though close() returned 0.
-pub(super) fn lost_after_close(seen: &Observations, found: &mut Vec<Finding>) {
-    for ((process, cause), group) in &seen.lost {
-        let why = match cause {
-            Cause::PeerReset => {
-                "The peer reset the connection after close() had returned 0; nobody was left to be \
-                 told."
-            }
-            Cause::LateInput => {
-                "The peer sent more after close(); Linux answers that with an RST and drops what \
-                 was still queued."
-            }
-            Cause::UnreadInput => {
-                "There was unread input at close(); Linux then sends an RST and drops the whole \
-                 send queue."
-            }
-            Cause::Silence => {
-                "The peer acknowledged nothing more until the kernel gave up, after close() had \
-                 returned 0."
-            }
-            Cause::Other => "The connection was torn down after close() had returned 0.",
+use lastbyte::Side;
+
+use super::close::{Act, Close, victims};
+use super::finding::{Example, Severity, Victim, Who};
+use super::{Finding, Observations, Part, Party};
+use crate::process::Comm;
+
+mod words;
+
+/// Examples of one finding.
+const SHOWN: usize = 3;
+/// A program with more ports than this gets one finding for all of them.
+const PORTS: usize = 3;
+
+/// What is wrong with an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    LostToReset,
+    LostToLateInput,
+    LostToSilence,
+    LostToOther,
+    UnreadInput,
+    CloseNotify,
+    ClosedWhilePeerSent { half_closed: bool },
+    WroteAfterClose,
+    ListenerClosed,
+    Aborted,
+}
+
+/// Ends that have the same thing wrong with them, of one program and port.
+#[derive(Debug, Default)]
+struct Group {
+    count: u64,
+    /// What this end lost, as far as it is known.
+    lost: u64,
+    /// Ends of which that is not known.
+    lost_unknown: u64,
+    ports: BTreeSet<u16>,
+    pids: BTreeSet<u32>,
+    /// The worst: by what was lost at either end.
+    worst: Vec<(u64, Example)>,
+    victims: BTreeMap<Option<Comm>, Victim>,
+    /// What the victims lost, as far as it is known.
+    victims_lost: u64,
+    /// Ends whose other end is not on this host, or has not ended.
+    victims_unknown: u64,
+    /// How many connections of this program and port ended in all.
+    of: u64,
+}
+
+/// All that is to be said of ended connections.
+pub(super) fn closes(seen: &Observations, found: &mut Vec<Finding>) {
+    let groups = merge_ports(group(seen));
+    found.extend(
+        groups
+            .iter()
+            .map(|((kind, party), group)| finding(*kind, *party, group, seen)),
+    );
+}
+
+type Groups = BTreeMap<(Kind, Party), Group>;
+
+fn group(seen: &Observations) -> Groups {
+    let victims = victims(&seen.closes);
+    let hit: BTreeSet<usize> = victims.iter().flatten().copied().collect();
+    let mut groups = Groups::new();
+    for (number, close) in seen.closes.iter().enumerate() {
+        // Of a victim its aggressor tells.
+        if hit.contains(&number) {
+            continue;
+        }
+        let victim = victims[number].map(|victim| &seen.closes[victim]);
+        let Some(kind) = kind(close, victim) else {
+            continue;
         };
-        found.push(Finding::new(
-            "lost-after-close",
-            format!(
-                "{} closed {} successfully and lost {} that send() had accepted{}",
-                who(*process),
-                count(group.connections, "connection"),
-                count(group.lost, "byte"),
-                example(group),
-            ),
-            why,
-            "Do not close before the peer has it: shutdown(SHUT_WR), read until recv returns 0, \
-             then close; or close with lastbyte (Policy::wait), which waits for the ACK of data \
-             and FIN and reports what was lost.",
-        ));
+        let group = groups.entry((kind, close.party)).or_default();
+        group.add(close, victim);
+        group.of = seen.endings_of.get(&close.party).copied().unwrap_or(0);
+    }
+    groups
+}
+
+/// What is wrong with this end, whose RST hit `victim`.
+fn kind(close: &Close, victim: Option<&Close>) -> Option<Kind> {
+    Some(match close.act {
+        Act::ListenerClosed => Kind::ListenerClosed,
+        Act::Aborted => Kind::Aborted,
+        Act::UnreadInput if is_close_notify(close, victim) => Kind::CloseNotify,
+        Act::UnreadInput => Kind::UnreadInput,
+        Act::LateInput if close.untold && close.has_lost() => Kind::LostToLateInput,
+        Act::LateInput if is_late_close_notify(close, victim) => Kind::CloseNotify,
+        Act::LateInput => Kind::ClosedWhilePeerSent {
+            half_closed: close.half_closed,
+        },
+        _ if !close.has_lost() => return None,
+        Act::PeerReset if close.closed_first == Some(Side::Peer) => Kind::WroteAfterClose,
+        _ if !close.untold => return None,
+        Act::PeerReset if has_close_notify_size(close.lost) => Kind::CloseNotify,
+        Act::PeerReset => Kind::LostToReset,
+        Act::GivenUp => Kind::LostToSilence,
+        Act::Other => Kind::LostToOther,
+    })
+}
+
+/// The size of a TLS record with a close_notify: 24 bytes in TLS 1.3 (RFC 8446 section
+/// 5.2), 31 in TLS 1.2 with an AEAD cipher (RFC 5246 section 6.2.3.3).
+fn has_close_notify_size(bytes: Option<u64>) -> bool {
+    matches!(bytes, Some(24 | 31))
+}
+
+fn lost_no_more_than_close_notify(close: &Close) -> bool {
+    close.lost == Some(0) || has_close_notify_size(close.lost)
+}
+
+fn is_close_notify(close: &Close, victim: Option<&Close>) -> bool {
+    has_close_notify_size(close.unread)
+        && close.lost == Some(0)
+        && victim.is_none_or(lost_no_more_than_close_notify)
+}
+
+/// What arrived too late is known from the other end alone.
+fn is_late_close_notify(close: &Close, victim: Option<&Close>) -> bool {
+    close.lost == Some(0) && victim.is_some_and(|victim| has_close_notify_size(victim.lost))
+}
+
+impl Group {
+    fn add(&mut self, close: &Close, victim: Option<&Close>) {
+        self.count += 1;
+        match close.lost {
+            Some(lost) => self.lost += lost,
+            None => self.lost_unknown += 1,
+        }
+        self.ports.extend(close.party.port);
+        self.pids.extend(close.pid);
+        let mut at_stake = close.lost.unwrap_or(0);
+        match victim {
+            Some(victim) => {
+                let lost = victim.lost.unwrap_or(0);
+                at_stake += lost;
+                self.hit(victim, lost);
+            }
+            None => self.victims_unknown += 1,
+        }
+        let example = Example {
+            lost: close.lost,
+            unread: close.unread,
+            ..Example::of(&close.tuple, close.pid)
+        };
+        self.worst.push((at_stake, example));
+        self.keep_the_worst();
+    }
+
+    fn hit(&mut self, close: &Close, lost: u64) {
+        self.victims_lost += lost;
+        let name = close.party.name;
+        let victim = self.victims.entry(name).or_insert_with(|| Victim {
+            program: name,
+            pids: Vec::new(),
+            connections: 0,
+            lost: 0,
+        });
+        victim.connections += 1;
+        victim.lost += lost;
+        if let Some(pid) = close.pid
+            && let Err(at) = victim.pids.binary_search(&pid)
+        {
+            victim.pids.insert(at, pid);
+        }
+    }
+
+    fn keep_the_worst(&mut self) {
+        self.worst.sort_by_key(|(lost, _)| std::cmp::Reverse(*lost));
+        self.worst.truncate(SHOWN);
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.lost += other.lost;
+        self.lost_unknown += other.lost_unknown;
+        self.ports.extend(other.ports);
+        self.pids.extend(other.pids);
+        self.worst.extend(other.worst);
+        self.keep_the_worst();
+        for (name, victim) in other.victims {
+            let Some(mine) = self.victims.get_mut(&name) else {
+                self.victims.insert(name, victim);
+                continue;
+            };
+            mine.connections += victim.connections;
+            mine.lost += victim.lost;
+            let pids: BTreeSet<u32> = mine.pids.iter().chain(&victim.pids).copied().collect();
+            mine.pids = pids.into_iter().collect();
+        }
+        self.victims_lost += other.victims_lost;
+        self.victims_unknown += other.victims_unknown;
+        self.of += other.of;
+    }
+
+    /// Whether it happens to one in a hundred of the program's connections, or more.
+    fn is_often(&self) -> bool {
+        self.count.saturating_mul(100) >= self.of
     }
 }
 
-/// Resets because input was unread: a server that answers early.
-pub(super) fn unread_input(seen: &Observations, found: &mut Vec<Finding>) {
-    for (process, group) in &seen.unread {
-        found.push(
-            Finding::new(
-                "reset-by-unread-input",
-                format!(
-                    "{} closed {} with unread input, and so reset the peer{}{}",
-                    who(*process),
-                    count(group.connections, "connection"),
-                    match group.lost {
-                        0 => String::new(),
-                        lost => format!(" and lost {}", count(lost, "byte")),
-                    },
-                    example(group),
-                ),
-                "A close() with one unread byte sends an RST instead of a FIN. It is what happens \
-                 to a server that answers early (413, 401) and closes while the request is still \
-                 coming: the client gets ECONNRESET, often instead of the answer.",
-                "Read what comes (up to a bound) before closing: shutdown(SHUT_WR), read until \
-                 recv returns 0, close. lastbyte's close drains by default.",
-            )
-            .myth(
-                "SO_LINGER does not help: unread input resets before the linger time is looked at.",
-            ),
-        );
+/// A program that does the same on many ports is one finding.
+fn merge_ports(groups: Groups) -> Groups {
+    let without = |party: Party| Party {
+        port: None,
+        ..party
+    };
+    let mut ports: BTreeMap<(Kind, Party), usize> = BTreeMap::new();
+    for (kind, party) in groups.keys() {
+        *ports.entry((*kind, without(*party))).or_default() += 1;
     }
+    let mut merged = Groups::new();
+    for ((kind, party), group) in groups {
+        let many = ports
+            .get(&(kind, without(party)))
+            .is_some_and(|n| *n > PORTS);
+        let key = if many { without(party) } else { party };
+        merged.entry((kind, key)).or_default().merge(group);
+    }
+    merged
 }
 
-fn example(group: &Group) -> String {
-    match group.example {
-        Some(tuple) => format!(" (such as {} to {})", tuple.local, tuple.remote),
-        None => String::new(),
+fn finding(kind: Kind, party: Party, group: &Group, seen: &Observations) -> Finding {
+    let who = Who {
+        ports: group.ports.clone(),
+        pids: group.pids.clone(),
+        ..Who::new(party, seen.root)
+    };
+    let words = words::of(kind, &who, group, seen);
+    let mut finding = Finding::new(
+        words.id,
+        severity(kind, party.part, group),
+        words.what,
+        words.why,
+        words.cure,
+    )
+    .by(&who)
+    .count(group.count)
+    .lost((group.lost_unknown < group.count).then_some(group.lost))
+    .examples(
+        group
+            .worst
+            .iter()
+            .map(|(_, example)| example.clone())
+            .collect(),
+    );
+    finding.myth = words.myth;
+    finding.victims = group.victims.values().cloned().collect();
+    finding
+}
+
+fn severity(kind: Kind, part: Part, group: &Group) -> Severity {
+    let if_often = if group.is_often() {
+        Severity::Problem
+    } else {
+        Severity::Warning
+    };
+    match kind {
+        Kind::LostToReset | Kind::LostToLateInput | Kind::LostToSilence | Kind::LostToOther => {
+            if_often
+        }
+        Kind::UnreadInput if group.lost > 0 => if_often,
+        Kind::UnreadInput if part == Part::Client => Severity::Info,
+        Kind::UnreadInput if group.victims_lost > 0 => if_often,
+        Kind::UnreadInput => Severity::Warning,
+        // A client that leaves early has given up.
+        Kind::ClosedWhilePeerSent { half_closed: false } if part == Part::Client => Severity::Info,
+        Kind::ClosedWhilePeerSent { .. } if group.victims_lost > 0 => if_often,
+        // What came is not known: on a TLS port it may be a close_notify.
+        Kind::ClosedWhilePeerSent { .. } => Severity::Warning,
+        // The client left while it was served.
+        Kind::WroteAfterClose if part == Part::Server => Severity::Info,
+        Kind::WroteAfterClose => if_often,
+        Kind::ListenerClosed => Severity::Problem,
+        Kind::Aborted if group.lost > 0 || group.victims_lost > 0 => Severity::Warning,
+        Kind::Aborted | Kind::CloseNotify => Severity::Info,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_lost_is_no_finding_and_a_loss_is_told_in_bytes() {
-        let mut found = Vec::new();
-        let mut seen = Observations::default();
-        lost_after_close(&seen, &mut found);
-        assert_eq!(found, []);
-        let group = Group {
-            connections: 2,
-            lost: 77,
-            example: None,
-        };
-        seen.lost.insert((None, Cause::PeerReset), group);
-        lost_after_close(&seen, &mut found);
-        assert!(
-            found[0]
-                .what
-                .contains("2 connections successfully and lost 77 bytes")
-        );
-    }
-}
+mod tests;

@@ -3,68 +3,38 @@
 //!
 //! [`look`] gathers [`Observations`]; [`findings`] is a pure function over them.
 
+mod backlog;
+mod close;
 mod closes;
+mod finding;
+mod holders;
 mod look;
 mod observations;
+mod party;
 mod resources;
+mod strays;
 mod stuck;
 mod time_wait;
 
+pub use close::{Act, Close};
+pub use finding::{Example, Finding, Severity, Victim};
 pub use look::look;
-pub use observations::{Direction, Group, Observations, Stuck, TimeWait};
-
-use serde::Serialize;
-
-/// One thing found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// Its name, and its anchor in the explanations.
-    pub id: &'static str,
-    /// What is wrong, with numbers and the owner.
-    pub what: String,
-    /// Why it is so.
-    pub why: String,
-    /// What to do.
-    pub cure: String,
-    /// What people try instead, and why it does not help.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub myth: Option<&'static str>,
-    /// Where it is explained.
-    pub explained: String,
-}
-
-impl Finding {
-    fn new(
-        id: &'static str,
-        what: String,
-        why: impl Into<String>,
-        cure: impl Into<String>,
-    ) -> Self {
-        debug_assert!(IDS.contains(&id), "{id} has no explanation");
-        Self {
-            id,
-            what,
-            why: why.into(),
-            cure: cure.into(),
-            myth: None,
-            explained: format!(
-                "{}/blob/main/docs/doctor.md#{id}",
-                env!("CARGO_PKG_REPOSITORY")
-            ),
-        }
-    }
-
-    fn myth(mut self, myth: &'static str) -> Self {
-        self.myth = Some(myth);
-        self
-    }
-}
+pub use observations::{Direction, Listener, Observations, Stuck, TimeWait};
+pub use party::{Part, Party};
+pub use strays::Strays;
 
 /// The names of all findings, each an anchor of `docs/doctor.md`.
-pub const IDS: [&str; 11] = [
+pub const IDS: [&str; 18] = [
     "close-wait-leak",
+    "inherited-descriptor",
+    "nobody-accepts",
     "lost-after-close",
     "reset-by-unread-input",
+    "tls-close-notify-unread",
+    "closed-while-peer-sent",
+    "wrote-after-close",
+    "aborted-by-linger-zero",
+    "unknown-connection",
     "time-wait-exhaustion",
     "time-wait-closes-first",
     "fin-wait2-held",
@@ -75,42 +45,22 @@ pub const IDS: [&str; 11] = [
     "time-wait-overflow",
 ];
 
-/// Everything wrong that the observations show, the gravest first.
+/// Everything that the observations show, the gravest first.
 #[must_use]
 pub fn findings(seen: &Observations) -> Vec<Finding> {
     let mut found = Vec::new();
-    closes::lost_after_close(seen, &mut found);
-    closes::unread_input(seen, &mut found);
+    closes::closes(seen, &mut found);
     time_wait::exhaustion(seen, &mut found);
+    backlog::nobody_accepts(seen, &mut found);
     stuck::close_wait(seen, &mut found);
-    resources::backlog(seen, &mut found);
+    stuck::inherited(seen, &mut found);
+    backlog::overflow(seen, &mut found);
     resources::orphans(seen, &mut found);
     resources::overflow(seen, &mut found);
+    strays::unknown(seen, &mut found);
     stuck::fin_wait2(seen, &mut found);
     time_wait::closes_first(seen, &mut found);
+    // Stable: what is alike stays in the order above.
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     found
-}
-
-/// `1 socket`, `3 sockets`.
-fn count(number: u64, one: &str) -> String {
-    match number {
-        1 => format!("1 {one}"),
-        _ => format!("{number} {one}s"),
-    }
-}
-
-/// `41 s`, `3 min`.
-fn seconds(time: std::time::Duration) -> String {
-    match time.as_secs() {
-        s @ 0..120 => format!("{s} s"),
-        s => format!("{} min", s / 60),
-    }
-}
-
-/// Whoever it is.
-fn who(process: Option<crate::process::Process>) -> String {
-    match process {
-        Some(process) => process.to_string(),
-        None => "an unknown process (run as root to learn which)".to_owned(),
-    }
 }

@@ -6,11 +6,18 @@ use std::time::Duration;
 
 use lastbyte::{Fate, Side};
 
-use crate::event::{Ending, Rst};
+use super::close::Close;
+use super::party::{Party, process};
+use super::strays::Strays;
+use crate::event::Ending;
 use crate::parse::procnet::Counters;
 use crate::process::Process;
-use crate::reason::Reason;
 use crate::tuple::{Endpoint, State, Tuple};
+
+/// Ends that are kept for the findings.
+const CLOSES: usize = 1 << 16;
+/// Programs and ports that are told apart.
+const PARTIES: usize = 1 << 14;
 
 /// Everything the findings are made from.
 #[derive(Clone, Debug, Default)]
@@ -19,19 +26,23 @@ pub struct Observations {
     pub window: Duration,
     /// What could not be seen, and what would add it.
     pub notes: Vec<String>,
-    /// Sockets in a closing state at the end of the look.
+    /// Whether whoever looks is root.
+    pub root: bool,
+    /// Sockets in a closing state at the end of the look, and those that wait to be
+    /// accepted.
     pub stuck: Vec<Stuck>,
+    /// Listeners at the end of the look.
+    pub listeners: Vec<Listener>,
     /// TIME_WAIT sockets by direction.
     pub time_wait: BTreeMap<Direction, TimeWait>,
-    /// Endings by process: data lost though close() succeeded.
-    pub lost: BTreeMap<(Option<Process>, Cause), Group>,
-    /// Endings by process: reset because input was unread at close.
-    pub unread: BTreeMap<Option<Process>, Group>,
-    /// Un-accepted connections reset by the close of their listener.
-    pub never_accepted: BTreeMap<Option<Process>, Group>,
-    /// Listeners whose queue of connections to accept is full: port, queued,
-    /// backlog, owner.
-    pub full_backlogs: Vec<(u16, u32, u32, Option<Process>)>,
+    /// Ends of connections that are worth a word.
+    pub closes: Vec<Close>,
+    /// How many more there were than are kept.
+    pub closes_beyond: u64,
+    /// Endings by program and port.
+    pub endings_of: BTreeMap<Party, u64>,
+    /// RSTs that answered segments of unknown connections.
+    pub strays: Strays,
     /// Counters at the start and at the end.
     pub before: Counters,
     /// Counters at the end.
@@ -44,11 +55,13 @@ pub struct Observations {
     pub max_tw_buckets: Option<i64>,
     /// `tcp_max_orphans`: only the first network namespace has it.
     pub max_orphans: Option<i64>,
+    /// `tcp_migrate_req`, where it can be read.
+    pub migrate_req: Option<i64>,
     /// Endings seen.
     pub endings: u64,
 }
 
-/// A socket that is closing.
+/// A socket that is closing, or that nobody has accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct Stuck {
     /// Its ends.
@@ -59,14 +72,55 @@ pub struct Stuck {
     pub age: Duration,
     /// Who holds it.
     pub owner: Option<Process>,
+    /// Whose end it is.
+    pub party: Party,
     /// By which descriptor.
     pub fd: Option<u32>,
     /// Whether a descriptor holds it at all.
     pub held: bool,
+    /// Who started the process that holds it, where that seems to have inherited it.
+    pub inherited: Option<Inherited>,
     /// Received, unread; an unread FIN is one.
     pub rqueue: u32,
     /// Sent, unacknowledged.
     pub wqueue: u32,
+}
+
+/// A descriptor that came with the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    /// The process that started the holder, while it lives.
+    pub from: Option<Process>,
+}
+
+impl Stuck {
+    /// Whether it waits in a listener's backlog. The kernel completes handshakes on its
+    /// own; an orphan is never in these states.
+    #[must_use]
+    pub fn is_unaccepted(&self) -> bool {
+        !self.held && matches!(self.state, State::Established | State::CloseWait)
+    }
+}
+
+/// A listening socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    /// Where it listens.
+    pub on: Endpoint,
+    /// Connections that wait to be accepted.
+    pub queued: u32,
+    /// How many may.
+    pub backlog: u32,
+    /// Who holds it.
+    pub owner: Option<Process>,
+}
+
+impl Listener {
+    /// Whether a connection to this end comes to it.
+    #[must_use]
+    pub fn takes(&self, local: Endpoint) -> bool {
+        self.on.port == local.port && (!self.on.has_ip() || self.on.ip == local.ip)
+    }
 }
 
 /// TIME_WAIT sockets that share what a new connection would have to differ in.
@@ -98,82 +152,28 @@ pub struct TimeWait {
     pub closers: BTreeMap<Process, u64>,
 }
 
-/// Why a successful close lost data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
-    /// The peer reset the orphan.
-    PeerReset,
-    /// Data of the peer arrived after close().
-    LateInput,
-    /// Input was unread at close().
-    UnreadInput,
-    /// The peer answered nothing any more.
-    Silence,
-    /// Something else ended it.
-    Other,
-}
-
-/// Endings alike.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Group {
-    /// How many.
-    pub connections: u64,
-    /// Bytes lost, as far as known.
-    pub lost: u64,
-    /// One of them.
-    pub example: Option<Tuple>,
-}
-
-impl Group {
-    fn add(&mut self, ending: &Ending) {
-        self.connections += 1;
-        self.lost += ending.bytes.lost.unwrap_or(0);
-        self.example.get_or_insert(ending.tuple);
-    }
-}
-
 impl Observations {
-    /// Takes an ending into account.
-    pub fn ending(&mut self, ending: &Ending, listens: bool) {
+    /// Takes an ending into account; `listens` tells of a port whether it was seen
+    /// listening.
+    pub fn ending(&mut self, ending: &Ending, listens: impl Fn(u16) -> bool) {
         self.endings += 1;
-        let by = ending.closer.or(ending.owner);
-        let (side, reason, listener) = match ending.rst {
-            Some(Rst::By {
-                side,
-                reason,
-                listener,
-            }) => (Some(side), reason, listener),
-            _ => (None, None, false),
-        };
-        let ours = side == Some(Side::Local);
-        if ours && listener {
-            self.never_accepted
-                .entry(ending.closer)
-                .or_default()
-                .add(ending);
-            return;
+        self.strays.ended(&ending.tuple);
+        let party = Party::of_ending(ending, &listens);
+        if self.endings_of.len() < PARTIES || self.endings_of.contains_key(&party) {
+            *self.endings_of.entry(party).or_default() += 1;
         }
-        let unread = ours && reason == Some(Reason::ABORT_ON_CLOSE);
-        if unread {
-            self.unread.entry(by).or_default().add(ending);
-        }
-        // An abort by on+0 was asked for; all else was told that it succeeded.
-        let asked = ours && reason == Some(Reason::STATE);
-        let after_close = ending.closer.is_some() && ending.closed_first == Some(Side::Local);
-        if after_close && !asked && ending.bytes.lost.unwrap_or(0) > 0 {
-            let cause = match (side, reason) {
-                (Some(Side::Peer), _) => Cause::PeerReset,
-                (_, Some(Reason::ABORT_ON_DATA)) => Cause::LateInput,
-                _ if unread => Cause::UnreadInput,
-                _ if ending.fate == Some(Fate::Failed) => Cause::Silence,
-                _ => Cause::Other,
-            };
-            self.lost.entry((by, cause)).or_default().add(ending);
+        if let Some(close) = Close::of(ending, party) {
+            if self.closes.len() < CLOSES {
+                self.closes.push(close);
+            } else {
+                self.closes_beyond += 1;
+            }
         }
         if ending.closed_first == Some(Side::Local)
             && ending.fate == Some(Fate::Confirmed)
-            && let Some(closer) = by
-            && let Some(time_wait) = self.time_wait(direction(&ending.tuple, listens))
+            && let Some(closer) = process(ending)
+            && let Some(time_wait) =
+                self.time_wait(direction(&ending.tuple, listens(ending.tuple.local.port)))
         {
             *time_wait.closers.entry(closer).or_default() += 1;
         }
@@ -193,6 +193,13 @@ impl Observations {
     pub fn grown(&self, name: &str) -> u64 {
         let at = |counters: &Counters| counters.get(name).copied().unwrap_or(0);
         u64::try_from(at(&self.after) - at(&self.before)).unwrap_or(0)
+    }
+
+    /// Whether something listens on this port at the end of the look.
+    pub(super) fn still_listens(&self, port: u16) -> bool {
+        self.listeners
+            .iter()
+            .any(|listener| listener.on.port == port)
     }
 }
 

@@ -1,64 +1,20 @@
-//! Limits that cut connections short: backlogs, orphans, TIME_WAIT buckets.
+//! Limits that cut connections short: orphans and TIME_WAIT buckets.
 
 use std::time::Duration;
 
-use super::{Finding, Observations, Stuck, count, seconds, who};
+use super::finding::{Example, Severity, count, seconds};
+use super::{Finding, Observations, Stuck};
 use crate::tuple::State;
-
-/// Connections refused or reset because nobody accepted them in time.
-pub(super) fn backlog(seen: &Observations, found: &mut Vec<Finding>) {
-    for (process, group) in &seen.never_accepted {
-        found.push(Finding::new(
-            "backlog-reset",
-            format!(
-                "{} closed a listener over {} that nobody had accepted: each got an RST",
-                who(*process),
-                count(group.connections, "connection"),
-            ),
-            "The kernel completes handshakes on its own; what waits in the backlog when the \
-             listener closes is reset, though the client believes it is connected and may have \
-             sent a request.",
-            "Hand the listening socket to the next process (or drain it: stop new connections at \
-             the balancer, accept until EAGAIN, then close).",
-        ));
-    }
-    let overflows = seen.grown("TcpExt.ListenOverflows");
-    if overflows > 0 || !seen.full_backlogs.is_empty() {
-        let full: Vec<String> = seen
-            .full_backlogs
-            .iter()
-            .map(|(port, queued, backlog, owner)| {
-                format!(
-                    "port {port} of {} ({queued} queued, backlog {backlog})",
-                    who(*owner)
-                )
-            })
-            .collect();
-        let full = match full.is_empty() {
-            true => String::new(),
-            false => format!("; full now: {}", full.join(", ")),
-        };
-        found.push(Finding::new(
-            "backlog-overflow",
-            format!(
-                "{} dropped because a listener's backlog was full{full}",
-                count(overflows, "connection attempt")
-            ),
-            "The application accepts more slowly than clients connect. The dropped ACK makes the \
-             client wait and retransmit; with tcp_abort_on_overflow=1 it gets an RST.",
-            "Accept faster (more acceptors, no work between accepts) or raise the backlog given to \
-             listen() together with net.core.somaxconn.",
-        ));
-    }
-}
 
 /// Closed sockets whose data still waits for the peer.
 pub(super) fn orphans(seen: &Observations, found: &mut Vec<Finding>) {
     const OLD: Duration = Duration::from_secs(3);
+    const SHOWN: usize = 3;
     let memory = seen.grown("TcpExt.TCPAbortOnMemory");
     if memory > 0 {
         found.push(Finding::new(
             "orphans-dropped",
+            Severity::Problem,
             format!(
                 "{} reset because there were too many orphans or TCP memory ran short",
                 count(memory, "closed connection")
@@ -67,20 +23,19 @@ pub(super) fn orphans(seen: &Observations, found: &mut Vec<Finding>) {
              beyond tcp_max_orphans or tcp_mem it resets them, and their data is lost.",
             "Keep the descriptor until the data is acknowledged (shutdown, wait, close; lastbyte \
              does), then no orphan exists to be dropped.",
-        ));
+        ).count(memory));
     }
-    let waiting: Vec<_> = seen
+    let mut waiting: Vec<_> = seen
         .stuck
         .iter()
         .filter(|s| !s.held && s.age >= OLD)
         .filter(|s| matches!(s.state, State::FinWait1 | State::LastAck | State::Closing))
         .collect();
+    waiting.sort_by_key(|s| std::cmp::Reverse(s.wqueue));
     let oldest = waiting.iter().map(|s| s.age).max().unwrap_or_default();
-    // The FIN is queued behind the payload and counted with it.
-    let payload = |s: &Stuck| u64::from(s.wqueue.saturating_sub(1));
     let bytes: u64 = waiting.iter().map(|s| payload(s)).sum();
     if !waiting.is_empty() {
-        let peer = waiting.iter().max_by_key(|s| s.wqueue);
+        let peer = waiting.first();
         let peer = peer.map_or(String::new(), |s| {
             format!(", the largest toward {}", s.tuple.remote)
         });
@@ -90,6 +45,7 @@ pub(super) fn orphans(seen: &Observations, found: &mut Vec<Finding>) {
         };
         found.push(Finding::new(
             "orphans-waiting",
+            Severity::Warning,
             format!(
                 "{} closed by their process still wait for ACKs, for up to {} \
                  ({} queued{peer}{allowed})",
@@ -101,7 +57,19 @@ pub(super) fn orphans(seen: &Observations, found: &mut Vec<Finding>) {
              answer. Nobody will be told if it is lost.",
             "Bound the delivery by a deadline that somebody watches (lastbyte's Policy::wait with \
              stall), or set TCP_USER_TIMEOUT before closing.",
-        ));
+        ).count(waiting.len() as u64).examples(waiting.iter().take(SHOWN).map(|s| example(s)).collect()));
+    }
+}
+
+/// The FIN is queued behind the payload and counted with it.
+fn payload(socket: &Stuck) -> u64 {
+    u64::from(socket.wqueue.saturating_sub(1))
+}
+
+fn example(socket: &Stuck) -> Example {
+    Example {
+        age_s: Some(socket.age.as_secs()),
+        ..Example::of(&socket.tuple, None)
     }
 }
 
@@ -112,6 +80,7 @@ pub(super) fn overflow(seen: &Observations, found: &mut Vec<Finding>) {
         found.push(
             Finding::new(
                 "time-wait-overflow",
+                Severity::Warning,
                 format!(
                     "{} skipped TIME_WAIT because tcp_max_tw_buckets{} was reached",
                     count(dropped, "connection"),
@@ -123,6 +92,7 @@ pub(super) fn overflow(seen: &Observations, found: &mut Vec<Finding>) {
                 "Raise net.ipv4.tcp_max_tw_buckets, or make fewer TIME_WAIT: reuse connections, \
                  let the peer close first.",
             )
+            .count(dropped)
             .myth("Lowering tcp_max_tw_buckets to get rid of TIME_WAIT causes just this."),
         );
     }
@@ -146,11 +116,11 @@ mod tests {
         let mut found = Vec::new();
         overflow(&grown("TcpExt.TCPTimeWaitOverflow", 0), &mut found);
         orphans(&grown("TcpExt.TCPAbortOnMemory", 0), &mut found);
-        backlog(&grown("TcpExt.ListenOverflows", 0), &mut found);
+        super::super::backlog::overflow(&grown("TcpExt.ListenOverflows", 0), &mut found);
         assert_eq!(found, []);
         overflow(&grown("TcpExt.TCPTimeWaitOverflow", 3), &mut found);
         orphans(&grown("TcpExt.TCPAbortOnMemory", 1), &mut found);
-        backlog(&grown("TcpExt.ListenOverflows", 2), &mut found);
+        super::super::backlog::overflow(&grown("TcpExt.ListenOverflows", 2), &mut found);
         let ids: Vec<_> = found.iter().map(|f| f.id).collect();
         assert_eq!(
             ids,

@@ -1,6 +1,7 @@
 //! TIME_WAIT: when it matters, and when it only looks as if it did.
 
-use super::{Direction, Finding, Observations, TimeWait, count, who};
+use super::finding::{Severity, Who, count};
+use super::{Direction, Finding, Observations, Part, Party, TimeWait};
 
 const MYTH: &str = "tcp_fin_timeout does not shorten TIME_WAIT (it is about FIN_WAIT2), \
      tcp_tw_recycle is gone since Linux 4.12, and SO_LINGER on with zero avoids TIME_WAIT by \
@@ -46,14 +47,16 @@ pub(super) fn exhaustion(seen: &Observations, found: &mut Vec<Finding>) {
         } else {
             "the number is not growing now".to_owned()
         };
+        let who = closer(seen, time_wait, Part::Client, to.port);
         found.push(
             Finding::new(
                 "time-wait-exhaustion",
+                Severity::Problem,
                 format!(
                     "{} of {ports:.0} local ports toward {to} are in TIME_WAIT; {when}. {} closes \
                      first",
                     time_wait.after,
-                    closer(time_wait),
+                    who.process(),
                 ),
                 "Whoever closes first keeps the pair of ends for 60 s in TIME_WAIT; toward one \
                  destination each connection needs a local port of its own.",
@@ -62,6 +65,8 @@ pub(super) fn exhaustion(seen: &Observations, found: &mut Vec<Finding>) {
                  addresses on either side, IP_BIND_ADDRESS_NO_PORT where bind comes before \
                  connect.",
             )
+            .by(&who)
+            .count(time_wait.after)
             .myth(MYTH),
         );
     }
@@ -81,14 +86,16 @@ pub(super) fn closes_first(seen: &Observations, found: &mut Vec<Finding>) {
             Some(most) => format!(" (of {most} that tcp_max_tw_buckets allows)"),
             None => String::new(),
         };
+        let who = closer(seen, time_wait, Part::Server, on.port);
         found.push(
             Finding::new(
                 "time-wait-closes-first",
+                Severity::Info,
                 format!(
                     "{} in TIME_WAIT on {on}{of_all}, {:.0}/s more: {} closes first",
                     count(time_wait.after, "socket"),
                     per_second(seen, time_wait).max(0.0),
-                    closer(time_wait),
+                    who.process(),
                 ),
                 "Whoever closes first keeps TIME_WAIT. They hold no descriptor, no process and no \
                  port of a listener: a client that comes back replaces its own. They cost memory \
@@ -97,6 +104,8 @@ pub(super) fn closes_first(seen: &Observations, found: &mut Vec<Finding>) {
                  read until recv returns 0, then close; or keep connections open. If the server is \
                  slow, look for another cause first, such as sockets never closed (CLOSE_WAIT).",
             )
+            .by(&who)
+            .count(time_wait.after)
             .myth(MYTH),
         );
     }
@@ -106,12 +115,19 @@ fn per_second(seen: &Observations, time_wait: &TimeWait) -> f64 {
     (time_wait.after as f64 - time_wait.before as f64) / seen.window.as_secs_f64().max(0.001)
 }
 
-fn closer(time_wait: &TimeWait) -> String {
-    who(time_wait
-        .closers
-        .iter()
-        .max_by_key(|(_, number)| **number)
-        .map(|(process, _)| *process))
+/// Whoever closed first most often.
+fn closer(seen: &Observations, time_wait: &TimeWait, part: Part, port: u16) -> Who {
+    let most = time_wait.closers.iter().max_by_key(|(_, number)| **number);
+    let process = most.map(|(process, _)| *process);
+    let party = Party {
+        name: process.map(|p| p.comm).filter(|comm| !comm.is_empty()),
+        part,
+        port: Some(port),
+    };
+    Who {
+        pids: process.map(|process| process.pid).into_iter().collect(),
+        ..Who::new(party, seen.root)
+    }
 }
 
 #[cfg(test)]

@@ -143,6 +143,13 @@ impl Seen {
         Place { space, tuple }
     }
 
+    /// A moment at which it was established already: it last sent data then, or, having
+    /// sent none, was established then.
+    #[must_use]
+    pub const fn existed_at(&self) -> Nanos {
+        self.last_sent
+    }
+
     /// For how long, at least, it has been as it is: since the first look that
     /// showed this state, or since the last ACK arrived, whichever is longer. In
     /// CLOSE_WAIT the peer's FIN carried that ACK, unless we have sent since.
