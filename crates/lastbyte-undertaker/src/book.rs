@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -9,7 +10,9 @@ use lastbyte::{CloseError, Report};
 use lastbyte_handoff::Request;
 
 use crate::channel::Mapping;
-use crate::record::{self, Known, Line, Log, Origin, Sums};
+use crate::clerk::quietly_drop;
+use crate::log::Log;
+use crate::record::{self, Known, Line, Origin, Sums};
 
 /// What the closer's thread writes and we read.
 pub(crate) struct Book {
@@ -17,6 +20,8 @@ pub(crate) struct Book {
     pub(crate) observed: bool,
     /// Written to when the closer is idle.
     pub(crate) bell: OwnedFd,
+    /// Whether the desk waits for room.
+    pub(crate) is_awaited: AtomicBool,
     pub(crate) page: Mutex<Page>,
 }
 
@@ -62,8 +67,11 @@ impl Book {
                 } else {
                     0
                 };
-                // A socket that was refused, or found no room, goes here: plain close.
-                drop(error);
+                // A socket that was refused, or found no room: closed without the wait
+                // that its linger option may ask for.
+                if let Some(socket) = error.into_socket() {
+                    quietly_drop(socket);
+                }
                 (answer, report)
             }
         };
@@ -77,9 +85,16 @@ impl Book {
         }
     }
 
+    /// Has the desk look again, if it waits for room.
+    pub(crate) fn ring_if_awaited(&self) {
+        if self.is_awaited.swap(false, Ordering::AcqRel) {
+            self.ring();
+        }
+    }
+
     pub(crate) fn write(&self, page: &mut Page, origin: Origin, fate: Known) {
         page.sums.add(&fate);
-        if let Some(log) = &page.log {
+        if let Some(log) = &mut page.log {
             log.write(Line {
                 time: record::timestamp(),
                 origin,

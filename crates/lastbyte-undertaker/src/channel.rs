@@ -236,13 +236,19 @@ pub(crate) struct Channel(OwnedFd);
 pub(crate) struct Delivery {
     pub(crate) request: Request,
     pub(crate) sender: libc::pid_t,
+    /// Its user. Kernel's word, like the process.
+    pub(crate) user: u32,
     pub(crate) socket: Option<OwnedFd>,
+    /// The socket's, zero where it is none.
+    pub(crate) cookie: u64,
 }
 
 /// What a look at the channel brought.
 pub(crate) enum Arrival {
-    Delivery(Delivery),
-    Malformed(Malformed, libc::pid_t),
+    /// A request, and descriptors beyond the one it may bring.
+    Delivery(Delivery, Vec<OwnedFd>),
+    /// Something else, and what came along.
+    Malformed(Malformed, Sender, Vec<OwnedFd>),
     /// Nothing for now.
     Nothing,
     /// Nobody is left who could send.
@@ -260,8 +266,9 @@ impl Channel {
     pub(crate) fn take(&self) -> io::Result<Arrival> {
         // One byte more than a message, so that a longer one is noticed.
         let mut bytes = [0_u8; Request::SIZE + 1];
-        // Credentials and one descriptor, with room for what must not be there.
-        let mut control = [0_u64; 32];
+        // Credentials, and as many descriptors as a message can bring (SCM_MAX_FD): what
+        // finds no room is closed by the kernel in this very call, which can block.
+        let mut control = [0_u64; 144];
         let mut vector = libc::iovec {
             iov_base: bytes.as_mut_ptr().cast(),
             iov_len: bytes.len(),
@@ -284,26 +291,40 @@ impl Channel {
             };
         };
         let (sender, mut sockets) = riders(&message);
-        if length == 0 {
+        // A message of no bytes has a sender all the same.
+        let Some(sender) = sender else {
             return Ok(Arrival::End);
-        }
-        let sender = sender.unwrap_or(0);
+        };
         match Request::parse(bytes.get(..length).unwrap_or_default()) {
             Ok(request) => {
                 let socket = sockets.pop();
-                Ok(Arrival::Delivery(Delivery {
+                let cookie = socket.as_ref().map_or(0, |socket| {
+                    // Takes no lock of the socket's.
+                    cookie(socket.as_raw_fd()).unwrap_or(0)
+                });
+                let delivery = Delivery {
                     request,
-                    sender,
+                    sender: sender.process,
+                    user: sender.user,
                     socket,
-                }))
+                    cookie,
+                };
+                Ok(Arrival::Delivery(delivery, sockets))
             }
-            Err(malformed) => Ok(Arrival::Malformed(malformed, sender)),
+            Err(malformed) => Ok(Arrival::Malformed(malformed, sender, sockets)),
         }
     }
 }
 
-/// The sender's process, and every descriptor that came along.
-fn riders(message: &libc::msghdr) -> (Option<libc::pid_t>, Vec<OwnedFd>) {
+/// Who sent a message, as the kernel says (SCM_CREDENTIALS).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender {
+    pub(crate) process: libc::pid_t,
+    pub(crate) user: u32,
+}
+
+/// The sender, and every descriptor that came along.
+fn riders(message: &libc::msghdr) -> (Option<Sender>, Vec<OwnedFd>) {
     let mut sender = None;
     let mut sockets = Vec::new();
     // SAFETY: the kernel filled in the control data and its length.
@@ -319,7 +340,11 @@ fn riders(message: &libc::msghdr) -> (Option<libc::pid_t>, Vec<OwnedFd>) {
         match (control.cmsg_level, control.cmsg_type) {
             (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
                 // SAFETY: as long as a ucred.
-                sender = Some(unsafe { data.cast::<libc::ucred>().read_unaligned() }.pid);
+                let credentials = unsafe { data.cast::<libc::ucred>().read_unaligned() };
+                sender = Some(Sender {
+                    process: credentials.pid,
+                    user: credentials.uid,
+                });
             }
             (libc::SOL_SOCKET, libc::SCM_RIGHTS) => {
                 for index in 0..length / size_of::<RawFd>() {

@@ -1,161 +1,120 @@
-//! The loop: what arrives is ended, answered and written down.
+//! The loop: what arrives is handed to the clerk of its user, signals are passed on,
+//! the program is waited for.
+//!
+//! It touches no socket of the program's, because a hostile one could make that wait.
 
 use std::collections::HashSet;
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::sync::{Arc, Mutex};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lastbyte::{Closer, Linger, LingerForm, Policy, RawLinger};
-use lastbyte_handoff::{Kind, Override, Request, Settings, flag};
+use lastbyte_handoff::{Kind, Override, Request, flag};
 
-use crate::book::{Book, Page};
-use crate::channel::{self, Arrival, Delivery, Mapping, Pair, check};
-use crate::heirs::Heirs;
-use crate::program::{self, Inheritance, Obstacle};
-use crate::record::{Found, Known, Left, Log, Origin};
+use crate::book::Book;
+use crate::channel::{Arrival, Channel, Delivery};
+use crate::clerk::Clerks;
+use crate::events::{Events, Source};
+use crate::heirs::{Heirs, Inherited};
+use crate::looks::{AFTER_EXEC, AFTER_EXIT};
+use crate::program::Obstacle;
+use crate::record::{Found, Known, Left, Origin};
+use crate::room::{Held, Room};
 use crate::signals::Signals;
-use crate::system::{leave_inherited_sockets_alone, open_process, raise_file_limit};
-use crate::{Error, Options, Outcome, family};
+use crate::tell;
+use crate::{Outcome, family};
 
-/// Descriptors kept free for what is in the channel when we call ourselves full,
-/// and for looking into /proc.
-const RESERVE: u64 = 1024;
 /// How long not to look where no event tells.
 const LOOK: Duration = Duration::from_millis(50);
 /// Programs said to be uncovered, at most.
 const TOLD: usize = 1000;
+/// Messages taken before signals are looked at again.
+const BATCH: usize = 256;
 
-struct Desk {
-    channel: channel::Channel,
-    mapping: Mapping,
+/// What a desk begins with.
+pub(crate) struct State {
+    pub(crate) channel: Channel,
+    pub(crate) signals: Signals,
+    pub(crate) events: Events,
+    pub(crate) clerks: Clerks,
+    pub(crate) book: Arc<Book>,
+    pub(crate) linger: Override,
+    pub(crate) room: Room,
+    pub(crate) child: libc::pid_t,
+    pub(crate) is_known_uncovered: bool,
+}
+
+pub(crate) struct Desk {
+    /// Never dropped but with the process: sockets that lie in it would be closed in
+    /// the call, with the wait that their linger options ask for.
+    channel: ManuallyDrop<Channel>,
     signals: Signals,
-    closer: Arc<Closer>,
+    events: Events,
+    clerks: Clerks,
     book: Arc<Book>,
     linger: Override,
-    room: usize,
+    room: Room,
     heirs: Heirs,
     told: HashSet<(String, u32)>,
+    full_users: HashSet<u32>,
     is_full: bool,
     is_full_said: bool,
     child: libc::pid_t,
     status: Option<u8>,
     channel_is_open: bool,
-    channel_is_read: bool,
+    /// Nothing new is taken any more.
+    has_given_up: bool,
+    /// There are no descriptors to read with.
+    is_crammed: bool,
+    /// Whether the channel is waited for.
+    listens: bool,
     is_known_uncovered: bool,
 }
 
-pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
-    let path = program::locate(&options.program)?;
-    let obstacle = program::obstacle(&path);
-    if let Some(obstacle) = obstacle {
-        if !options.anyway {
-            return Err(Error::Uncovered(path, obstacle));
-        }
-        eprintln!(
-            "lastbyte: {} {obstacle}; its closes are the kernel's own",
-            path.display()
-        );
-    }
-    let system = |what| move |error| Error::System(what, error);
-    let files = raise_file_limit().map_err(system("cannot read the limit of open files"))?;
-    let observed = options.log.is_some() || options.summary;
-    let settings = Settings {
-        linger: options.linger,
-        observed,
-    };
-    let pair = Pair::new(settings, files.0.rlim_cur)
-        .map_err(system("cannot make the channel to the program"))?;
-    leave_inherited_sockets_alone(pair.shared);
-    // Before any thread is started, so that all of them have our signals blocked.
-    let signals = Signals::take_over().map_err(system("cannot take over signals"))?;
-    // SAFETY: no memory involved.
-    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) })
-        .map_err(system("cannot become the parent of orphaned descendants"))?;
-    let log = options
-        .log
-        .map(Log::new)
-        .transpose()
-        .map_err(system("cannot start the log"))?;
-    let closer = Closer::builder()
-        .thread_name("lastbyte-closer")
-        .build()
-        .map_err(system("cannot start the closer"))?;
-    // SAFETY: no memory involved.
-    let bell = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
-        .map_err(system("cannot make an event descriptor"))?;
-    let book = Arc::new(Book {
-        mapping: pair.shared,
-        observed,
-        // SAFETY: just made.
-        bell: unsafe { OwnedFd::from_raw_fd(bell) },
-        page: Mutex::new(Page {
-            log,
-            ..Page::default()
-        }),
-    });
-    let address = pair
-        .theirs
-        .address()
-        .map_err(system("cannot identify the channel"))?;
-    let child = program::start(
-        &options.program,
-        &path,
-        &options.arguments,
-        &Inheritance {
-            shim: &options.shim,
-            address,
-            ends: pair.theirs.descriptors(),
-            files: files.0,
-            mask: signals.before,
-        },
-    )?;
-    let Pair {
-        ours,
-        theirs,
-        shared,
-    } = pair;
-    // With our copies gone, the channel ends when its last holder does.
-    drop(theirs);
-    let desk = Desk {
-        channel: ours,
-        mapping: shared,
-        signals,
-        closer: Arc::new(closer),
-        book,
-        linger: options.linger,
-        room: usize::try_from(files.1 - RESERVE.min(files.1 / 4)).unwrap_or(usize::MAX),
-        heirs: Heirs::default(),
-        told: HashSet::new(),
-        is_full: false,
-        is_full_said: false,
-        child: libc::pid_t::try_from(child.id()).unwrap_or(0),
-        status: None,
-        channel_is_open: true,
-        channel_is_read: true,
-        is_known_uncovered: obstacle.is_some(),
-    };
-    desk.sit(options.follow, options.patience)
-}
-
 impl Desk {
-    fn sit(mut self, follow: bool, patience: Duration) -> Result<Outcome, Error> {
-        while self.status.is_none() || follow && self.channel_is_open {
-            self.turn(None);
+    pub(crate) fn new(state: State) -> Self {
+        Self {
+            channel: ManuallyDrop::new(state.channel),
+            signals: state.signals,
+            events: state.events,
+            clerks: state.clerks,
+            book: state.book,
+            linger: state.linger,
+            room: state.room,
+            heirs: Heirs::default(),
+            told: HashSet::new(),
+            full_users: HashSet::new(),
+            is_full: false,
+            is_full_said: false,
+            child: state.child,
+            status: None,
+            channel_is_open: true,
+            has_given_up: false,
+            is_crammed: false,
+            listens: true,
+            is_known_uncovered: state.is_known_uncovered,
+        }
+    }
+
+    pub(crate) fn sit(mut self, follow: bool, patience: Duration) -> Outcome {
+        let mut is_told_to_go = false;
+        // Once the program is gone, a signal ends the stay for its descendants too.
+        while self.status.is_none() || follow && self.channel_is_open && !is_told_to_go {
+            is_told_to_go = self.turn(None);
         }
         let give_up = Instant::now() + patience;
-        let mut is_told_to_go = false;
         let mut bell_is_set = false;
         loop {
             // What was sent before the program exited is in the channel by now.
             let mut rest = 0..4096;
             while rest.next().is_some() && self.take_one() {}
-            if self.closer.in_flight() == 0 && self.heirs.is_empty() {
+            if self.clerks.is_idle() && self.heirs.is_empty() {
                 break;
             }
             if give_up <= Instant::now() {
                 // Descendants may go on for ever; nothing new from now on.
-                self.channel_is_read = false;
+                self.has_given_up = true;
+                self.listen();
                 if self.only_endless_left() {
                     break;
                 }
@@ -163,7 +122,7 @@ impl Desk {
             if is_told_to_go {
                 break;
             }
-            bell_is_set = bell_is_set || self.ring_when_idle();
+            bell_is_set = bell_is_set || !self.clerks.have_waiting() && self.ring_when_idle();
             is_told_to_go = self.turn(Some(give_up));
             bell_is_set = bell_is_set && !self.book.bell_rang();
         }
@@ -172,85 +131,115 @@ impl Desk {
 
     /// Waits for something and does it. True if a signal asks us to stop waiting.
     fn turn(&mut self, until: Option<Instant>) -> bool {
-        let mut wanted: Vec<RawFd> = vec![self.signals.as_raw_fd(), self.book.bell.as_raw_fd()];
-        if self.channel_is_open && self.channel_is_read {
-            wanted.push(self.channel.as_raw_fd());
-        }
-        let fixed = wanted.len();
-        wanted.extend(self.heirs.processes());
-        let mut polled: Vec<libc::pollfd> = wanted
-            .into_iter()
-            .map(|fd| libc::pollfd {
-                fd,
-                events: libc::POLLIN,
-                revents: 0,
-            })
-            .collect();
         // Nothing tells when there is room again, nor, past `until`, which fates are known.
         let soon = Instant::now() + LOOK;
+        let is_short = self.is_full || !self.full_users.is_empty();
         let time = until
             .map(|until| until.max(soon))
             .into_iter()
-            .chain(self.is_full.then_some(soon))
-            .chain(self.heirs.next_look())
+            .chain((is_short || until.is_some() && self.clerks.have_waiting()).then_some(soon))
             .min()
-            .map_or(-1, |until| {
-                let left = until.saturating_duration_since(Instant::now());
-                i32::try_from(left.as_millis() + 1).unwrap_or(i32::MAX)
-            });
-        let count = polled.len() as libc::nfds_t;
-        // SAFETY: as many entries as said.
-        unsafe { libc::poll(polled.as_mut_ptr(), count, time) };
-        let is_ready = |index: usize| polled.get(index).is_some_and(|one| one.revents != 0);
-        let gone: Vec<bool> = (fixed..polled.len()).map(is_ready).collect();
-        let channel_is_ready = fixed > 2 && is_ready(2);
-        let signals_are_ready = is_ready(0);
-        if channel_is_ready {
-            // Not all at once: signals must not starve.
-            for _ in 0..256 {
-                if !self.take_one() {
-                    break;
+            .map(|until| until.saturating_duration_since(Instant::now()));
+        let mut stop = false;
+        let mut gone = Vec::new();
+        for source in self.events.wait(time) {
+            match source {
+                Source::Signals => stop |= self.attend_signals(),
+                Source::Bell if until.is_none() => drop(self.book.bell_rang()),
+                Source::Bell => {}
+                Source::Channel => {
+                    // Not all at once: signals must not starve.
+                    let mut rest = 0..BATCH;
+                    while rest.next().is_some() && self.take_one() {}
                 }
+                Source::Process(pid) => gone.push(pid),
             }
         }
         // After the channel: who has closed one of these as the last has said so there.
-        for delivery in self.heirs.due(&gone) {
-            self.end(delivery);
+        for pid in gone {
+            self.end_heirs(pid);
         }
         self.look_for_room();
-        signals_are_ready && self.attend_signals()
+        stop
     }
 
-    /// Tells the shims whether we can take more.
+    /// What is held, by user.
+    fn held(&self) -> Held {
+        let mut held = Held::new();
+        for (user, count) in self.clerks.held().chain(self.heirs.held()) {
+            *held.entry(user).or_default() += count;
+        }
+        held
+    }
+
+    /// Tells the shims whether we can take more, and reads no further where not even
+    /// what is refused would find a descriptor.
     fn look_for_room(&mut self) {
-        let is_full = self.closer.in_flight() + self.heirs.len() >= self.room;
-        if is_full == self.is_full {
+        let held = self.held();
+        let is_full = self.room.is_full(&held);
+        let control = self.book.mapping.control();
+        if is_full != self.is_full {
+            self.is_full = is_full;
+            control.set_full(is_full);
+        }
+        for user in held.keys().chain(&self.full_users.clone()) {
+            let is_full = self.room.is_full_for(*user, &held);
+            if is_full != self.full_users.contains(user) {
+                control.set_full_for(*user, is_full);
+                if is_full {
+                    self.full_users.insert(*user);
+                } else {
+                    self.full_users.remove(user);
+                }
+            }
+        }
+        if !self.full_users.is_empty() && !self.is_full_said {
+            self.is_full_said = true;
+            tell::say(format_args!(
+                "{} connections are being ended, and there are descriptors for no more; \
+                 until some are done, closes are the kernel's own (raise ulimit -Hn)",
+                held.values().sum::<usize>()
+            ));
+        }
+        let is_crammed = self.room.is_crammed(&held);
+        if is_crammed != self.is_crammed {
+            self.is_crammed = is_crammed;
+            self.listen();
+        }
+    }
+
+    /// Waits for messages, or no longer does.
+    fn listen(&mut self) {
+        let wanted = self.channel_is_open && !self.is_crammed && !self.has_given_up;
+        if wanted == self.listens {
             return;
         }
-        self.is_full = is_full;
-        self.mapping.control().set_full(is_full);
-        if is_full && !self.is_full_said {
-            self.is_full_said = true;
-            eprintln!(
-                "lastbyte: {} connections are being ended, and there are descriptors for no more; \
-                 until some are done, closes are the kernel's own (raise ulimit -Hn)",
-                self.room
-            );
+        let fd = self.channel.as_raw_fd();
+        if wanted {
+            self.listens = self.events.add(fd, Source::Channel).is_ok();
+        } else {
+            self.events.remove(fd);
+            self.listens = false;
         }
     }
 
+    /// True if a signal asks us to stop waiting.
     fn attend_signals(&mut self) -> bool {
         let mut stop = false;
         while let Some(signal) = self.signals.next() {
-            match signal.number {
-                libc::SIGCHLD => self.reap(),
-                number if self.status.is_none() && signal.is_for_us => {
-                    // SAFETY: our own child, not reaped yet.
-                    unsafe { libc::kill(self.child, number) };
-                }
-                _ if self.status.is_none() => {}
-                libc::SIGINT | libc::SIGTERM | libc::SIGHUP | libc::SIGQUIT => stop = true,
-                _ => {}
+            if signal.number == libc::SIGCHLD {
+                self.reap();
+            }
+            if signal.stops_us {
+                // The terminal stopped the program too; the shell waits for both.
+                // SAFETY: no memory involved.
+                unsafe { libc::kill(libc::getpid(), libc::SIGSTOP) };
+            }
+            if self.status.is_some() {
+                stop |= signal.ends_a_wait();
+            } else if signal.is_for_program {
+                // Our own child, not reaped yet.
+                signal.pass_on(self.child);
             }
         }
         stop
@@ -278,22 +267,34 @@ impl Desk {
 
     /// Takes one message. False if there was none.
     fn take_one(&mut self) -> bool {
-        if !self.channel_is_open || !self.channel_is_read {
+        if !self.listens {
             return false;
         }
         match self.channel.take() {
-            Ok(Arrival::Delivery(delivery)) => self.serve(delivery),
-            Ok(Arrival::Malformed(malformed, sender)) => {
-                eprintln!("lastbyte: process {sender} sent what is no request: {malformed:?}");
+            Ok(Arrival::Delivery(delivery, others)) => {
+                self.discard(delivery.user, others);
+                self.serve(delivery);
+            }
+            Ok(Arrival::Malformed(malformed, sender, sockets)) => {
+                self.discard(sender.user, sockets);
+                tell::say_of_programs(format_args!(
+                    "process {} sent what is no request: {malformed:?}",
+                    sender.process
+                ));
             }
             Ok(Arrival::Nothing) => return false,
             Ok(Arrival::End) => {
                 self.channel_is_open = false;
+                self.listen();
                 return false;
             }
             Err(error) => {
-                eprintln!("lastbyte: cannot read the channel to the program: {error}");
+                tell::say(format_args!(
+                    "cannot read the channel to the program, whose closes are the kernel's own \
+                     from now on: {error}"
+                ));
                 self.channel_is_open = false;
+                self.listen();
                 return false;
             }
         }
@@ -302,27 +303,105 @@ impl Desk {
 
     fn serve(&mut self, delivery: Delivery) {
         let Delivery {
-            request, sender, ..
+            request,
+            sender,
+            user,
+            ..
         } = delivery;
         match request.kind {
             Kind::Shared => {
-                let shared = family::holds(request.inode, (sender, request.fd));
-                self.mapping.answer(&request, i32::from(shared));
-            }
-            Kind::Uncovered => self.tell_uncovered(&request, sender),
-            Kind::End => self.end(delivery),
-            Kind::EndUnlessHeld => self.heirs.add_unless_held(delivery),
-            Kind::EndAfterExit => match open_process(sender) {
-                Ok(process) => self.heirs.add(process, delivery),
-                // It is gone already.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {
-                    self.heirs.add_unless_held(delivery);
+                self.discard(user, delivery.socket.into_iter().collect());
+                let is_asked = self
+                    .clerks
+                    .of(user)
+                    .is_some_and(|clerk| clerk.looks().ask(request, sender));
+                if !is_asked {
+                    // It cannot be excluded, then.
+                    self.book.mapping.answer(&request, 1);
                 }
-                // We cannot tell when it is: its exit closes the connection.
-                Err(_) => drop(delivery),
-            },
+            }
+            Kind::Uncovered => {
+                self.discard(user, delivery.socket.into_iter().collect());
+                self.tell_uncovered(&request, sender);
+            }
+            Kind::End => self.end(delivery),
+            Kind::EndUnlessHeld => self.end_unless_held(delivery, AFTER_EXEC),
+            Kind::EndAfterExit => self.wait_for_exit(delivery),
         }
         self.look_for_room();
+    }
+
+    /// Has what nobody asked for closed by the thread of whoever sent it.
+    fn discard(&mut self, user: u32, descriptors: Vec<OwnedFd>) {
+        for descriptor in descriptors {
+            match self.clerks.of(user) {
+                Some(clerk) => clerk.drop(descriptor),
+                None => self.clerks.keep(user, descriptor),
+            }
+        }
+    }
+
+    fn end(&mut self, delivery: Delivery) {
+        if delivery.cookie != 0 {
+            let forgotten = self.heirs.forget(delivery.cookie);
+            for heir in forgotten {
+                self.discard(heir.user, heir.socket.into_iter().collect());
+            }
+            self.clerks.forget(delivery.cookie);
+        }
+        let user = delivery.user;
+        let has_room = !self.room.must_refuse(user, &self.held());
+        match self.clerks.of(user) {
+            Some(clerk) if has_room => clerk.end(delivery),
+            Some(clerk) => clerk.refuse(delivery),
+            None => {
+                self.book.mapping.answer(&delivery.request, 0);
+                if let Some(socket) = delivery.socket {
+                    self.clerks.keep(user, socket);
+                }
+            }
+        }
+    }
+
+    fn wait_for_exit(&mut self, delivery: Delivery) {
+        if self.room.must_refuse(delivery.user, &self.held()) {
+            return self.end(delivery);
+        }
+        match self.heirs.add(delivery) {
+            Inherited::Another => {}
+            Inherited::Now(delivery) => self.end_unless_held(delivery, AFTER_EXEC),
+            // Its exit closes the connection.
+            Inherited::Unwatched(delivery) => {
+                self.discard(delivery.user, delivery.socket.into_iter().collect());
+            }
+            Inherited::First(heir) => {
+                let (fd, pid) = (heir.process.as_raw_fd(), heir.pid);
+                if self.events.add(fd, Source::Process(pid)).is_err() {
+                    for delivery in self.heirs.take(pid) {
+                        self.discard(delivery.user, delivery.socket.into_iter().collect());
+                    }
+                }
+            }
+        }
+    }
+
+    fn end_heirs(&mut self, pid: libc::pid_t) {
+        for delivery in self.heirs.take(pid) {
+            if delivery.request.flags & flag::MAY_BE_HELD == 0 {
+                self.end(delivery);
+            } else {
+                self.end_unless_held(delivery, AFTER_EXIT);
+            }
+        }
+    }
+
+    fn end_unless_held(&mut self, delivery: Delivery, times: &'static [Duration]) {
+        let user = delivery.user;
+        let has_room = !self.room.must_refuse(user, &self.held());
+        match self.clerks.of(user) {
+            Some(clerk) if has_room => clerk.end_unless_held(delivery, times),
+            _ => self.discard(user, delivery.socket.into_iter().collect()),
+        }
     }
 
     fn tell_uncovered(&mut self, request: &Request, sender: libc::pid_t) {
@@ -332,90 +411,9 @@ impl Desk {
             .escape_debug()
             .to_string();
         if self.told.len() < TOLD && self.told.insert((name.clone(), request.flags)) {
-            eprintln!(
-                "lastbyte: {name} (process {sender}) {obstacle}; its closes are the kernel's own"
-            );
-        }
-    }
-
-    fn end(&mut self, delivery: Delivery) {
-        let Delivery {
-            request,
-            sender,
-            socket,
-        } = delivery;
-        let Some(socket) = socket else {
-            // No descriptor was free to receive it: the program's close was plain.
-            self.mapping.answer(&request, 0);
-            return;
-        };
-        let socket = TcpStream::from(socket);
-        let cookie = channel::cookie(socket.as_raw_fd()).unwrap_or(0);
-        self.heirs.forget(cookie);
-        if cookie != 0 && self.book.page().ending.contains(&cookie) {
-            // Another descriptor's close ends it already.
-            self.mapping.answer(&request, 0);
-            return;
-        }
-        let origin = Origin {
-            pid: sender,
-            comm: String::from_utf8_lossy(request.name()).into_owned(),
-            local: self.address(&request, 0, socket.local_addr().ok()),
-            remote: self.address(&request, 1, socket.peer_addr().ok()),
-            linger: Found {
-                l_onoff: request.linger.l_onoff,
-                l_linger: request.linger.l_linger,
-            },
-        };
-        if request.flags & flag::AS_THE_KERNEL_DOES != 0 {
-            let unread = channel::unread(&socket).ok();
-            drop(socket);
-            self.mapping.answer(&request, 0);
-            self.book.write(
-                &mut self.book.page(),
-                origin,
-                Known::Left(Left::never_sent(unread)),
-            );
-            return;
-        }
-        let number = self.book.begin(origin, cookie);
-        let book = Arc::clone(&self.book);
-        let policy = self.policy(&request);
-        let submitted = self.closer.close(socket, policy, move |result| {
-            book.settle(number, cookie, &request, result);
-        });
-        if let Err(error) = submitted {
-            self.book.settle(number, cookie, &request, Err(error));
-        }
-    }
-
-    /// Where the kernel no longer knows it, what the program knew.
-    fn address(
-        &self,
-        request: &Request,
-        side: usize,
-        known: Option<SocketAddr>,
-    ) -> Option<SocketAddr> {
-        if !self.book.observed {
-            return None;
-        }
-        known.or_else(|| channel::address(request.addresses.get(side)?))
-    }
-
-    fn policy(&self, request: &Request) -> Policy {
-        let policy = Policy::new(match self.linger {
-            Override::Off => Linger::Off,
-            Override::Abort => Linger::Abort,
-            Override::Wait(ms) => Linger::Wait(Duration::from_millis(ms)),
-            Override::None => LingerForm::NATIVE.linger(RawLinger {
-                l_onoff: request.linger.l_onoff,
-                l_linger: request.linger.l_linger,
-            }),
-        });
-        if request.flags & flag::FIN_IS_OUT != 0 {
-            policy.half_closed()
-        } else {
-            policy
+            tell::say_of_programs(format_args!(
+                "{name} (process {sender}) {obstacle}; its closes are the kernel's own"
+            ));
         }
     }
 
@@ -434,27 +432,28 @@ impl Desk {
             .any(|(origin, _)| has_deadline(&origin.linger))
     }
 
-    /// Has the bell rung when the closer has nothing in flight.
+    /// Has the bell rung when no closer has anything in flight.
     fn ring_when_idle(&self) -> bool {
-        let (closer, book) = (Arc::clone(&self.closer), Arc::clone(&self.book));
+        let (closers, book) = (self.clerks.closers(), Arc::clone(&self.book));
         let watcher = std::thread::Builder::new()
             .name("lastbyte-idle".to_owned())
             .spawn(move || {
-                while !closer.wait_idle(Duration::from_secs(3600)) {}
+                for closer in closers {
+                    while !closer.wait_idle(Duration::from_secs(3600)) {}
+                }
                 book.ring();
             });
         watcher.is_ok()
     }
 
-    fn leave(self) -> Result<Outcome, Error> {
+    fn leave(self) -> Outcome {
         let mut page = self.book.page();
         let left: Vec<(Origin, Instant)> = page.open.drain().map(|(_, open)| open).collect();
         if !left.is_empty() {
-            eprintln!(
-                "lastbyte: {} connection{} without an end yet left to the kernel",
-                left.len(),
-                if left.len() == 1 { "" } else { "s" }
-            );
+            tell::say(format_args!(
+                "{} without an end yet left to the kernel",
+                count(left.len(), "connection", "connections")
+            ));
         }
         for (origin, began) in left {
             let fate = Known::Left(Left::unwatched(began.elapsed()));
@@ -462,30 +461,32 @@ impl Desk {
         }
         let sums = page.sums.clone();
         drop(page);
-        if !self.is_known_uncovered && !self.mapping.get().has_arrival() {
-            eprintln!(
-                "lastbyte: the shim did not come up in the program, so its closes were the \
-                 kernel's own; the loader's messages above may say why"
+        if !self.is_known_uncovered && !self.book.mapping.get().has_arrival() {
+            tell::say(
+                "the shim did not come up in the program, so its closes were the \
+                 kernel's own; the loader's messages above may say why",
             );
         }
-        if self.channel_is_open {
-            let descendants = family::count();
-            if descendants > 0 {
-                eprintln!(
-                    "lastbyte: the program left {descendants} process{} behind; from now on \
-                     their closes are the kernel's own (--follow stays for them)",
-                    if descendants == 1 { "" } else { "es" }
-                );
-            }
+        let descendants = family::count();
+        if self.channel_is_open && descendants > 0 {
+            tell::say(format_args!(
+                "the program left {} behind; from now on their closes are the kernel's own \
+                 (--follow stays for them)",
+                count(descendants, "process", "processes")
+            ));
         }
         let status = self.status.unwrap_or(u8::MAX);
-        // Endings that were left go on in the closer's thread and find no log.
+        // Endings that were left go on in the closers' threads and find no log.
         let log = self.book.page().log.take();
         let log_error = log.and_then(|log| log.finish().err());
-        Ok(Outcome {
+        Outcome {
             status,
             sums,
             log_error,
-        })
+        }
     }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }

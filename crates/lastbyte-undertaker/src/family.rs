@@ -8,7 +8,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
+use std::time::Instant;
 
 /// A process and when it started, so that a number used again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,11 +24,11 @@ struct Process {
 const LOOKS: u32 = 8;
 
 /// Whether a process of the run, other than `except`'s one descriptor, holds the
-/// socket. `true` also where that cannot be excluded.
-pub(crate) fn holds(inode: u64, except: (libc::pid_t, i32)) -> bool {
+/// socket. `true` also where that cannot be excluded, or not by `until`.
+pub(crate) fn holds(inode: u64, except: (libc::pid_t, i32), until: Instant) -> bool {
     let wanted = format!("socket:[{inode}]");
-    look_through(|pid| {
-        if table_holds(pid, wanted.as_bytes(), except)? {
+    look_through(until, |pid| {
+        if table_holds(pid, wanted.as_bytes(), except, until)? {
             Err(io::ErrorKind::AlreadyExists.into())
         } else {
             Ok(())
@@ -35,11 +37,12 @@ pub(crate) fn holds(inode: u64, except: (libc::pid_t, i32)) -> bool {
     .is_none()
 }
 
-/// Which of the sockets a process of the run holds. `None` where that cannot be told.
-pub(crate) fn held(wanted: &HashSet<u64>) -> Option<HashSet<u64>> {
+/// Which of the sockets a process of the run holds. `None` where that cannot be told, or
+/// not by `until`.
+pub(crate) fn held(wanted: &HashSet<u64>, until: Instant) -> Option<HashSet<u64>> {
     let mut found = HashSet::new();
-    look_through(|pid| {
-        each_descriptor(pid, |link, _| {
+    look_through(until, |pid| {
+        each_descriptor(pid, until, |link, _| {
             let number = link
                 .strip_prefix(b"socket:[")
                 .and_then(|rest| std::str::from_utf8(rest.strip_suffix(b"]")?).ok())
@@ -58,8 +61,8 @@ pub(crate) fn held(wanted: &HashSet<u64>) -> Option<HashSet<u64>> {
 
 /// Calls `each` for every process of the run. `None` if one cannot be looked at, or
 /// `each` failed, or new ones turn up without end.
-fn look_through(mut each: impl FnMut(libc::pid_t) -> io::Result<()>) -> Option<()> {
-    let mut seen = processes().ok()?;
+fn look_through(until: Instant, mut each: impl FnMut(libc::pid_t) -> io::Result<()>) -> Option<()> {
+    let mut seen = processes(Some(until)).ok()?;
     for _ in 0..LOOKS {
         for process in &seen {
             match each(process.pid) {
@@ -70,7 +73,7 @@ fn look_through(mut each: impl FnMut(libc::pid_t) -> io::Result<()>) -> Option<(
         }
         // A process that was forked while we looked, by one we had not looked
         // at yet, may hold it though nobody we saw does.
-        let now = processes().ok()?;
+        let now = processes(Some(until)).ok()?;
         if now.is_subset(&seen) {
             return Some(());
         }
@@ -81,16 +84,21 @@ fn look_through(mut each: impl FnMut(libc::pid_t) -> io::Result<()>) -> Option<(
 
 /// How many descendants there are.
 pub(crate) fn count() -> usize {
-    processes().map_or(0, |processes| processes.len())
+    processes(None).map_or(0, |processes| processes.len())
 }
 
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
-fn table_holds(pid: libc::pid_t, wanted: &[u8], except: (libc::pid_t, i32)) -> io::Result<bool> {
+fn table_holds(
+    pid: libc::pid_t,
+    wanted: &[u8],
+    except: (libc::pid_t, i32),
+    until: Instant,
+) -> io::Result<bool> {
     let mut holds = false;
-    each_descriptor(pid, |link, fd| {
+    each_descriptor(pid, until, |link, fd| {
         // A ring can hold sockets that no table shows.
         holds = holds
             || link == b"anon_inode:[io_uring]"
@@ -99,29 +107,64 @@ fn table_holds(pid: libc::pid_t, wanted: &[u8], except: (libc::pid_t, i32)) -> i
     Ok(holds)
 }
 
-fn each_descriptor(pid: libc::pid_t, mut each: impl FnMut(&[u8], Option<i32>)) -> io::Result<()> {
-    for entry in fs::read_dir(format!("/proc/{pid}/fd"))? {
-        let entry = entry?;
-        let link = match fs::read_link(entry.path()) {
+fn each_descriptor(
+    pid: libc::pid_t,
+    until: Instant,
+    mut each: impl FnMut(&[u8], Option<i32>),
+) -> io::Result<()> {
+    // By the folder's descriptor, which is half the work for the kernel.
+    let folder = fs::File::open(format!("/proc/{pid}/fd"))?;
+    for (count, entry) in fs::read_dir(format!("/proc/{pid}/fd"))?.enumerate() {
+        if count % 64 == 0 && Instant::now() >= until {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let name = entry?.file_name();
+        let mut link = [0; 64];
+        let link = match read_link(&folder, &name, &mut link) {
             Ok(link) => link,
             Err(error) if is_gone(&error) => continue,
             Err(error) => return Err(error),
         };
-        let fd = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok());
-        each(link.as_os_str().as_bytes(), fd);
+        each(link, name.to_str().and_then(|name| name.parse().ok()));
     }
     Ok(())
 }
 
+/// readlinkat(2). What is longer than the buffer is none of what is looked for.
+fn read_link<'b>(
+    folder: &fs::File,
+    name: &std::ffi::OsStr,
+    buffer: &'b mut [u8; 64],
+) -> io::Result<&'b [u8]> {
+    let mut path = [0_u8; 16];
+    let length = name.len().min(path.len() - 1);
+    for (place, byte) in path.iter_mut().zip(name.as_bytes().iter().take(length)) {
+        *place = *byte;
+    }
+    // SAFETY: a NUL-terminated name, and room for as many bytes as said.
+    let got = unsafe {
+        libc::readlinkat(
+            folder.as_raw_fd(),
+            path.as_ptr().cast(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len(),
+        )
+    };
+    match usize::try_from(got) {
+        Ok(got) => Ok(buffer.get(..got).unwrap_or_default()),
+        Err(_) => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Our descendants that have descriptors.
-fn processes() -> io::Result<HashSet<Process>> {
+fn processes(until: Option<Instant>) -> io::Result<HashSet<Process>> {
     // With hidepid=, processes of other users would be missing from the list.
     fs::metadata("/proc/1/stat")?;
     let mut children: HashMap<libc::pid_t, Vec<(Process, bool)>> = HashMap::new();
     for entry in fs::read_dir("/proc")? {
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         let Some(pid) = entry?
             .file_name()
             .to_str()
@@ -174,8 +217,12 @@ fn parse(text: &[u8]) -> Option<(u8, libc::pid_t, u64)> {
 mod tests {
     use super::*;
     use std::net::TcpListener;
-    use std::os::fd::AsRawFd;
     use std::os::linux::fs::MetadataExt;
+    use std::time::Duration;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
 
     #[test]
     fn a_name_cannot_fool_the_parser() {
@@ -192,7 +239,10 @@ mod tests {
         let inode = fs::metadata(format!("/proc/self/fd/{fd}"))
             .expect("ours")
             .st_ino();
-        assert!(!holds(inode, (0, -1)), "we are not our own descendant");
+        assert!(
+            !holds(inode, (0, -1), soon()),
+            "we are not our own descendant"
+        );
         let mut child = std::process::Command::new("cat")
             .stdin(std::process::Stdio::piped())
             .stdout(
@@ -204,13 +254,17 @@ mod tests {
             .spawn()
             .expect("cat");
         let pid = libc::pid_t::try_from(child.id()).expect("a pid");
-        assert!(holds(inode, (0, -1)));
+        assert!(holds(inode, (0, -1), soon()));
         assert!(
-            !holds(inode, (pid, 1)),
+            !holds(inode, (pid, 1), soon()),
             "the one descriptor that is being closed"
+        );
+        assert!(
+            holds(1, (0, -1), Instant::now()),
+            "what could not be looked at in time is not excluded"
         );
         drop(child.stdin.take());
         child.wait().expect("cat ends with its input");
-        assert!(!holds(inode, (0, -1)));
+        assert!(!holds(inode, (0, -1), soon()));
     }
 }

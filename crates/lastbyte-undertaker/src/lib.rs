@@ -3,10 +3,10 @@
 //! It starts a program with the shim in it, takes over the connections that the
 //! program closes, and ends them by the contract while the program goes on, or
 //! after it is gone. [`run`] is the whole of it; the modules are, from the outside
-//! in: `program` (what is started), `shim` and `unpack` (where the shim is), `channel` (what the
-//! shim sends and maps), `family` (who else holds a socket),
-//! `heirs` (what is ended later), `desk` (the loop),
-//! `record` (log and summary).
+//! in: `program` and `start` (what is started), `shim` and `unpack` (where the shim is),
+//! `channel` (what the shim sends and maps), `desk` (the loop, which touches no socket of a program's),
+//! `clerk` (what does, on threads of each user's), `family` (who else holds a socket),
+//! `record` and `log`, and `tell` (standard error).
 //!
 //! Linux only.
 
@@ -14,14 +14,22 @@
 
 mod book;
 mod channel;
+mod clerk;
 mod desk;
+mod events;
 mod family;
 mod heirs;
+mod log;
+mod looks;
 mod program;
 mod record;
+mod room;
 mod shim;
 mod signals;
+mod start;
+mod startup;
 mod system;
+pub mod tell;
 mod unpack;
 
 use std::ffi::OsString;
@@ -126,5 +134,5 @@ impl std::error::Error for Error {}
 /// # Errors
 /// [`Error`] says why nothing was run.
 pub fn run(options: Options) -> Result<Outcome, Error> {
-    desk::run(options)
+    startup::run(options)
 }

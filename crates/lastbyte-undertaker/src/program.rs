@@ -4,14 +4,11 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
 
-use lastbyte_handoff::{Address, ENVIRONMENT, HEAD, Look, flag, look};
+use lastbyte_handoff::{HEAD, Look, flag, look};
 
 use crate::Error;
 
@@ -96,61 +93,4 @@ pub(crate) fn obstacle(path: &Path) -> Option<Obstacle> {
         }
     }
     None
-}
-
-/// What the program inherits.
-pub(crate) struct Inheritance<'a> {
-    pub(crate) shim: &'a Path,
-    pub(crate) address: Address,
-    pub(crate) ends: [RawFd; 3],
-    pub(crate) files: libc::rlimit,
-    pub(crate) mask: libc::sigset_t,
-}
-
-/// Starts the program.
-pub(crate) fn start(
-    program: &OsStr,
-    path: &Path,
-    arguments: &[OsString],
-    inheritance: &Inheritance<'_>,
-) -> Result<Child, Error> {
-    let shim = inheritance.shim;
-    if shim
-        .as_os_str()
-        .as_bytes()
-        .iter()
-        .any(|byte| matches!(byte, b' ' | b':'))
-    {
-        return Err(Error::ShimPath(shim.to_owned()));
-    }
-    let mut preload = shim.as_os_str().to_owned();
-    if let Some(others) = std::env::var_os("LD_PRELOAD").filter(|others| !others.is_empty()) {
-        preload.push(":");
-        preload.push(others);
-    }
-    let address = inheritance.address.encode();
-    let mut command = Command::new(path);
-    command
-        .arg0(program)
-        .args(arguments)
-        .env("LD_PRELOAD", preload)
-        .env(ENVIRONMENT, OsStr::from_bytes(&address));
-    let (ends, files, mask) = (inheritance.ends, inheritance.files, inheritance.mask);
-    // SAFETY: only async-signal-safe calls, and no memory but the captured copies.
-    unsafe {
-        command.pre_exec(move || {
-            for fd in ends {
-                if libc::fcntl(fd, libc::F_SETFD, 0) != 0 {
-                    return Err(io::Error::last_os_error());
-                }
-            }
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const files);
-            libc::sigprocmask(libc::SIG_SETMASK, &raw const mask, std::ptr::null_mut());
-            Ok(())
-        });
-    }
-    command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Error::NotFound(program.to_owned()),
-        _ => Error::NotExecutable(path.to_owned(), error),
-    })
 }

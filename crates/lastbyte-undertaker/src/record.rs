@@ -1,10 +1,7 @@
 //! What became of each connection: the log's lines, and the sums.
 
 use std::fmt;
-use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lastbyte::{Fate, Report};
@@ -176,46 +173,6 @@ impl fmt::Display for Sums {
             self.acked, self.lost, self.unsent, self.unread
         )
     }
-}
-
-/// Writes lines on a thread of its own, so that a slow disk delays no ending.
-pub(crate) struct Log {
-    lines: Sender<Line>,
-    thread: JoinHandle<io::Result<()>>,
-}
-
-impl Log {
-    pub(crate) fn new(out: Box<dyn Write + Send>) -> io::Result<Self> {
-        let (lines, inbox) = mpsc::channel();
-        let thread = std::thread::Builder::new()
-            .name("lastbyte-log".to_owned())
-            .spawn(move || write_all(out, &inbox))?;
-        Ok(Self { lines, thread })
-    }
-
-    pub(crate) fn write(&self, line: Line) {
-        // The thread ends early only by an error, which `finish` returns.
-        let _ = self.lines.send(line);
-    }
-
-    pub(crate) fn finish(self) -> io::Result<()> {
-        drop(self.lines);
-        self.thread
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the log's thread panicked")))
-    }
-}
-
-fn write_all(out: Box<dyn Write + Send>, inbox: &Receiver<Line>) -> io::Result<()> {
-    let mut out = io::BufWriter::new(out);
-    while let Ok(first) = inbox.recv() {
-        for line in std::iter::once(first).chain(inbox.try_iter()) {
-            serde_json::to_writer(&mut out, &line)?;
-            out.write_all(b"\n")?;
-        }
-        out.flush()?;
-    }
-    Ok(())
 }
 
 /// Now, as RFC 3339 in UTC with microseconds.

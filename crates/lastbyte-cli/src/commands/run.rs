@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lastbyte_undertaker::{Error, Options, Override};
+use lastbyte_undertaker::{Error, Options, Override, tell};
 
 use crate::status::{NOT_EXECUTABLE, NOT_FOUND, Status, USAGE};
 
@@ -50,14 +50,16 @@ pub(crate) fn run(args: Args) -> Status {
     let shim = match lastbyte_undertaker::find_shim(lastbyte_shim_embed::shim!()) {
         Ok(shim) => shim,
         Err(text) => {
-            eprintln!("lastbyte: {text}");
+            tell::say(text);
+            tell::finish();
             return USAGE;
         }
     };
     let log = match args.log.as_deref().map(open_log).transpose() {
         Ok(log) => log,
         Err(text) => {
-            eprintln!("lastbyte: {text}");
+            tell::say(text);
+            tell::finish();
             return USAGE;
         }
     };
@@ -72,25 +74,29 @@ pub(crate) fn run(args: Args) -> Status {
         follow: args.follow,
         patience: args.patience,
     });
-    match outcome {
+    let status = match outcome {
         Ok(outcome) => {
             if args.summary {
-                eprintln!("lastbyte: {}", outcome.sums);
+                tell::say(&outcome.sums);
             }
             if let Some(error) = outcome.log_error {
-                eprintln!("lastbyte: the log is incomplete: {error}");
+                tell::say(format_args!("the log is incomplete: {error}"));
             }
             Status::of_program(outcome.status)
         }
         Err(error) => {
-            eprintln!("lastbyte: {error}");
-            match error {
+            let status = match error {
                 Error::NotFound(_) => NOT_FOUND,
                 Error::NotExecutable(..) => NOT_EXECUTABLE,
                 _ => USAGE,
-            }
+            };
+            tell::say(error);
+            status
         }
-    }
+    };
+    // Whatever becomes of the text, the status is the program's.
+    tell::finish();
+    status
 }
 
 fn open_log(path: &Path) -> Result<Box<dyn Write + Send>, String> {

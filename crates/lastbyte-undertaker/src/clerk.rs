@@ -1,0 +1,359 @@
+//! What touches the sockets of one user's processes, on threads of its own.
+//!
+//! A process can make system calls on a socket that it shares with us wait: with a
+//! linger time it sets between our look and our close, or by holding the socket's lock
+//! while it sends from memory that it never supplies. So no thread that works for one
+//! user ever touches another's sockets: who blocks it blocks its own closes.
+
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use lastbyte::{Closer, Linger, LingerForm, Policy, RawLinger};
+use lastbyte_handoff::{Left as LeftBecause, Override, Request, flag};
+
+use crate::book::Book;
+use crate::channel::{self, Delivery};
+use crate::looks::Looks;
+use crate::record::{Found, Known, Left, Origin};
+
+/// What a clerk's threads share.
+pub(crate) struct Office {
+    pub(crate) book: Arc<Book>,
+    pub(crate) linger: Override,
+}
+
+pub(crate) struct Clerk {
+    work: Sender<Work>,
+    looks: Looks,
+    closer: Arc<Closer>,
+    /// Descriptors that the thread has not dealt with yet.
+    waiting: Arc<AtomicUsize>,
+}
+
+pub(crate) enum Work {
+    /// To be ended by the contract.
+    End(Delivery),
+    /// To be closed as the kernel would have: there was no room.
+    Refuse(Delivery),
+    /// What came along uncalled for.
+    Drop(OwnedFd),
+}
+
+impl Clerk {
+    pub(crate) fn start(office: Arc<Office>, user: u32) -> std::io::Result<Self> {
+        let closer = Closer::builder()
+            .limit(1 << 20)
+            .thread_name(format!("lb-close-{user}"))
+            .build()?;
+        let closer = Arc::new(closer);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let (work, inbox) = mpsc::channel();
+        let looks = Looks::start(
+            user,
+            Arc::clone(&office.book),
+            work.clone(),
+            Arc::clone(&waiting),
+        )?;
+        let (theirs, count) = (Arc::clone(&closer), Arc::clone(&waiting));
+        std::thread::Builder::new()
+            .name(format!("lb-end-{user}"))
+            .spawn(move || do_all(&office, &theirs, &inbox, &count))?;
+        Ok(Self {
+            work,
+            looks,
+            closer,
+            waiting,
+        })
+    }
+
+    pub(crate) fn end(&self, delivery: Delivery) {
+        self.give(Work::End(delivery));
+    }
+
+    pub(crate) fn refuse(&self, delivery: Delivery) {
+        self.give(Work::Refuse(delivery));
+    }
+
+    pub(crate) fn drop(&self, descriptor: OwnedFd) {
+        self.give(Work::Drop(descriptor));
+    }
+
+    fn give(&self, work: Work) {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        if let Err(mpsc::SendError(work)) = self.work.send(work) {
+            // The thread panicked. Dropping this here could block everybody.
+            std::mem::forget(work);
+        }
+    }
+
+    /// Has a socket ended when no process of the run holds it any more.
+    pub(crate) fn end_unless_held(&self, delivery: Delivery, times: &'static [Duration]) {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.looks.look(delivery, times);
+    }
+
+    pub(crate) fn looks(&self) -> &Looks {
+        &self.looks
+    }
+
+    /// Whether something waits here, and not with the closer.
+    fn has_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Descriptors that are held.
+    pub(crate) fn held(&self) -> usize {
+        self.waiting.load(Ordering::Acquire) + self.closer.in_flight()
+    }
+
+    pub(crate) fn closer(&self) -> Arc<Closer> {
+        Arc::clone(&self.closer)
+    }
+}
+
+fn do_all(office: &Office, closer: &Closer, inbox: &Receiver<Work>, waiting: &AtomicUsize) {
+    while let Ok(work) = inbox.recv() {
+        match work {
+            Work::End(delivery) => office.end(closer, delivery),
+            Work::Refuse(delivery) => office.refuse(delivery),
+            Work::Drop(descriptor) => quietly_drop(descriptor),
+        }
+        waiting.fetch_sub(1, Ordering::AcqRel);
+        // The desk may have waited for room.
+        office.book.ring_if_awaited();
+    }
+}
+
+/// Closes a descriptor without the wait that its linger option may ask for.
+pub(crate) fn quietly_drop(descriptor: OwnedFd) {
+    let off = libc::linger {
+        l_onoff: 0,
+        l_linger: 0,
+    };
+    // SAFETY: a plain option of that size; what is no socket refuses it.
+    unsafe {
+        libc::setsockopt(
+            descriptor.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const off).cast(),
+            size_of_val(&off) as libc::socklen_t,
+        );
+    }
+    drop(descriptor);
+}
+
+impl Office {
+    fn end(&self, closer: &Closer, delivery: Delivery) {
+        let Delivery {
+            request,
+            sender,
+            socket,
+            cookie,
+            ..
+        } = delivery;
+        let Some(socket) = socket else {
+            // No descriptor was free to receive it: the program's close was plain.
+            self.book.mapping.get().count(LeftBecause::Full);
+            self.book.mapping.answer(&request, 0);
+            return;
+        };
+        if cookie != 0 && self.book.page().ending.contains(&cookie) {
+            // Another descriptor's close ends it already.
+            quietly_drop(socket);
+            self.book.mapping.answer(&request, 0);
+            return;
+        }
+        let socket = TcpStream::from(socket);
+        let origin = self.origin(&request, sender, &socket);
+        if request.flags & flag::AS_THE_KERNEL_DOES != 0 {
+            let unread = channel::unread(&socket).ok();
+            quietly_drop(socket.into());
+            self.book.mapping.answer(&request, 0);
+            self.book.write(
+                &mut self.book.page(),
+                origin,
+                Known::Left(Left::never_sent(unread)),
+            );
+            return;
+        }
+        let number = self.book.begin(origin, cookie);
+        let book = Arc::clone(&self.book);
+        let policy = self.policy(&request);
+        let submitted = closer.close(socket, policy, move |result| {
+            book.settle(number, cookie, &request, result);
+        });
+        if let Err(error) = submitted {
+            self.book.settle(number, cookie, &request, Err(error));
+        }
+    }
+
+    /// Closes it as the kernel would have, but for a wait.
+    fn refuse(&self, delivery: Delivery) {
+        let Delivery {
+            request,
+            sender,
+            socket,
+            ..
+        } = delivery;
+        self.book.mapping.get().count(LeftBecause::Full);
+        if let Some(socket) = socket {
+            let socket = TcpStream::from(socket);
+            let origin = self.origin(&request, sender, &socket);
+            let is_abort = origin.linger.l_onoff != 0 && origin.linger.l_linger == 0;
+            if is_abort {
+                drop(socket);
+            } else {
+                quietly_drop(socket.into());
+            }
+            let fate = Known::Left(Left::unwatched(Duration::ZERO));
+            self.book.write(&mut self.book.page(), origin, fate);
+        }
+        self.book.mapping.answer(&request, 0);
+    }
+
+    fn origin(&self, request: &Request, sender: libc::pid_t, socket: &TcpStream) -> Origin {
+        // Where the kernel no longer knows it, what the program knew.
+        let address = |side: usize, known: std::io::Result<SocketAddr>| {
+            let told = || channel::address(request.addresses.get(side)?);
+            let is_wanted = self.book.observed;
+            is_wanted.then(|| known.ok().or_else(told)).flatten()
+        };
+        Origin {
+            pid: sender,
+            comm: String::from_utf8_lossy(request.name()).into_owned(),
+            local: address(0, socket.local_addr()),
+            remote: address(1, socket.peer_addr()),
+            linger: Found {
+                l_onoff: request.linger.l_onoff,
+                l_linger: request.linger.l_linger,
+            },
+        }
+    }
+
+    fn policy(&self, request: &Request) -> Policy {
+        let linger = match self.linger {
+            Override::Off => Linger::Off,
+            Override::Abort => Linger::Abort,
+            Override::Wait(ms) => Linger::Wait(Duration::from_millis(ms)),
+            Override::None => LingerForm::NATIVE.linger(RawLinger {
+                l_onoff: request.linger.l_onoff,
+                l_linger: request.linger.l_linger,
+            }),
+        };
+        let policy = Policy::new(match linger {
+            // The time counts from the program's call.
+            Linger::Wait(time) => Linger::Wait(
+                time.saturating_sub(since(request.began))
+                    .max(Duration::from_millis(1)),
+            ),
+            other => other,
+        });
+        if request.flags & flag::FIN_IS_OUT != 0 {
+            policy.half_closed()
+        } else {
+            policy
+        }
+    }
+}
+
+/// The time since a moment of CLOCK_MONOTONIC in nanoseconds; none where it is not said.
+fn since(began: u64) -> Duration {
+    let mut now = std::mem::MaybeUninit::<libc::timespec>::zeroed();
+    // SAFETY: room for a time; zeroed is one too.
+    let now = unsafe {
+        libc::clock_gettime(libc::CLOCK_MONOTONIC, now.as_mut_ptr());
+        now.assume_init()
+    };
+    let nanos = |time: libc::timespec| {
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
+            + u64::try_from(time.tv_nsec).unwrap_or(0)
+    };
+    if began == 0 {
+        return Duration::ZERO;
+    }
+    Duration::from_nanos(nanos(now).saturating_sub(began))
+}
+
+/// The clerks, one for each user that has sent something.
+pub(crate) struct Clerks {
+    office: Arc<Office>,
+    all: std::collections::HashMap<u32, Clerk>,
+    /// Descriptors that no clerk could be had for: kept open, for closing them here
+    /// could block everybody.
+    kept: Vec<(u32, OwnedFd)>,
+}
+
+/// Users with threads of their own, at most; beyond that nothing is ended.
+const USERS: usize = 64;
+
+impl Clerks {
+    /// With a clerk for our own user, who is never without one.
+    pub(crate) fn new(office: Office, own: u32) -> std::io::Result<Self> {
+        let office = Arc::new(office);
+        let first = Clerk::start(Arc::clone(&office), own)?;
+        Ok(Self {
+            office,
+            all: std::collections::HashMap::from([(own, first)]),
+            kept: Vec::new(),
+        })
+    }
+
+    /// The user's clerk, if one is to be had.
+    pub(crate) fn of(&mut self, user: u32) -> Option<&Clerk> {
+        if !self.all.contains_key(&user) && self.all.len() < USERS {
+            match Clerk::start(Arc::clone(&self.office), user) {
+                Ok(clerk) => drop(self.all.insert(user, clerk)),
+                Err(error) => crate::tell::say_of_programs(format_args!(
+                    "cannot end connections of user {user}, which are left to the kernel: {error}"
+                )),
+            }
+        }
+        self.all.get(&user)
+    }
+
+    /// Keeps what nobody can close.
+    pub(crate) fn keep(&mut self, user: u32, descriptor: OwnedFd) {
+        self.kept.push((user, descriptor));
+    }
+
+    /// Each user, and how many descriptors are held for it here.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (u32, usize)> {
+        let kept = self.kept.iter().map(|(user, _)| (*user, 1));
+        self.all
+            .iter()
+            .map(|(user, clerk)| (*user, clerk.held()))
+            .chain(kept)
+    }
+
+    /// Another process has closed that socket, as the last.
+    pub(crate) fn forget(&self, cookie: u64) {
+        for clerk in self.all.values().filter(|clerk| clerk.has_waiting()) {
+            clerk.looks.forget(cookie);
+        }
+    }
+
+    /// Whether something waits for more than the closers.
+    pub(crate) fn have_waiting(&self) -> bool {
+        self.all.values().any(Clerk::has_waiting)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.all.values().all(|clerk| clerk.held() == 0)
+    }
+
+    pub(crate) fn closers(&self) -> Vec<Arc<Closer>> {
+        self.all.values().map(Clerk::closer).collect()
+    }
+}
+
+impl Drop for Clerks {
+    fn drop(&mut self) {
+        // Closed with the process, whose end waits for no linger time.
+        std::mem::forget(std::mem::take(&mut self.kept));
+    }
+}

@@ -1,0 +1,209 @@
+//! Sockets that are ended only if no process of the run goes on with them, and the
+//! question whether one holds a socket: looks through /proc, which take their time.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use lastbyte_handoff::Request;
+
+use crate::book::Book;
+use crate::channel::{Delivery, inode};
+use crate::clerk::{Work, quietly_drop};
+use crate::family;
+
+/// Questions that wait for an answer, at most.
+const QUESTIONS: usize = 64;
+/// How long an answer may take, the wait for its turn included. What is not known by
+/// then cannot be excluded.
+const ANSWER: Duration = Duration::from_millis(250);
+/// How long a look that nobody waits for may take.
+const LEISURE: Duration = Duration::from_secs(2);
+
+/// When it is looked for holders once the process is gone. The second look is for a
+/// process that was told of the first holder just before that was gone, and closes.
+pub(crate) const AFTER_EXIT: &[Duration] = &[Duration::ZERO, Duration::from_millis(100)];
+/// The same where the process becomes another program, whose exec may fail.
+pub(crate) const AFTER_EXEC: &[Duration] = &[
+    Duration::from_millis(1),
+    Duration::from_millis(10),
+    Duration::from_millis(100),
+    Duration::from_secs(1),
+];
+
+/// What the thread is asked for.
+enum Asked {
+    Question(Request, libc::pid_t, Instant),
+    Look(Look),
+    Forget(u64),
+}
+
+struct Look {
+    at: Instant,
+    later: &'static [Duration],
+    delivery: Delivery,
+}
+
+/// One user's.
+pub(crate) struct Looks {
+    asked: Sender<Asked>,
+    questions: Arc<AtomicUsize>,
+}
+
+impl Looks {
+    /// `waiting` counts the descriptors that are here, and those that go on to `work`.
+    pub(crate) fn start(
+        user: u32,
+        book: Arc<Book>,
+        work: Sender<Work>,
+        waiting: Arc<AtomicUsize>,
+    ) -> std::io::Result<Self> {
+        let (asked, inbox) = mpsc::channel();
+        let questions = Arc::new(AtomicUsize::new(0));
+        let looker = Looker {
+            book,
+            work,
+            waiting,
+            questions: Arc::clone(&questions),
+            looks: Vec::new(),
+        };
+        std::thread::Builder::new()
+            .name(format!("lb-look-{user}"))
+            .spawn(move || looker.run(&inbox))?;
+        Ok(Self { asked, questions })
+    }
+
+    /// Has a question answered; false if too many wait.
+    pub(crate) fn ask(&self, request: Request, sender: libc::pid_t) -> bool {
+        if self.questions.load(Ordering::Acquire) >= QUESTIONS {
+            return false;
+        }
+        self.questions.fetch_add(1, Ordering::AcqRel);
+        let question = Asked::Question(request, sender, Instant::now());
+        self.asked.send(question).is_ok()
+    }
+
+    /// Has a socket ended when no process of the run holds it, which is soon or never.
+    pub(crate) fn look(&self, delivery: Delivery, times: &'static [Duration]) {
+        let (first, later) = match times.split_first() {
+            Some((first, later)) => (*first, later),
+            None => (Duration::ZERO, times),
+        };
+        let look = Look {
+            at: Instant::now() + first,
+            later,
+            delivery,
+        };
+        if let Err(mpsc::SendError(asked)) = self.asked.send(Asked::Look(look)) {
+            // The thread panicked. Dropping this here could block everybody.
+            std::mem::forget(asked);
+        }
+    }
+
+    /// Another process has closed that socket, as the last.
+    pub(crate) fn forget(&self, cookie: u64) {
+        let _ = self.asked.send(Asked::Forget(cookie));
+    }
+}
+
+struct Looker {
+    book: Arc<Book>,
+    work: Sender<Work>,
+    waiting: Arc<AtomicUsize>,
+    questions: Arc<AtomicUsize>,
+    looks: Vec<Look>,
+}
+
+impl Looker {
+    fn run(mut self, inbox: &Receiver<Asked>) {
+        loop {
+            let next = self.looks.iter().map(|look| look.at).min();
+            let asked = match next {
+                Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
+                None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match asked {
+                Ok(Asked::Question(request, sender, since)) => {
+                    self.questions.fetch_sub(1, Ordering::AcqRel);
+                    let except = (sender, request.fd);
+                    let shared = family::holds(request.inode, except, since + ANSWER);
+                    self.book.mapping.answer(&request, i32::from(shared));
+                }
+                Ok(Asked::Look(look)) => self.looks.push(look),
+                Ok(Asked::Forget(cookie)) => self.forget(cookie),
+                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn forget(&mut self, cookie: u64) {
+        let is_it = |look: &mut Look| look.delivery.cookie == cookie;
+        let forgotten: Vec<Look> = self.looks.extract_if(.., is_it).collect();
+        for look in forgotten {
+            self.let_go(look.delivery);
+        }
+    }
+
+    /// One look through the run for all that are due.
+    fn look(&mut self) {
+        let now = Instant::now();
+        let due: Vec<Look> = self.looks.extract_if(.., |look| look.at <= now).collect();
+        let wanted = due
+            .iter()
+            .filter_map(|look| number(&look.delivery))
+            .collect();
+        let held: Option<HashSet<u64>> = family::held(&wanted, now + LEISURE);
+        let mut seen = HashSet::new();
+        for look in due {
+            let is_held = match (number(&look.delivery), &held) {
+                (Some(inode), Some(held)) => held.contains(&inode),
+                // It cannot be excluded.
+                _ => true,
+            };
+            if is_held {
+                self.look_later(look);
+            } else if seen.insert(look.delivery.cookie) {
+                self.go_on(look.delivery);
+            } else {
+                // A process can have sent one socket by several descriptors.
+                self.let_go(look.delivery);
+            }
+        }
+    }
+
+    /// After the last look whoever holds it closes it.
+    fn look_later(&mut self, look: Look) {
+        match look.later.split_first() {
+            Some((first, later)) => self.looks.push(Look {
+                at: Instant::now() + *first,
+                later,
+                delivery: look.delivery,
+            }),
+            None => self.let_go(look.delivery),
+        }
+    }
+
+    fn go_on(&self, delivery: Delivery) {
+        if let Err(mpsc::SendError(work)) = self.work.send(Work::End(delivery)) {
+            std::mem::forget(work);
+        }
+    }
+
+    fn let_go(&self, delivery: Delivery) {
+        if let Some(socket) = delivery.socket {
+            quietly_drop(socket);
+        }
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.book.ring_if_awaited();
+    }
+}
+
+/// The number that /proc/PID/fd shows for the socket.
+fn number(delivery: &Delivery) -> Option<u64> {
+    // What has no cookie is no socket, and fstat of a file can wait for its file system.
+    let socket = delivery.socket.as_ref().filter(|_| delivery.cookie != 0)?;
+    inode(socket).ok()
+}

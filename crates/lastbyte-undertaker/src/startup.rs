@@ -1,0 +1,127 @@
+//! What is prepared before the program runs.
+
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use lastbyte_handoff::Settings;
+
+use crate::book::{Book, Page};
+use crate::channel::{Pair, check};
+use crate::clerk::{Clerks, Office};
+use crate::desk::{Desk, State};
+use crate::events::{Events, Source};
+use crate::log::Log;
+use crate::program::{self, Obstacle};
+use crate::room::Room;
+use crate::signals::{self, Signals};
+use crate::start::{self, Inheritance};
+use crate::system::{leave_inherited_sockets_alone, raise_file_limit};
+use crate::{Error, Options, Outcome, tell};
+
+pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
+    let instead_of = std::process::id();
+    let path = program::locate(&options.program)?;
+    let obstacle = program::obstacle(&path);
+    if let Some(obstacle) = obstacle {
+        judge(obstacle, &path, options.anyway)?;
+    }
+    let system = |what| move |error| Error::System(what, error);
+    let files = raise_file_limit().map_err(system("cannot read the limit of open files"))?;
+    let observed = options.log.is_some() || options.summary;
+    let settings = Settings {
+        linger: options.linger,
+        observed,
+    };
+    let Pair {
+        ours,
+        theirs,
+        shared,
+    } = Pair::new(settings, files.0.rlim_cur)
+        .map_err(system("cannot make the channel to the program"))?;
+    leave_inherited_sockets_alone(shared);
+    // Before any thread is started, so that all of them have our signals blocked.
+    let signals = Signals::take_over().map_err(system("cannot take over signals"))?;
+    // SAFETY: no memory involved.
+    check(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) })
+        .map_err(system("cannot become the parent of orphaned descendants"))?;
+    let log = options
+        .log
+        .map(Log::new)
+        .transpose()
+        .map_err(system("cannot start the log"))?;
+    // SAFETY: no memory involved.
+    let bell = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+        .map_err(system("cannot make an event descriptor"))?;
+    let book = Arc::new(Book {
+        mapping: shared,
+        observed,
+        // SAFETY: just made.
+        bell: unsafe { OwnedFd::from_raw_fd(bell) },
+        is_awaited: AtomicBool::new(false),
+        page: Mutex::new(Page {
+            log,
+            ..Page::default()
+        }),
+    });
+    // SAFETY: cannot fail.
+    let own = unsafe { libc::getuid() };
+    let office = Office {
+        book: Arc::clone(&book),
+        linger: options.linger,
+    };
+    let clerks = Clerks::new(office, own).map_err(system("cannot start the closer"))?;
+    let events = Events::new().map_err(system("cannot wait for events"))?;
+    let sources = [
+        (signals.as_raw_fd(), Source::Signals),
+        (bell, Source::Bell),
+        (ours.as_raw_fd(), Source::Channel),
+    ];
+    for (fd, source) in sources {
+        events
+            .add(fd, source)
+            .map_err(system("cannot wait for events"))?;
+    }
+    let address = theirs
+        .address()
+        .map_err(system("cannot identify the channel"))?;
+    let child = start::start(
+        &options.program,
+        &path,
+        &options.arguments,
+        &Inheritance {
+            shim: &options.shim,
+            address,
+            ends: theirs.descriptors(),
+            files: files.0,
+            mask: signals.before,
+            pipe: signals::inherited_pipe(),
+            instead_of,
+        },
+    )?;
+    // With our copies gone, the channel ends when its last holder does.
+    drop(theirs);
+    let desk = Desk::new(State {
+        channel: ours,
+        signals,
+        events,
+        clerks,
+        book,
+        linger: options.linger,
+        room: Room::new(files.1, own),
+        child: libc::pid_t::try_from(child.id()).unwrap_or(0),
+        is_known_uncovered: obstacle.is_some(),
+    });
+    Ok(desk.sit(options.follow, options.patience))
+}
+
+fn judge(obstacle: Obstacle, path: &std::path::Path, anyway: bool) -> Result<(), Error> {
+    if !anyway {
+        return Err(Error::Uncovered(path.to_owned(), obstacle));
+    }
+    tell::say(format_args!(
+        "{} {obstacle}; its closes are the kernel's own",
+        path.display()
+    ));
+    Ok(())
+}
