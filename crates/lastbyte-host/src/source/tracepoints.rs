@@ -95,19 +95,21 @@ impl Tracepoints {
                 }
             }
         }
-        let names = Names::read_all();
         let filters = TRACEPOINTS.map(|name| filter(name, ports));
         let idle = Idle::open(place, &cpus, &filters);
         for event in rings.iter().map(Ring::event).chain(&events) {
             event.enable()?;
         }
+        let complete_since = clock::monotonic();
+        // After that: a name taken in between is told as well, one taken before is read.
+        let names = Names::read_all();
         Ok(Self {
             layouts,
             rings,
             _events: events,
             idle,
             names,
-            complete_since: clock::monotonic(),
+            complete_since,
             ready: Vec::new(),
             read_until: vec![0; cpus.len()],
         })
