@@ -20,6 +20,10 @@ struct Terminal {
 
 impl Terminal {
     fn start(space: &Space, command: &str) -> Self {
+        Self::of_size(("80", "24"), space, command)
+    }
+
+    fn of_size((width, height): (&str, &str), space: &Space, command: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         need("tmux", "tmux");
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -27,7 +31,7 @@ impl Terminal {
             socket: format!("lastbyte-test-{}-{number}", std::process::id()),
         };
         let line = format!("ip netns exec {} {command}", space.name());
-        terminal.tmux(&["new-session", "-d", "-x", "80", "-y", "24", &line]);
+        terminal.tmux(&["new-session", "-d", "-x", width, "-y", height, &line]);
         terminal
     }
 
@@ -187,9 +191,9 @@ fn usable(hogs: usize) {
     // Sockets stuck now, both ends of three, with owner, age and descriptor. Each is
     // listed once it has been so for a second.
     terminal.until("leak", |screen| {
-        let leaks = screen
-            .lines()
-            .filter(|l| l.starts_with("CLOSE_WAIT") && l.contains("leaky[") && l.contains(" fd "));
+        let leaks = screen.lines().filter(|l| {
+            l.starts_with("CLOSE_WAIT") && l.contains("leaky[") && l.contains(" 127.0.0.1:7001 ")
+        });
         leaks.count() == 3 && screen.contains("Stuck now: 6")
     });
 
@@ -268,13 +272,35 @@ fn usable(hogs: usize) {
     terminal.keys(&["-l", "fate:confirmed port:7001"]);
     terminal.until("typed text", |screen| screen.contains("port:7001_"));
     terminal.keys(&["Enter"]);
-    terminal.until("filtered list", |screen| !screen.contains("confirmed  127"));
+    // The filter is shown, and holds in every pane: its sums begin anew.
+    let screen = terminal.until("filtered panes", |screen| {
+        screen.matches("[port:7001 fate:confirmed]").count() == 3
+    });
+    assert!(
+        screen.contains("Processes, by bytes lost, since "),
+        "{screen}"
+    );
+    assert!(screen.contains("Stuck now: 6"), "{screen}");
     drop(busy);
 
     // The offenders' pane, sorted by another column; then back and one ending opened.
     terminal.keys(&["/"]);
-    terminal.keys(&["Enter"]);
-    terminal.keys(&["Tab"]);
+    terminal.keys(&["C-u", "Enter"]);
+    terminal.until("no filter", |screen| !screen.contains("[port:7001"));
+    terminal.keys(&["?"]);
+    terminal.until("help", |screen| screen.contains("Help (any key closes)"));
+    terminal.keys(&["x"]);
+    terminal.until("no help", |screen| !screen.contains("Help"));
+    terminal.keys(&["Tab", "z"]);
+    terminal.until("one pane", |screen| {
+        screen.contains("> Processes") && !screen.contains("Endings,") && !screen.contains("Stuck")
+    });
+    terminal.keys(&["r"]);
+    terminal.until("the least first", |screen| {
+        screen.contains("lost, least first")
+    });
+    terminal.keys(&["r", "z"]);
+    terminal.until("all panes", |screen| screen.contains("Stuck now"));
     terminal.keys(&["s"]);
     terminal.until("other order", |screen| {
         screen.contains("Processes, by resets sent")
@@ -310,4 +336,37 @@ fn usable(hogs: usize) {
         );
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A wide screen has room for the numbers and for why.
+pub(crate) fn wide() {
+    let space = Space::new();
+    let binary = env!("CARGO_BIN_EXE_lastbyte");
+    let terminal = Terminal::of_size(("160", "50"), &space, &format!("{binary} watch"));
+    terminal.until("title", |screen| screen.starts_with("lastbyte watch"));
+    let script = "
+import select, socket
+listener = socket.create_server(('127.0.0.1', 0))
+client = socket.create_connection(listener.getsockname())
+server = listener.accept()[0]
+server.sendall(b'x' * 70)
+assert select.select([client], [], [], 10)[0]
+client.close()
+";
+    let status = space.command(PYTHON).args(["-c", script]).status();
+    assert!(status.is_ok_and(|status| status.success()));
+    let screen = terminal.until("why", |screen| screen.contains("closed with unread input"));
+    let row = screen
+        .lines()
+        .find(|line| line.contains(" aborted ") && line.contains("127.0.0.1:"));
+    let row: Vec<_> = row.unwrap_or_default().split_whitespace().collect();
+    // Time, fate, unread, process, both ends, who was first, sent, received, evidence.
+    assert_eq!((row[1], row[2]), ("aborted", "70"), "{screen}");
+    assert_eq!(row[6..10], ["local", "0", "70", "observed"], "{screen}");
+    for title in ["UNREAD", "PROCESS", "REMOTE", "SENT", "EVIDENCE", "WHY"] {
+        assert!(screen.contains(title), "{title} is not in\n{screen}");
+    }
+    let total = screen.lines().nth(3).unwrap_or_default();
+    assert!(total.starts_with("in all"), "{screen}");
+    terminal.keys(&["q"]);
 }

@@ -92,6 +92,7 @@ fn main() -> ExitCode {
             "live_view_answers_keys_beside_two_busy_loops",
             live::view_beside_busy_loops,
         ),
+        needs_root("live_view_uses_a_wide_screen", live::wide),
         needs_root(
             "metrics_are_served_from_outside_a_namespace",
             metrics::served,

@@ -17,14 +17,63 @@ use crate::watcher::Losses;
 /// Endings by fate; the last slot is for unknown fates.
 pub(super) type ByFate = [u64; 9];
 
+/// Sums over endings.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    pub(super) by_fate: ByFate,
+    pub(super) lost: u64,
+    pub(super) unread: u64,
+    pub(super) acked: u64,
+    pub(super) received: u64,
+    pub(super) tallies: HashMap<Process, Tally>,
+}
+
+impl Sums {
+    fn ending(&mut self, ending: &Ending) {
+        let slot = ending
+            .fate
+            .and_then(|fate| Fate::ALL.iter().position(|f| *f == fate))
+            .unwrap_or(8);
+        self.by_fate[slot] += 1;
+        let bytes = &ending.bytes;
+        for (sum, number) in [
+            (&mut self.lost, bytes.lost),
+            (&mut self.unread, bytes.unread),
+            (&mut self.acked, bytes.acked),
+            (&mut self.received, bytes.received),
+        ] {
+            *sum += number.unwrap_or(0);
+        }
+        if let Some(process) = ending.owner.or(ending.closer) {
+            add(&mut self.tallies, process, Tally::of(ending));
+        }
+    }
+
+    /// Adds others.
+    pub(super) fn add(&mut self, more: Self) {
+        for (sum, number) in self.by_fate.iter_mut().zip(more.by_fate) {
+            *sum += number;
+        }
+        self.lost += more.lost;
+        self.unread += more.unread;
+        self.acked += more.acked;
+        self.received += more.received;
+        for (process, tally) in more.tallies {
+            add(&mut self.tallies, process, tally);
+        }
+    }
+}
+
 /// Endings and looks on their way to the [`Model`](super::Model).
 #[derive(Debug, Default)]
 pub struct Digest {
-    filter: Filter,
-    pub(super) by_fate: ByFate,
+    pub(super) filter: Filter,
+    /// Of every ending.
+    pub(super) all: Sums,
+    /// Of those that the filter admits.
+    pub(super) admitted: Sums,
     /// The newest first.
     pub(super) latest: VecDeque<Ending>,
-    pub(super) tallies: HashMap<Process, Tally>,
     pub(super) closers: HashMap<Direction, Process>,
     pub(super) look: Option<Look>,
 }
@@ -32,14 +81,7 @@ pub struct Digest {
 impl Digest {
     /// Takes an ending; `listens` tells whether its local port does.
     pub fn ending(&mut self, ending: Ending, listens: bool) {
-        let slot = ending
-            .fate
-            .and_then(|fate| Fate::ALL.iter().position(|f| *f == fate))
-            .unwrap_or(8);
-        self.by_fate[slot] += 1;
-        if let Some(process) = ending.owner.or(ending.closer) {
-            add(&mut self.tallies, process, Tally::of(&ending));
-        }
+        self.all.ending(&ending);
         if ending.closed_first == Some(Side::Local)
             && let Some(process) = ending.closer.or(ending.owner)
             && self.closers.len() < CLOSERS
@@ -56,9 +98,16 @@ impl Digest {
             self.closers.insert(direction, process);
         }
         if self.filter.admits(&ending) {
+            self.admitted.ending(&ending);
             self.latest.truncate(LATEST - 1);
             self.latest.push_front(ending);
         }
+    }
+
+    /// What the screen wants.
+    #[must_use]
+    pub fn filter(&self) -> &Filter {
+        &self.filter
     }
 
     /// All there is, for the screen; of the latest endings to come, those that
@@ -83,6 +132,10 @@ impl Digest {
     /// meanwhile. What was there, an empty digest, is left to the caller to drop.
     #[must_use]
     pub fn put_back(&mut self, mut digest: Self) -> Self {
+        if digest.filter != self.filter {
+            // The sums of the new filter begin after this.
+            digest.admitted = Sums::default();
+        }
         digest.filter = std::mem::take(&mut self.filter);
         std::mem::replace(self, digest)
     }
@@ -132,9 +185,9 @@ pub struct Look {
 }
 
 impl Look {
-    /// At the living sockets and at TIME_WAIT.
+    /// At the living sockets and at TIME_WAIT, as far as the filter admits them.
     #[must_use]
-    pub fn new(joiner: &Joiner, time_wait: &TimeWait, losses: Losses) -> Self {
+    pub fn new(joiner: &Joiner, time_wait: &TimeWait, losses: Losses, filter: &Filter) -> Self {
         let mut waiting: Vec<_> = time_wait
             .directions
             .iter()
@@ -145,6 +198,7 @@ impl Look {
                 left: sockets.left,
                 closer: None,
             })
+            .filter(|waiting| filter.admits_port(&waiting.ports()))
             .collect();
         waiting.sort_by_key(|w| std::cmp::Reverse(w.number));
         let waiting_in_all = waiting.iter().map(|w| w.number).sum();
@@ -170,6 +224,10 @@ impl Look {
                 queued: s.wqueue,
             })
             .filter(|row| row.age >= Duration::from_secs(1))
+            .filter(|row| {
+                let ports = [row.tuple.local.port, row.tuple.remote.port];
+                filter.admits_socket(&ports, row.owner.map(|(process, _)| process))
+            })
             .collect();
         stuck.sort_by_key(|row| std::cmp::Reverse(row.age));
         let stuck_in_all = stuck.len();
@@ -228,11 +286,11 @@ mod tests {
         for number in 0..10_000 {
             digest.ending(ending(number), false);
         }
-        assert_eq!(digest.by_fate.iter().sum::<u64>(), 10_000);
+        assert_eq!(digest.all.by_fate.iter().sum::<u64>(), 10_000);
         assert_eq!(digest.latest.len(), LATEST);
         assert_eq!(digest.latest[0], ending(9_999));
-        assert_eq!(digest.tallies.len(), PROCESSES);
-        let most = digest.tallies.keys().map(|process| process.pid).max();
+        assert_eq!(digest.all.tallies.len(), PROCESSES);
+        let most = digest.all.tallies.keys().map(|process| process.pid).max();
         assert_eq!(most, Some(9_999));
         assert_eq!(digest.closers.len(), CLOSERS);
     }
@@ -243,14 +301,17 @@ mod tests {
         let mut out = shared.take_out();
         let wanted = Filter::parse("pid:7").expect("a filter");
         // Meanwhile the screen takes what is there, nothing, and wants less.
-        assert_eq!(shared.take(&wanted).by_fate, [0; 9]);
+        assert_eq!(shared.take(&wanted).all.by_fate, [0; 9]);
         out.ending(ending(6), false);
-        assert_eq!(shared.put_back(out).by_fate, [0; 9]);
+        assert_eq!(shared.put_back(out).all.by_fate, [0; 9]);
         let mut out = shared.take_out();
         (6..9).for_each(|number| out.ending(ending(number), false));
         let _ = shared.put_back(out);
         let news = shared.take(&wanted);
-        assert_eq!(news.by_fate.iter().sum::<u64>(), 4);
+        assert_eq!(news.all.by_fate.iter().sum::<u64>(), 4);
+        // The first was told before it was known what the screen wants.
+        assert_eq!(news.admitted.by_fate.iter().sum::<u64>(), 1);
+        assert_eq!(news.admitted.lost, 7);
         let pids: Vec<_> = news.latest.iter().map(|e| e.owner.map(|p| p.pid)).collect();
         assert_eq!(pids, [Some(7), Some(6)]);
     }

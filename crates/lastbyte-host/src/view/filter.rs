@@ -1,6 +1,9 @@
 //! What the user wants to see of the endings: `port:80 comm:nginx fate:reset`.
 
+use std::fmt;
+
 use crate::event::Ending;
+use crate::process::Process;
 
 /// Words that must all hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +41,28 @@ impl Filter {
         Ok(filter)
     }
 
+    /// Whether it admits everything.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a pile of sockets with these ports is to be shown, whoever's they are.
+    pub(super) fn admits_port(&self, ports: &[u16]) -> bool {
+        self.port.is_none_or(|port| ports.contains(&port))
+    }
+
+    /// Whether a socket that lives, or a pile of them, is to be shown: it has no fate yet.
+    pub(super) fn admits_socket(&self, ports: &[u16], process: Option<Process>) -> bool {
+        let known = |wanted: &dyn Fn(Process) -> bool| process.is_some_and(wanted);
+        self.port.is_none_or(|port| ports.contains(&port))
+            && self.pid.is_none_or(|pid| known(&|p| p.pid == pid))
+            && self
+                .comm
+                .as_ref()
+                .is_none_or(|comm| known(&|p| p.comm.to_string().contains(comm)))
+    }
+
     /// Whether an ending is to be shown.
     #[must_use]
     pub fn admits(&self, ending: &Ending) -> bool {
@@ -53,6 +78,20 @@ impl Filter {
                 .fate
                 .as_ref()
                 .is_none_or(|fate| ending.fate.map_or("unknown", |f| f.as_str()) == fate)
+    }
+}
+
+impl fmt::Display for Filter {
+    /// As it can be typed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = [
+            self.port.map(|port| format!("port:{port}")),
+            self.pid.map(|pid| format!("pid:{pid}")),
+            self.comm.as_ref().map(|comm| format!("comm:{comm}")),
+            self.fate.as_ref().map(|fate| format!("fate:{fate}")),
+        ];
+        let words: Vec<_> = words.into_iter().flatten().collect();
+        f.write_str(&words.join(" "))
     }
 }
 
@@ -72,6 +111,8 @@ mod tests {
             Filter::parse("port:80 comm:nginx fate:reset").expect("as well")
         );
         assert_eq!(Filter::parse(""), Ok(Filter::default()));
+        let text = "port:80 comm:nginx fate:reset";
+        assert_eq!(filter.to_string(), text);
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod draw;
 mod filter;
 
 use std::collections::{HashMap, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -16,7 +16,7 @@ use crate::process::Process;
 use crate::tuple::{State, Tuple};
 use crate::watcher::Losses;
 
-use digest::ByFate;
+use digest::{ByFate, Sums};
 
 pub use digest::{Digest, Look};
 pub use draw::{Theme, draw};
@@ -28,6 +28,8 @@ const LATEST: usize = 1000;
 const PROCESSES: usize = 2048;
 /// Stuck sockets, and directions with TIME_WAIT, listed.
 const STUCK: usize = 500;
+/// The largest of those directions, listed before the stuck sockets.
+const PILES: usize = 2;
 /// Directions whose first closer is remembered.
 const CLOSERS: usize = 4096;
 
@@ -40,6 +42,28 @@ pub enum Pane {
     Offenders,
     /// Sockets that stay in a closing state, and TIME_WAIT.
     Stuck,
+}
+
+impl Pane {
+    const fn index(self) -> usize {
+        self as usize
+    }
+
+    const fn next(self) -> Self {
+        match self {
+            Self::Latest => Self::Offenders,
+            Self::Offenders => Self::Stuck,
+            Self::Stuck => Self::Latest,
+        }
+    }
+}
+
+/// What stuck sockets are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StuckOrder {
+    Age,
+    Queued,
+    Owner,
 }
 
 /// What offenders are sorted by.
@@ -81,6 +105,15 @@ struct Waiting {
     closer: Option<Process>,
 }
 
+impl Waiting {
+    fn ports(&self) -> [u16; 1] {
+        match self.direction {
+            Direction::Out { to, .. } => [to.port],
+            Direction::In { on } => [on.port],
+        }
+    }
+}
+
 /// What a key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
@@ -95,13 +128,16 @@ pub enum Answer {
 pub struct Model {
     notes: Vec<String>,
     total: u64,
-    /// Endings by fate, this second and the second before; the last slot is for
-    /// unknown fates.
+    /// Since the start, of every ending.
+    all: Sums,
+    /// Since the filter was set, of those it admits.
+    admitted: Sums,
+    /// Endings by fate in this second and the second before, as far as the filter
+    /// admits them; the last slot is for unknown fates.
     counting: ByFate,
     rates: [f64; 9],
     counted_since: Instant,
     latest: VecDeque<Ending>,
-    tallies: HashMap<Process, Tally>,
     closers: HashMap<Direction, Process>,
     stuck: Vec<StuckRow>,
     stuck_in_all: usize,
@@ -109,10 +145,17 @@ pub struct Model {
     waiting_in_all: u64,
     losses: Losses,
     pane: Pane,
-    row: usize,
+    /// The selected row of each pane, and whether it is sorted the other way round.
+    rows: [usize; 3],
+    reversed: [bool; 3],
     order: Order,
+    stuck_order: StuckOrder,
     by_lost: bool,
     filter: Filter,
+    /// When it was set.
+    filter_since: SystemTime,
+    help: bool,
+    zoomed: bool,
     typing: Option<String>,
     complaint: Option<String>,
     opened: Option<Box<Ending>>,
@@ -126,11 +169,12 @@ impl Model {
         Self {
             notes,
             total: 0,
+            all: Sums::default(),
+            admitted: Sums::default(),
             counting: [0; 9],
             rates: [0.0; 9],
             counted_since: Instant::now(),
             latest: VecDeque::with_capacity(LATEST),
-            tallies: HashMap::new(),
             closers: HashMap::new(),
             stuck: Vec::new(),
             stuck_in_all: 0,
@@ -138,10 +182,15 @@ impl Model {
             waiting_in_all: 0,
             losses: Losses::default(),
             pane: Pane::Latest,
-            row: 0,
+            rows: [0; 3],
+            reversed: [false; 3],
             order: Order::Lost,
+            stuck_order: StuckOrder::Age,
             by_lost: false,
             filter: Filter::default(),
+            filter_since: SystemTime::now(),
+            help: false,
+            zoomed: false,
             typing: None,
             complaint: None,
             opened: None,
@@ -157,13 +206,15 @@ impl Model {
 
     /// Takes what has come.
     pub fn digest(&mut self, digest: Digest) {
-        for (counting, number) in self.counting.iter_mut().zip(digest.by_fate) {
-            *counting += number;
-            self.total += number;
+        self.total += digest.all.by_fate.iter().sum::<u64>();
+        // What was summed up for another filter says nothing of this one.
+        if digest.filter == self.filter {
+            for (counting, number) in self.counting.iter_mut().zip(digest.admitted.by_fate) {
+                *counting += number;
+            }
+            self.admitted.add(digest.admitted);
         }
-        for (process, tally) in digest.tallies {
-            digest::add(&mut self.tallies, process, tally);
-        }
+        self.all.add(digest.all);
         for (direction, process) in digest.closers {
             if self.closers.len() < CLOSERS || self.closers.contains_key(&direction) {
                 self.closers.insert(direction, process);
@@ -185,8 +236,9 @@ impl Model {
         let more = self.latest.len() - before;
         self.latest.truncate(LATEST);
         // What was selected stays selected while others come.
-        if self.pane == Pane::Latest && self.row > 0 && !self.by_lost {
-            self.row = (self.row + more).min(self.latest.len().saturating_sub(1));
+        let row = &mut self.rows[Pane::Latest.index()];
+        if *row > 0 && !self.by_lost && !self.reversed[Pane::Latest.index()] {
+            *row = (*row + more).min(self.latest.len().saturating_sub(1));
         }
     }
 
@@ -194,11 +246,18 @@ impl Model {
         self.losses = look.losses;
         self.stuck = look.stuck;
         self.stuck_in_all = look.stuck_in_all;
-        self.waiting_in_all = look.waiting_in_all;
         self.waiting = look.waiting;
         for waiting in &mut self.waiting {
             waiting.closer = self.closers.get(&waiting.direction).copied();
         }
+        let filter = &self.filter;
+        self.waiting
+            .retain(|waiting| filter.admits_socket(&waiting.ports(), waiting.closer));
+        self.waiting_in_all = match filter.is_empty() {
+            true => look.waiting_in_all,
+            false => self.waiting.iter().map(|waiting| waiting.number).sum(),
+        };
+        self.stop_at_the_end(Pane::Stuck);
     }
 
     /// Time goes on: rates are of the last second or more.
@@ -219,8 +278,15 @@ impl Model {
         if key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL) {
             return Answer::Quit;
         }
-        if self.typing.is_some() {
+        if let Some(text) = &mut self.typing {
+            if key.code == KeyCode::Char('u') && key.modifiers.contains(KeyModifiers::CONTROL) {
+                text.clear();
+                return Answer::GoOn;
+            }
             self.type_key(key.code);
+            return Answer::GoOn;
+        }
+        if std::mem::take(&mut self.help) {
             return Answer::GoOn;
         }
         if self.opened.is_some() {
@@ -232,17 +298,28 @@ impl Model {
         self.complaint = None;
         match key.code {
             KeyCode::Char('q') => return Answer::Quit,
-            KeyCode::Tab => self.switch(),
+            KeyCode::Tab => self.pane = self.pane.next(),
+            KeyCode::BackTab => self.pane = self.pane.next().next(),
+            KeyCode::Char('1') => self.pane = Pane::Latest,
+            KeyCode::Char('2') => self.pane = Pane::Offenders,
+            KeyCode::Char('3') => self.pane = Pane::Stuck,
             KeyCode::Down | KeyCode::Char('j') => self.step(1),
             KeyCode::Up | KeyCode::Char('k') => self.step(-1),
             KeyCode::PageDown => self.step(10),
             KeyCode::PageUp => self.step(-10),
-            KeyCode::Home => self.row = 0,
+            KeyCode::Home => self.step(isize::MIN),
+            KeyCode::End => self.step(isize::MAX),
             KeyCode::Char('s') => self.sort(),
-            KeyCode::Char('/') => self.typing = Some(String::new()),
+            KeyCode::Char('r') => self.reversed[self.pane.index()] ^= true,
+            KeyCode::Char('/') => self.typing = Some(self.filter.to_string()),
             KeyCode::Char('p') => self.paused = !self.paused,
+            KeyCode::Char('z') => self.zoomed = !self.zoomed,
+            KeyCode::Char('?' | 'h') | KeyCode::F(1) => self.help = true,
             KeyCode::Enter if self.pane == Pane::Latest => {
-                let ending = self.endings().get(self.row).map(|e| (*e).clone());
+                let ending = self
+                    .endings()
+                    .get(self.row(Pane::Latest))
+                    .map(|e| (*e).clone());
                 self.opened = ending.map(Box::new);
             }
             _ => {}
@@ -260,11 +337,7 @@ impl Model {
             KeyCode::Esc => self.typing = None,
             KeyCode::Enter => {
                 match Filter::parse(text) {
-                    Ok(filter) => {
-                        self.latest.retain(|ending| filter.admits(ending));
-                        self.filter = filter;
-                        self.row = 0;
-                    }
+                    Ok(filter) => self.set_filter(filter),
                     Err(complaint) => self.complaint = Some(complaint),
                 }
                 self.typing = None;
@@ -273,31 +346,39 @@ impl Model {
         }
     }
 
-    fn switch(&mut self) {
-        self.row = 0;
-        self.pane = match self.pane {
-            Pane::Latest => Pane::Offenders,
-            Pane::Offenders => Pane::Stuck,
-            Pane::Stuck => Pane::Latest,
-        };
+    fn set_filter(&mut self, filter: Filter) {
+        if filter == self.filter {
+            return;
+        }
+        self.latest.retain(|ending| filter.admits(ending));
+        self.admitted = Sums::default();
+        self.counting = [0; 9];
+        self.rates = [0.0; 9];
+        self.filter = filter;
+        self.filter_since = SystemTime::now();
+        self.rows = [0; 3];
     }
 
     fn step(&mut self, by: isize) {
-        let rows = match self.pane {
+        let row = &mut self.rows[self.pane.index()];
+        *row = row.saturating_add_signed(by);
+        self.stop_at_the_end(self.pane);
+    }
+
+    fn stop_at_the_end(&mut self, pane: Pane) {
+        let rows = match pane {
             Pane::Latest => self.latest.len(),
-            Pane::Offenders => self.tallies.len(),
+            Pane::Offenders => self.sums().tallies.len(),
             Pane::Stuck => self.stuck.len() + self.waiting.len(),
         };
-        self.row = self
-            .row
-            .saturating_add_signed(by)
-            .min(rows.saturating_sub(1));
+        let row = &mut self.rows[pane.index()];
+        *row = (*row).min(rows.saturating_sub(1));
     }
 
     fn sort(&mut self) {
         match self.pane {
             Pane::Latest => self.by_lost = !self.by_lost,
-            Pane::Offenders | Pane::Stuck => {
+            Pane::Offenders => {
                 self.order = match self.order {
                     Order::Lost => Order::ResetsSent,
                     Order::ResetsSent => Order::ResetsGot,
@@ -305,7 +386,60 @@ impl Model {
                     Order::Endings => Order::Lost,
                 }
             }
+            Pane::Stuck => {
+                self.stuck_order = match self.stuck_order {
+                    StuckOrder::Age => StuckOrder::Queued,
+                    StuckOrder::Queued => StuckOrder::Owner,
+                    StuckOrder::Owner => StuckOrder::Age,
+                }
+            }
         }
+    }
+
+    /// The sums that are shown.
+    fn sums(&self) -> &Sums {
+        match self.filter.is_empty() {
+            true => &self.all,
+            false => &self.admitted,
+        }
+    }
+
+    fn row(&self, pane: Pane) -> usize {
+        self.rows[pane.index()]
+    }
+
+    fn reversed(&self, pane: Pane) -> bool {
+        self.reversed[pane.index()]
+    }
+
+    /// Sockets that are stuck, as they are shown.
+    fn stuck_rows(&self) -> Vec<&StuckRow> {
+        let mut rows: Vec<_> = self.stuck.iter().collect();
+        match self.stuck_order {
+            StuckOrder::Age => rows.sort_by_key(|row| std::cmp::Reverse(row.age)),
+            StuckOrder::Queued => rows.sort_by_key(|row| std::cmp::Reverse(row.queued)),
+            StuckOrder::Owner => rows.sort_by_key(|row| (row.owner.is_none(), row.owner)),
+        }
+        if self.reversed(Pane::Stuck) {
+            rows.reverse();
+        }
+        rows
+    }
+
+    /// What the pane of stuck sockets has in a row: the largest piles in TIME_WAIT, each
+    /// socket, the other piles.
+    fn stuck_at(&self, row: usize) -> Option<Result<&Waiting, &StuckRow>> {
+        let piles = self.waiting.len().min(PILES);
+        let sockets = self.stuck_rows();
+        if row >= piles && row - piles < sockets.len() {
+            return Some(Err(sockets[row - piles]));
+        }
+        let pile = if row < piles {
+            row
+        } else {
+            row - sockets.len()
+        };
+        self.waiting.get(pile).map(Ok)
     }
 
     /// The latest endings as they are shown.
@@ -314,12 +448,15 @@ impl Model {
         if self.by_lost {
             endings.sort_by_key(|e| std::cmp::Reverse(e.bytes.lost));
         }
+        if self.reversed(Pane::Latest) {
+            endings.reverse();
+        }
         endings
     }
 
     /// The offenders as they are shown.
     fn offenders(&self) -> Vec<(Process, Tally)> {
-        let mut all: Vec<_> = self.tallies.iter().map(|(p, t)| (*p, *t)).collect();
+        let mut all: Vec<_> = self.sums().tallies.iter().map(|(p, t)| (*p, *t)).collect();
         all.sort_by_key(|(process, t)| {
             let key = match self.order {
                 Order::Lost => t.lost,
@@ -333,6 +470,9 @@ impl Model {
                 *process,
             )
         });
+        if self.reversed(Pane::Offenders) {
+            all.reverse();
+        }
         all
     }
 }

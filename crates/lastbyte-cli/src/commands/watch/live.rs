@@ -112,7 +112,13 @@ fn follow(
         let mut look = None;
         if now >= next_look {
             let time_wait = TimeWait::look(watcher)?;
-            look = Some(Look::new(watcher.joiner(), &time_wait, watcher.losses()));
+            let filter = lock(shared).filter().clone();
+            look = Some(Look::new(
+                watcher.joiner(),
+                &time_wait,
+                watcher.losses(),
+                &filter,
+            ));
             if let Some(served) = served {
                 served.update(watcher)?;
             }

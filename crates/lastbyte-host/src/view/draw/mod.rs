@@ -1,20 +1,23 @@
 //! Puts the model on the screen.
 
+mod head;
+mod help;
+mod panes;
+mod table;
+
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lastbyte::Fate;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
-use ratatui::text::{Line, Span};
+use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 
-use super::{Model, Order, Pane};
-use crate::doctor::Direction;
-use crate::event::{Ending, Rst};
+use super::{Model, Pane};
+use crate::event::Ending;
 use crate::process::Process;
-use crate::source::backlog::Dropped;
-use crate::watcher::Losses;
+use panes::Rows;
 
 /// Whether to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,215 +45,146 @@ impl Theme {
 
 /// Draws everything.
 pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
-    let [head, latest, offenders, stuck, foot] = Layout::vertical([
-        Constraint::Length(2),
-        Constraint::Fill(4),
-        Constraint::Fill(3),
-        Constraint::Fill(3),
+    let [top, middle, detail, foot] = Layout::vertical([
+        Constraint::Length(head::HEIGHT),
+        Constraint::Fill(1),
+        Constraint::Length(1),
         Constraint::Length(1),
     ])
     .areas(frame.area());
-    draw_head(frame, head, model, theme);
-    draw_latest(frame, latest, model, theme);
-    draw_offenders(frame, offenders, model);
-    draw_stuck(frame, stuck, model);
+    head::draw(frame, top, model, theme);
+    draw_panes(frame, middle, model, theme);
+    let text = detail_of(model);
+    let room = usize::from(detail.width);
+    frame.render_widget(Paragraph::new(table::shorten(&text, room)), detail);
     draw_foot(frame, foot, model);
-    if let Some(ending) = &model.opened {
+    if model.help {
+        help::draw(frame, model);
+    } else if let Some(ending) = &model.opened {
         draw_ending(frame, ending);
     }
 }
 
-fn draw_head(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
-    let all: f64 = model.rates.iter().sum();
-    let mut title = format!("lastbyte watch  {} endings  {all:.0}/s", model.total);
-    let Losses {
-        endings,
-        steps,
-        unfollowed,
-        unasked,
-    } = model.losses;
-    if endings.in_all() > 0 {
-        title += &format!("  DROPPED {}{}", endings.in_all(), mostly(endings));
-    }
-    if steps.in_all() > 0 {
-        title += &format!("  {} steps missed{}", size(steps.in_all()), mostly(steps));
-    }
-    if unfollowed + unasked > 0 {
-        title += &format!("  {} beyond a limit", size(unfollowed + unasked));
-    }
-    if model.paused {
-        title += "  PAUSED";
-    }
-    if !model.notes.is_empty() {
-        title += "  as root: who closed, reset reasons, states";
-    }
-    let bold = Style::new().add_modifier(Modifier::BOLD);
-    let mut rates = Vec::new();
-    for (at, rate) in model.rates.iter().enumerate() {
-        let fate = Fate::ALL.get(at).copied();
-        // What only a close with a deadline can give is not shown before it is.
-        let usual = matches!(
-            fate,
-            None | Some(
-                Fate::Delivered | Fate::Confirmed | Fate::Reset | Fate::Failed | Fate::Aborted
-            )
-        );
-        if usual || *rate > 0.0 {
-            let name = fate.map_or("unknown", Fate::as_str);
-            rates.push(Span::styled(
-                format!("{name} {rate:.0}/s  "),
-                theme.of(fate),
-            ));
+fn draw_panes(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
+    let room = usize::from(area.width);
+    let panes = [
+        (Pane::Latest, panes::latest(model, room, theme)),
+        (Pane::Offenders, panes::offenders(model, room)),
+        (Pane::Stuck, panes::stuck(model, room)),
+    ];
+    if model.zoomed {
+        for (pane, rows) in panes.into_iter().filter(|(pane, _)| *pane == model.pane) {
+            list(frame, area, model, pane, rows);
         }
+        return;
     }
-    let lines = vec![Line::styled(title, bold), Line::from(rates)];
-    frame.render_widget(Paragraph::new(lines), area);
+    let wanted = [0, 1, 2].map(|at: usize| panes[at].1.rows.len().saturating_add(2));
+    let heights = share(wanted, area.height.into());
+    let areas = Layout::vertical(heights.map(Constraint::Length)).areas::<3>(area);
+    for ((pane, rows), area) in panes.into_iter().zip(areas) {
+        list(frame, area, model, pane, rows);
+    }
 }
 
-fn draw_latest(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Theme) {
-    let endings = model.endings();
-    let by = if model.by_lost {
-        "by bytes lost"
-    } else {
-        "newest first"
-    };
-    let title = format!("Endings, {by}");
-    let rows = endings.iter().map(|ending| {
-        let fate = ending.fate.map_or("unknown", Fate::as_str);
-        let lost = ending.bytes.lost.filter(|n| *n > 0);
-        let unread = ending.bytes.unread.filter(|n| *n > 0);
-        let mut tail = process(ending.owner.or(ending.closer));
-        if let Some(lost) = lost {
-            tail += &format!(" lost {}", size(lost));
-        }
-        if let Some(unread) = unread {
-            tail += &format!(" unread {}", size(unread));
-        }
-        if let Some(words) = ending.rst.and_then(Rst::words) {
-            tail += &format!(" {words}");
-        }
-        let text = format!(
-            "{} {fate:9} {:21} {:21} {tail}",
-            clock(ending.time),
-            ending.tuple.local.to_string(),
-            ending.tuple.remote.to_string(),
-        );
-        (text, theme.of(ending.fate))
-    });
-    list(frame, area, model, Pane::Latest, &title, rows);
-}
-
-fn draw_offenders(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let by = match model.order {
-        Order::Lost => "bytes lost",
-        Order::ResetsSent => "resets sent",
-        Order::ResetsGot => "resets got",
-        Order::Endings => "endings",
-    };
-    let title = format!("Processes, by {by}");
-    let rows = model.offenders().into_iter().map(|(who, tally)| {
-        let text = format!(
-            "{:24} lost {:>8}  resets sent {:>7} got {:>7}  endings {:>9}",
-            process(Some(who)),
-            size(tally.lost),
-            tally.resets_sent,
-            tally.resets_got,
-            tally.endings
-        );
-        (text, Style::new())
-    });
-    list(frame, area, model, Pane::Offenders, &title, rows);
-}
-
-fn draw_stuck(frame: &mut Frame<'_>, area: Rect, model: &Model) {
-    let title = format!(
-        "Stuck now: {}; TIME_WAIT {}",
-        model.stuck_in_all, model.waiting_in_all
-    );
-    let waiting = model.waiting.iter().map(|w| {
-        let text = match w.direction {
-            Direction::Out { to, .. } => format!(
-                "TIME_WAIT  {} to {to}, {} ports left, {} closed first",
-                w.number,
-                w.left.map_or("?".to_owned(), |left| left.to_string()),
-                process(w.closer)
-            ),
-            Direction::In { on } => {
-                format!(
-                    "TIME_WAIT  {} on {on}, {} closed first",
-                    w.number,
-                    process(w.closer)
-                )
-            }
-        };
-        (text, Style::new())
-    });
-    let stuck = model.stuck.iter().map(|s| {
-        let who = match s.owner {
-            Some((who, fd)) => format!("{} fd {fd}", process(Some(who))),
-            None if s.held => "?".to_owned(),
-            None => "orphan".to_owned(),
-        };
-        let text = format!(
-            "{:10} {:>5} {who:26} {} to {} queued {}",
-            s.state,
-            age(s.age),
-            s.tuple.local,
-            s.tuple.remote,
-            size(s.queued.into())
-        );
-        (text, Style::new())
-    });
-    // The largest piles first, then each socket.
-    let rows: Vec<_> = waiting
-        .clone()
-        .take(2)
-        .chain(stuck)
-        .chain(waiting.skip(2))
-        .collect();
-    list(frame, area, model, Pane::Stuck, &title, rows.into_iter());
+/// A third for each, and what one does not need for those that do, the first first.
+fn share(wanted: [usize; 3], room: usize) -> [u16; 3] {
+    let third = room / 3;
+    let mut given = wanted.map(|wanted| wanted.min(third));
+    for at in [0, 2, 1] {
+        let left = room - given.iter().sum::<usize>();
+        given[at] += left.min(wanted[at] - given[at]);
+    }
+    // All have what they want: the list of endings is going to grow.
+    given[0] += room - given.iter().sum::<usize>();
+    given.map(|lines| u16::try_from(lines).unwrap_or(u16::MAX))
 }
 
 /// A titled list that scrolls to the selected row.
-fn list(
-    frame: &mut Frame<'_>,
-    area: Rect,
-    model: &Model,
-    pane: Pane,
-    title: &str,
-    rows: impl Iterator<Item = (String, Style)>,
-) {
+fn list(frame: &mut Frame<'_>, area: Rect, model: &Model, pane: Pane, rows: Rows) {
     let active = model.pane == pane;
     let style = match active {
         true => Style::new().add_modifier(Modifier::BOLD),
         false => Style::new(),
     };
+    let mark = if active { "> " } else { "" };
+    let filter = match model.filter().to_string() {
+        none if none.is_empty() => String::new(),
+        some => format!(" [{some}]"),
+    };
     let block = Block::new()
         .borders(Borders::TOP)
-        .title(title.to_owned())
+        .title(format!("{mark}{}{filter}", rows.title))
         .border_style(style);
-    let height = usize::from(block.inner(area).height);
-    let first = match active {
-        true => (model.row + 1).saturating_sub(height),
-        false => 0,
-    };
-    let lines: Vec<_> = rows
-        .enumerate()
-        .skip(first)
-        .take(height)
-        .map(|(at, (text, style))| match active && at == model.row {
+    let height = usize::from(block.inner(area).height).saturating_sub(1);
+    let selected = model.row(pane);
+    let first = (selected + 1).saturating_sub(height);
+    let underlined = Style::new().add_modifier(Modifier::DIM);
+    let mut lines = vec![Line::styled(rows.titles, underlined)];
+    let shown = rows.rows.into_iter().enumerate().skip(first).take(height);
+    lines.extend(
+        shown.map(|(at, (text, style))| match active && at == selected {
             true => Line::styled(text, style.add_modifier(Modifier::REVERSED)),
             false => Line::styled(text, style),
-        })
-        .collect();
+        }),
+    );
     frame.render_widget(Paragraph::new(lines).block(block), area);
+}
+
+/// All of the selected row that matters, whatever the columns had room for.
+fn detail_of(model: &Model) -> String {
+    match model.pane {
+        Pane::Latest => {
+            let endings = model.endings();
+            endings.get(model.row(Pane::Latest)).map(|e| in_a_line(e))
+        }
+        Pane::Offenders => {
+            let all = model.offenders();
+            all.get(model.row(Pane::Offenders))
+                .map(|(who, _)| who.to_string())
+        }
+        Pane::Stuck => model.stuck_at(model.row(Pane::Stuck)).map(|row| match row {
+            Ok(waiting) => panes::time_wait(waiting),
+            Err(row) => {
+                let fd = row
+                    .owner
+                    .map_or(String::new(), |(_, fd)| format!(" fd {fd}"));
+                format!(
+                    "{}{fd}: {} to {}, {} queued",
+                    panes::holder(row),
+                    row.tuple.local,
+                    row.tuple.remote,
+                    row.queued
+                )
+            }
+        }),
+    }
+    .unwrap_or_default()
+}
+
+fn in_a_line(ending: &Ending) -> String {
+    let number = |n: Option<u64>| n.map_or("?".to_owned(), |n| n.to_string());
+    let why = match ending.rst {
+        Some(rst) => rst.words().map(|words| format!(", {words}")),
+        None => None,
+    };
+    format!(
+        "{} {} to {}: lost {}, unread {}{}",
+        clock(ending.time),
+        ending.tuple.local,
+        ending.tuple.remote,
+        number(ending.bytes.lost),
+        number(ending.bytes.unread),
+        why.unwrap_or_default()
+    )
 }
 
 fn draw_foot(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     let text = match (&model.typing, &model.complaint) {
         (Some(text), _) => format!("filter (port:80 pid:812 comm:name fate:reset): {text}_"),
         (None, Some(complaint)) => complaint.clone(),
-        _ => "q quit  Tab pane  up/down move  Enter open  s sort  / filter  p pause".to_owned(),
+        _ => {
+            "q quit ? help Tab pane Enter open s sort r reverse / filter z zoom p pause".to_owned()
+        }
     };
     let reversed = Style::new().add_modifier(Modifier::REVERSED);
     frame.render_widget(Paragraph::new(text).style(reversed), area);
@@ -328,14 +262,6 @@ fn draw_ending(frame: &mut Frame<'_>, ending: &Ending) {
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
-/// Who dropped most of it: a larger buffer, or more CPU, would help.
-fn mostly(dropped: Dropped) -> &'static str {
-    match dropped.by_kernel >= dropped.here {
-        true => " by kernel",
-        false => " here",
-    }
-}
-
 fn process(process: Option<Process>) -> String {
     match process {
         Some(Process { pid, comm }) if comm.is_empty() => pid.to_string(),
@@ -396,6 +322,15 @@ mod tests {
                 .draw(|frame| draw(frame, &model, Theme::Plain))
                 .expect("a test backend cannot fail");
         }
+    }
+
+    #[test]
+    fn a_pane_takes_what_others_do_not_need() {
+        assert_eq!(share([100, 3, 4], 18), [11, 3, 4]);
+        assert_eq!(share([100, 100, 100], 18), [6, 6, 6]);
+        assert_eq!(share([2, 2, 8], 18), [8, 2, 8]);
+        assert_eq!(share([2, 2, 100], 18), [2, 2, 14]);
+        assert_eq!(share([2, 2, 2], 1), [1, 0, 0]);
     }
 
     #[test]
