@@ -20,6 +20,7 @@ static CONTROL: AtomicPtr<Control> = AtomicPtr::new(ptr::null_mut());
 /// The process this memory belongs to; a vforked child finds another's number.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
 static OVER: AtomicBool = AtomicBool::new(false);
+static WITHDRAWN: AtomicBool = AtomicBool::new(false);
 /// The variable's value in this process's environment, to be kept true for the
 /// next exec.
 static VARIABLE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
@@ -83,6 +84,16 @@ pub(crate) fn withdraw(reason: u32) {
             .unwrap_or(name.len());
         handover::uncovered(run, reason, name.get(..length).unwrap_or_default());
         end();
+        WITHDRAWN.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The shared block, if [`withdraw`] was called.
+pub(crate) fn withdrawn() -> Option<&'static Shared> {
+    if WITHDRAWN.load(Ordering::Relaxed) {
+        shared()
+    } else {
+        None
     }
 }
 

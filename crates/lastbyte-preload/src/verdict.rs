@@ -50,6 +50,13 @@ pub(crate) fn on(fd: c_int) -> (Verdict, Turn) {
     if run::owns(fd) {
         return (Verdict::Hidden, Turn::NONE);
     }
+    if let Some(shared) = run::withdrawn() {
+        // No system call from here on: it may be forbidden.
+        if table::entry(fd).is_some_and(table::Entry::is_tcp) {
+            shared.count(Left::Withdrawn);
+        }
+        return (Verdict::Plain, Turn::NONE);
+    }
     if !is_tcp(fd) {
         return (Verdict::Plain, Turn::NONE);
     }

@@ -8,6 +8,7 @@ mod command;
 mod contract;
 mod harness;
 mod hostile;
+mod manner;
 mod programs;
 mod safety;
 mod server;
