@@ -278,7 +278,6 @@ impl Ending {
 
     /// Whether the peer sent nothing since the close began, and left nothing
     /// unread before: then nothing suggests that late input will come.
-    #[cfg(feature = "tokio")]
     pub(crate) fn is_quiet(&self) -> bool {
         self.drained == 0
     }

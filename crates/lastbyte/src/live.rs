@@ -21,6 +21,8 @@ pub(crate) struct Live<S = OwnedFd> {
     socket: Option<S>,
     ending: Ending,
     began: Instant,
+    /// What time it is, by the clock that `began` is of.
+    clock: fn() -> Instant,
     filters: Filters,
     /// Whose it is, where that will be published.
     peer: Option<Box<SocketAddr>>,
@@ -91,6 +93,7 @@ impl<S: AsFd> Ready<S> {
             socket: Some(socket),
             ending,
             began,
+            clock: Instant::now,
             filters: Filters::default(),
             peer,
         };
@@ -107,10 +110,28 @@ impl<S: AsFd> Ready<S> {
         self.live.socket()
     }
 
+    /// Whatever owns it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn owner(&self) -> &S {
+        self.live
+            .owner()
+            .expect("a close that has not started has its socket")
+    }
+
     pub(crate) fn into_socket(self) -> S {
         self.live
             .socket
             .expect("a close that has not started has its socket")
+    }
+
+    /// Goes by another clock, from now on.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn by_clock(mut self, clock: fn() -> Instant) -> Self {
+        self.live.began = clock()
+            .checked_sub(self.live.elapsed())
+            .unwrap_or(self.live.began);
+        self.live.clock = clock;
+        self
     }
 
     /// Starts the close.
@@ -168,14 +189,28 @@ impl<S: AsFd> Live<S> {
             _ => how,
         };
         let seen = sys::look(socket.as_fd(), self.ending.drain_allowance(), how);
-        let step = self.ending.observe(self.began.elapsed(), &seen);
+        let step = self.ending.observe(self.elapsed(), &seen);
         self.act(step, false)
+    }
+
+    /// Goes by the system's clock again, as much time having passed.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn by_system_clock(mut self) -> Self {
+        let now = Instant::now();
+        self.began = now.checked_sub(self.elapsed()).unwrap_or(now);
+        self.clock = Instant::now;
+        self
+    }
+
+    /// Since the close began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        (self.clock)().saturating_duration_since(self.began)
     }
 
     /// The time left until a step is due even if nothing happens.
     pub(crate) fn due_in(&self) -> Option<Duration> {
         let due = self.ending.deadline()?;
-        Some(due.saturating_sub(self.began.elapsed()))
+        Some(due.saturating_sub(self.elapsed()))
     }
 
     /// The time at which a step is due even if nothing happens; none also where
@@ -186,11 +221,10 @@ impl<S: AsFd> Live<S> {
 
     /// Brings the deadline forward to now. The next step says what came of it.
     pub(crate) fn cut_short(&mut self) {
-        self.ending.cut_short(self.began.elapsed());
+        self.ending.cut_short(self.elapsed());
     }
 
     /// See [`Ending::is_quiet`].
-    #[cfg(feature = "tokio")]
     pub(crate) fn is_quiet(&self) -> bool {
         self.ending.is_quiet()
     }
@@ -198,7 +232,7 @@ impl<S: AsFd> Live<S> {
     /// What can be said of a close that is left to go on by itself.
     pub(crate) fn detached(&self) -> Report {
         let seen = sys::look(self.socket(), 0, Look::Full);
-        let report = self.ending.detached(self.began.elapsed(), &seen);
+        let report = self.ending.detached(self.elapsed(), &seen);
         hook::publish(self.peer(), &report);
         report
     }
@@ -221,6 +255,7 @@ impl<S: AsFd> Live<S> {
             socket: Some(own(self.socket?)?),
             ending: self.ending,
             began: self.began,
+            clock: self.clock,
             filters: self.filters,
             peer: self.peer,
         })
@@ -317,7 +352,7 @@ impl<S: AsFd> Live<S> {
                 }
             };
             let seen = sys::look(self.socket(), self.ending.drain_allowance(), how);
-            step = self.ending.observe(self.began.elapsed(), &seen);
+            step = self.ending.observe(self.elapsed(), &seen);
         }
     }
 

@@ -167,6 +167,17 @@ fn release(mut live: Live, sink: Option<Sink>, error: io::Error) {
     }
 }
 
+/// Has the background closer close some of the connections that are held only for late
+/// input, quiet peers' first. False where there are none.
+#[cfg(feature = "tokio")]
+pub(crate) fn give_up_held() -> bool {
+    let Some(closer) = running().filter(|closer| closer.shared.held() > 0) else {
+        return false;
+    };
+    closer.shared.give_up_held();
+    true
+}
+
 fn start() -> io::Result<&'static Closer> {
     loop {
         let before = RUNNING.get();

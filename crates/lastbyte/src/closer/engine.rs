@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::job::Job;
@@ -21,7 +22,7 @@ use crate::hook;
 use crate::live::{self, Live, Progress, Ready};
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::{Look, Readiness, peer_address};
+use crate::sys::{Look, Readiness, descriptor_limit, peer_address};
 
 const WAKER: u64 = u64::MAX;
 const RECEIPTS: u64 = u64::MAX - 2;
@@ -126,6 +127,7 @@ impl<R: Readiness> Engine<R> {
             }
             self.settle();
             self.expire();
+            self.limit_held();
             self.go_on_draining();
         }
         Ok(())
@@ -314,6 +316,30 @@ impl<R: Readiness> Engine<R> {
         self.wheel.set(place(key), due);
     }
 
+    /// Closes connections that are held for late input where their descriptors are
+    /// needed, or would be soon: a part at once, quiet peers' first.
+    fn limit_held(&mut self) {
+        let needed = self.shared.give_up.swap(false, Ordering::AcqRel);
+        let held = self.shared.held();
+        if held == 0 || (!needed && held <= held_limit()) {
+            return;
+        }
+        let mut holding: Vec<(bool, Key)> = self
+            .slots
+            .iter()
+            .filter(|(_, entry)| entry.reported)
+            .map(|(key, entry)| (!entry.live.is_quiet(), key))
+            .collect();
+        holding.sort_unstable_by_key(|&(sending, _)| sending);
+        let part = holding.len().div_ceil(4);
+        for (_, key) in holding.into_iter().take(part) {
+            if let Some(entry) = self.slots.get_mut(key) {
+                entry.live.release();
+                self.remove(key);
+            }
+        }
+    }
+
     fn expire(&mut self) {
         let now = self.since_epoch(Instant::now());
         while let Some(place) = self.wheel.pop(now) {
@@ -438,6 +464,11 @@ impl<R: Readiness> Engine<R> {
             receipts.give_up(|told| tell_receipt(told, &self.shared));
         }
     }
+}
+
+/// How many may be held: half of what the process may have open.
+fn held_limit() -> usize {
+    descriptor_limit().map_or(usize::MAX, |limit| limit / 2)
 }
 
 fn tell_receipt(told: Told, shared: &Shared) {

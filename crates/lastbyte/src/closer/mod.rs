@@ -16,6 +16,7 @@ use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
@@ -82,6 +83,8 @@ pub struct Closer {
 struct Shared {
     inbox: Inbox<Waker, Job>,
     account: Account,
+    /// Descriptors are needed: some of what is held for late input is to be closed.
+    give_up: AtomicBool,
 }
 
 impl Wake for Waker {
@@ -145,6 +148,7 @@ impl Builder {
         let shared = Arc::new(Shared {
             inbox: Inbox::new(self.limit, Waker::new()?),
             account: Account::default(),
+            give_up: AtomicBool::new(false),
         });
         // A ring belongs to the thread that makes it, so the thread says what it
         // came to.
@@ -388,6 +392,19 @@ impl Closer {
 }
 
 impl Shared {
+    /// Connections that are reported, and held for late input.
+    fn held(&self) -> usize {
+        let in_flight = self.inbox.in_flight.load(Ordering::Acquire);
+        in_flight.saturating_sub(self.account.unreported())
+    }
+
+    /// Has the thread close a part of those.
+    #[cfg(feature = "tokio")]
+    fn give_up_held(&self) {
+        self.give_up.store(true, Ordering::Release);
+        self.inbox.waker.wake();
+    }
+
     /// Puts a job in, or gives it back at the limit, after a drain, and without memory.
     #[expect(clippy::result_large_err, reason = "it goes back whole")]
     fn submit(&self, job: Job) -> Result<(), Job> {

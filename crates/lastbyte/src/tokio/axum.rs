@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::listener::Listener;
 use super::stream::Stream;
+use super::timer;
 
 /// Without descriptors, until trying again makes sense; what axum waits itself.
 const NO_DESCRIPTORS: Duration = Duration::from_secs(1);
@@ -25,7 +26,7 @@ impl axum::serve::Listener for Listener {
                 Err(error) if was_the_connections(&error) => {}
                 Err(error) => {
                     complain(&error);
-                    ::tokio::time::sleep(NO_DESCRIPTORS).await;
+                    timer::pause(NO_DESCRIPTORS).await;
                 }
             }
         }

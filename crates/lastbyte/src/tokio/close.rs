@@ -57,10 +57,9 @@ use crate::report::Report;
 /// # Errors
 /// Those of [`lastbyte::close`](crate::close()), but for the one of a non-blocking
 /// socket: every socket of tokio's is non-blocking, and waiting is what the
-/// future is for.
-///
-/// # Panics
-/// The future, when it has to wait outside a runtime with IO and time enabled.
+/// future is for. In a runtime that was built without time, or for a socket that is not
+/// tokio's without IO, a close that would have to wait is refused (`Unsupported`), the
+/// socket given back untouched.
 pub fn close<S, P>(socket: S, policy: P) -> Close
 where
     S: Closable,
@@ -94,7 +93,7 @@ enum Progress {
 
 impl Close {
     pub(super) fn begin(socket: Socket, policy: &Policy, began: Instant) -> Self {
-        match Ending::begin(socket, policy, None, began) {
+        match Ending::begin(socket, policy, None, began, true) {
             Ok((ending, result)) => Self::follow(ending, result),
             Err(error) => Self::known(Err(error)),
         }

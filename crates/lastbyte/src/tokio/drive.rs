@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 use ::tokio::io::Interest;
 use ::tokio::io::unix::AsyncFd;
 use ::tokio::net::TcpStream;
+use ::tokio::runtime::Handle;
+use ::tokio::task::JoinHandle;
 use ::tokio::time::Sleep;
 
-use crate::closer::background;
+use super::timer;
+use crate::closer::{Sink, background};
 use crate::error::CloseError;
 use crate::live::{Live, Progress, Ready};
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::{self, Edges, Event, Look, NoLook};
+use crate::sys::{self, Edges, Event, Look, NoLook, Throttled};
 
 /// A connection, and whether the reactor watches it already.
 pub(super) enum Socket {
@@ -42,7 +45,7 @@ impl Socket {
         let Ok(spare) = fd.try_clone() else {
             return Socket::Fd(fd);
         };
-        match TcpStream::from_std(fd.into()) {
+        match timer::register(|| TcpStream::from_std(fd.into())) {
             Ok(stream) => Socket::Accepted(stream),
             Err(_) => Socket::Fd(spare),
         }
@@ -74,6 +77,14 @@ pub(super) struct Drive {
     alarm: Option<Pin<Box<Sleep>>>,
     /// What the alarm is set to.
     due: Option<Instant>,
+    /// When it began by the system's clock: the runtime's may be paused.
+    began: Instant,
+    /// While the network is given real time, before a paused clock's deadline counts;
+    /// and for which deadline it was.
+    settling: Option<JoinHandle<()>>,
+    settled: Option<Instant>,
+    /// The pacing from before transmission was held back.
+    throttled: Option<Throttled>,
 }
 
 /// Where the edges of the connection show.
@@ -85,7 +96,18 @@ enum Watch {
     Own,
     /// In an epoll instance between the connection and the reactor.
     Nested(AsyncFd<Edges>),
+    /// Nowhere, because there was no descriptor to be had. It is looked at from time
+    /// to time.
+    Unwatched { looks: u32 },
 }
+
+/// Between two looks at a connection that cannot be watched, the first and the longest.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+const LAST_LOOK: Duration = Duration::from_millis(80);
+
+/// What real time a connection is given where a paused clock comes to a deadline at
+/// once: longer than a delayed acknowledgement takes.
+const REAL_TIME: Duration = Duration::from_millis(100);
 
 /// Wake-ups in a row from the registration's own readiness, after which that is
 /// taken to stay for good.
@@ -94,10 +116,14 @@ const ENOUGH: u8 = 3;
 impl Drive {
     /// Begins to close: sends what is queued and FIN. A report that is known by
     /// then comes along.
+    ///
+    /// Where somebody `awaits` it, what that takes is had before anything is done; it
+    /// fails with the socket untouched. Else the background has it where need be.
     pub(super) fn begin(
         socket: Socket,
         policy: &Policy,
         began: Instant,
+        awaited: bool,
     ) -> Result<(Self, Option<Report>), CloseError> {
         if let Some(stream) = socket.watched() {
             // Whatever happens from here on is news.
@@ -111,12 +137,20 @@ impl Drive {
             Ok(ready) => ready,
             Err((no_look, socket)) => return Err(refused(no_look, socket)),
         };
-        let (live, progress) = ready.start();
+        let watch = match awaited.then(|| resources(&ready)).transpose() {
+            Ok(watch) => watch.unwrap_or(Watch::Own),
+            Err(error) => return Err(refused(NoLook::Failed(error), ready.into_socket())),
+        };
+        let (live, progress) = ready.by_clock(timer::now).start();
         let mut drive = Self {
             live: Some(live),
-            watch: Watch::Own,
+            watch,
             alarm: None,
             due: None,
+            began,
+            settling: None,
+            settled: None,
+            throttled: None,
         };
         drive.note(&progress);
         Ok((drive, progress.report))
@@ -127,19 +161,12 @@ impl Drive {
         self.live.is_none()
     }
 
-    /// Waits for the report.
-    pub(super) fn poll_report(&mut self, cx: &mut Context<'_>) -> Poll<Result<Report, CloseError>> {
+    /// Waits for the report. Where the runtime cannot wait for it, the error says why,
+    /// and the connection is still here.
+    pub(super) fn poll_report(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Report>> {
         loop {
-            match ready!(self.poll_progress(cx)) {
-                Ok(Progress {
-                    report: Some(report),
-                    ..
-                }) => return Poll::Ready(Ok(report)),
-                Ok(_) => {}
-                Err(error) => {
-                    self.leave();
-                    return Poll::Ready(Err(CloseError::lost_sight(error)));
-                }
+            if let Some(report) = ready!(self.poll_progress(cx))?.report {
+                return Poll::Ready(Ok(report));
             }
         }
     }
@@ -152,12 +179,6 @@ impl Drive {
     /// Looks how far it has come, instead of waiting.
     pub(super) fn look(&mut self) -> Option<Report> {
         self.step(Look::Input).report
-    }
-
-    /// Puts the connection back into the reactor, if it may be; what has happened
-    /// meanwhile shows at once.
-    pub(super) fn watch(&mut self) {
-        self.own(|socket| Some(socket.into_watched()));
     }
 
     fn own(&mut self, own: impl FnOnce(Socket) -> Option<Socket>) {
@@ -182,9 +203,16 @@ impl Drive {
     }
 
     /// Holds back what was not transmitted yet. See [`sys::throttle`].
-    pub(super) fn throttle(&self) {
-        if let Some(live) = &self.live {
-            sys::throttle(live.socket());
+    pub(super) fn throttle(&mut self, time: Duration) {
+        if let (Some(live), None) = (&self.live, self.throttled) {
+            self.throttled = sys::throttle(live.socket(), time);
+        }
+    }
+
+    /// Undoes it.
+    pub(super) fn unthrottle(&mut self) {
+        if let (Some(live), Some(before)) = (&self.live, self.throttled.take()) {
+            sys::unthrottle(live.socket(), before);
         }
     }
 
@@ -208,12 +236,19 @@ impl Drive {
 
     /// Leaves the rest to the background closer.
     pub(super) fn leave(&mut self) {
+        self.delegate(None);
+    }
+
+    /// As [`leave`](Self::leave); `sink` is given what becomes of it, where that was
+    /// not reported yet.
+    pub(super) fn delegate(&mut self, sink: Option<Sink>) {
+        self.unthrottle();
         if let Some(live) = self
             .live
             .take()
             .and_then(|live| live.map(|socket| socket.into_fd().ok()))
         {
-            background::adopt_or_release(live);
+            background::adopt_and_tell(live.by_system_clock(), sink);
         }
     }
 
@@ -234,9 +269,8 @@ impl Drive {
             if let Poll::Ready(progress) = self.poll_edges(cx) {
                 return Poll::Ready(progress);
             }
-            if self.poll_alarm(cx).is_pending() {
-                return Poll::Pending;
-            }
+            ready!(self.poll_alarm(cx))?;
+            ready!(self.poll_real_time(cx));
             let progress = self.step(Look::Full);
             if progress.is_news() {
                 return Poll::Ready(Ok(progress));
@@ -272,13 +306,22 @@ impl Drive {
                             // that a quick look does not see.
                             if woken > 1 { Look::Full } else { how }
                         }
-                        _ => {
-                            self.watch = nest(socket)?;
+                        Some(_) => {
+                            self.nest();
+                            continue;
+                        }
+                        None => {
+                            self.own(|socket| Some(socket.into_watched()));
+                            if self.socket().is_some_and(|s| s.watched().is_none()) {
+                                self.nest();
+                            }
                             continue;
                         }
                     }
                 }
                 Watch::Nested(edges) => ready!(poll_nested(edges, cx))?,
+                // The alarm looks.
+                Watch::Unwatched { .. } => return Poll::Pending,
             };
             let progress = self.step(how);
             if progress.is_news() {
@@ -287,22 +330,81 @@ impl Drive {
         }
     }
 
+    /// Watches the connection in an epoll instance of its own, or not at all.
+    fn nest(&mut self) {
+        let Some(socket) = self.socket() else { return };
+        self.watch = nest(socket.as_fd()).unwrap_or(Watch::Unwatched { looks: 0 });
+        // An unwatched one is looked at before that.
+        self.due = None;
+    }
+
     /// Ready when the time for a step has come.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(due) = self.live.as_ref().and_then(Live::due) else {
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(due) = self.next_look() else {
             return Poll::Pending;
         };
-        let at = ::tokio::time::Instant::from_std(due);
-        let alarm = self
-            .alarm
-            .get_or_insert_with(|| Box::pin(::tokio::time::sleep_until(at)));
         if self.due != Some(due) {
-            if self.due.is_some() {
-                alarm.as_mut().reset(at);
+            match &mut self.alarm {
+                Some(alarm) => alarm.as_mut().reset(::tokio::time::Instant::from_std(due)),
+                None => self.alarm = Some(timer::alarm(due).ok_or(io::ErrorKind::Unsupported)?),
             }
             self.due = Some(due);
         }
-        alarm.as_mut().poll(cx)
+        let Some(alarm) = &mut self.alarm else {
+            return Poll::Pending;
+        };
+        ready!(alarm.as_mut().poll(cx));
+        if let Watch::Unwatched { looks } = &mut self.watch {
+            *looks += 1;
+            self.due = None;
+            // There may be a descriptor by now.
+            if let Some(watch) = self.socket().and_then(|s| nest(s.as_fd()).ok()) {
+                self.watch = watch;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// When a step is due, and a look even if nothing is known to have happened.
+    fn next_look(&self) -> Option<Instant> {
+        let due = self.live.as_ref().and_then(Live::due);
+        let Watch::Unwatched { looks } = self.watch else {
+            return due;
+        };
+        if self.due.is_some() {
+            return self.due;
+        }
+        let look = timer::now() + (FIRST_LOOK * (1 << looks.min(8))).min(LAST_LOOK);
+        Some(due.map_or(look, |due| due.min(look)))
+    }
+
+    /// A paused clock comes to a deadline as soon as nothing else is to be done, while
+    /// what was sent is still on its way. Ready at once by any other clock; by such a
+    /// one, when the network has had a moment of real time.
+    fn poll_real_time(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(settling) = &mut self.settling {
+            // An error would mean that the runtime ends.
+            let _ = ready!(Pin::new(settling).poll(cx));
+            self.settling = None;
+            return Poll::Ready(());
+        }
+        let due = self.live.as_ref().and_then(Live::due);
+        let real = self.began.elapsed();
+        let ahead = self
+            .live
+            .as_ref()
+            .is_some_and(|live| live.elapsed() > real + REAL_TIME);
+        if !ahead || self.settled == due {
+            return Poll::Ready(());
+        }
+        self.settled = due;
+        let Ok(runtime) = Handle::try_current() else {
+            return Poll::Ready(());
+        };
+        // Keeps the clock where it is, meanwhile.
+        let settling = runtime.spawn_blocking(|| std::thread::sleep(REAL_TIME));
+        self.settling = Some(settling);
+        self.poll_real_time(cx)
     }
 }
 
@@ -356,14 +458,27 @@ fn poll_nested(edges: &AsyncFd<Edges>, cx: &mut Context<'_>) -> Poll<io::Result<
     }
 }
 
+/// What it takes to wait for a close: time, and where the connection is not in the
+/// reactor already a descriptor that is.
+fn resources(ready: &Ready<Socket>) -> io::Result<Watch> {
+    if !ready.may_wait() {
+        return Ok(Watch::Own);
+    }
+    timer::needs_time()?;
+    match ready.owner().watched() {
+        Some(_) => Ok(Watch::Own),
+        None => nest(ready.socket()),
+    }
+}
+
 #[allow(
     deprecated,
     reason = "its successor is unsafe, and not in the oldest tokio that we support"
 )]
-fn nest(socket: &Socket) -> io::Result<Watch> {
+fn nest(socket: BorrowedFd<'_>) -> io::Result<Watch> {
     let edges = Edges::new()?;
-    edges.add(socket.as_fd(), 0)?;
-    AsyncFd::with_interest(edges, Interest::READABLE).map(Watch::Nested)
+    edges.add(socket, 0)?;
+    timer::register(|| AsyncFd::with_interest(edges, Interest::READABLE)).map(Watch::Nested)
 }
 
 fn refused(no_look: NoLook, socket: Socket) -> CloseError {

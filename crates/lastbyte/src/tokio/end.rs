@@ -8,10 +8,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use ::tokio::runtime::Handle;
+use ::tokio::sync::oneshot;
 
 use super::drive::{Drive, Socket};
-use super::roll::{Entry, Patience, Stage};
+use super::roll::{Entry, HELD_BACK, Hold, Patience, Stage};
 use crate::blocking::outcome;
+use crate::closer::Sink;
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
@@ -22,21 +24,25 @@ pub(super) type Outcome = Result<Report, CloseError>;
 /// As a future: everything to the end, the hold for late input included.
 pub(super) struct Ending {
     drive: Drive,
+    /// Until it is over, or left to the background.
     entry: Option<Entry>,
     told: bool,
-    held_back: bool,
     patience: Patience,
+    /// What the background closer makes of it, where the runtime cannot wait.
+    delegated: Option<oneshot::Receiver<Outcome>>,
 }
 
 impl Ending {
-    /// Begins to close, and gives the result if it is known by then.
+    /// Begins to close, and gives the result if it is known by then. What is awaited
+    /// begins only where the runtime can wait for it.
     pub(super) fn begin(
         socket: Socket,
         policy: &Policy,
         entry: Option<Entry>,
         began: Instant,
+        awaited: bool,
     ) -> Result<(Self, Option<Outcome>), CloseError> {
-        let (drive, report) = match Drive::begin(socket, policy, began) {
+        let (drive, report) = match Drive::begin(socket, policy, began, awaited) {
             Ok(begun) => begun,
             Err(error) => {
                 let result = Err(error);
@@ -53,8 +59,8 @@ impl Ending {
             drive,
             entry,
             told: false,
-            held_back: false,
             patience: Patience::default(),
+            delegated: None,
         };
         let result = report.map(|report| ending.tell(Ok(report)));
         Ok((ending, result))
@@ -62,27 +68,73 @@ impl Ending {
 
     /// Waits for the result. Given once.
     pub(super) fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        let mut report = self.drive.poll_report(cx);
-        if report.is_pending() {
-            self.wake_later(cx);
-            if self.is_at(Stage::HeldBack) && !std::mem::replace(&mut self.held_back, true) {
-                self.drive.throttle();
-            }
-            if self.is_at(Stage::Over) && (self.drive.settle() || self.patience.is_over()) {
-                report = self.drive.cut_short().map(Ok).map_or(report, Poll::Ready);
+        if self.delegated.is_none() {
+            match self.poll_report(cx) {
+                Poll::Ready(Ok(report)) => return Poll::Ready(self.tell(Ok(report))),
+                Poll::Ready(Err(_)) => self.delegate(),
+                Poll::Pending => return Poll::Pending,
             }
         }
-        Poll::Ready(self.tell(ready!(report)))
+        let Some(delegated) = &mut self.delegated else {
+            return Poll::Pending;
+        };
+        let result = ready!(Pin::new(delegated).poll(cx));
+        self.delegated = None;
+        Poll::Ready(result.unwrap_or_else(|_| {
+            let gone = io::Error::other("the background closer ended first");
+            Err(CloseError::lost_sight(gone))
+        }))
+    }
+
+    fn poll_report(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Report>> {
+        let report = self.drive.poll_report(cx);
+        if report.is_ready() {
+            return report;
+        }
+        self.wake_later(cx);
+        if self.is_at(Stage::HeldBack) {
+            self.drive.throttle(HELD_BACK);
+        } else {
+            // The shutdown was given up.
+            self.drive.unthrottle();
+        }
+        if self.is_at(Stage::Over) && (self.drive.settle() || self.patience.is_over()) {
+            return self
+                .drive
+                .cut_short()
+                .map_or(report, |report| Poll::Ready(Ok(report)));
+        }
+        report
+    }
+
+    /// Has the background closer go on with it, and tell.
+    fn delegate(&mut self) {
+        let (send, result) = oneshot::channel();
+        let entry = self.hand_over();
+        self.drive.delegate(Some(Box::new(move |result| {
+            if let Some(entry) = entry {
+                entry.tell_from_background(&result);
+            }
+            // Nobody need be waiting.
+            let _ = send.send(result);
+        })));
+        self.told = true;
+        self.delegated = Some(result);
+    }
+
+    /// Its place with the listener, for the background: a shutdown does not wait for it
+    /// beyond its deadline.
+    fn hand_over(&mut self) -> Option<Entry> {
+        let entry = self.entry.take();
+        if let Some(entry) = &entry {
+            entry.leave_to_background();
+        }
+        entry
     }
 
     /// Has nobody woken for it: from here on it is looked at.
     pub(super) fn unwatch(&mut self) {
         self.drive.unwatch();
-    }
-
-    /// Has somebody woken for it again.
-    pub(super) fn watch(&mut self) {
-        self.drive.watch();
     }
 
     /// Looks how far it has come, instead of waiting.
@@ -95,7 +147,7 @@ impl Ending {
     /// Whether nothing remains to be done, not even for a peer that may still be
     /// sending.
     pub(super) fn is_over(&self) -> bool {
-        self.drive.is_over()
+        self.drive.is_over() && self.delegated.is_none()
     }
 
     /// Goes on with nobody waiting for it, cheaply where it is over soon.
@@ -143,6 +195,35 @@ impl Ending {
     fn is_at(&self, stage: Stage) -> bool {
         self.entry.as_ref().is_some_and(|entry| entry.is_at(stage))
     }
+
+    /// Waits, after the report, until the peer has closed or its time is over.
+    fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.drive.poll_over(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let Some(entry) = &self.entry else {
+            return Poll::Pending;
+        };
+        entry.wake_later(cx);
+        let quiet = self.drive.is_quiet();
+        if entry.hold(quiet) == Hold::GivenUp {
+            // Its descriptor is needed for a connection that somebody waits for.
+            self.drive.release();
+            return Poll::Ready(());
+        }
+        if !entry.is_at(Stage::LastCall) {
+            return Poll::Pending;
+        }
+        // A shutdown waits for peers that are still sending, no others.
+        if quiet {
+            self.drive.release();
+        } else if entry.is_at(Stage::Over) {
+            self.drive.leave();
+        } else {
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
 }
 
 impl Future for Ending {
@@ -150,32 +231,27 @@ impl Future for Ending {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if !self.told {
-            // Told is all that is to be done with it.
-            let _ = ready!(self.poll_result(cx));
-        }
-        if self.drive.poll_over(cx).is_pending() {
-            self.wake_later(cx);
-            if !self.is_at(Stage::LastCall) {
-                return Poll::Pending;
-            }
-            // A shutdown waits for peers that are still sending, no others.
-            if self.drive.is_quiet() {
-                self.drive.release();
-            } else if self.is_at(Stage::Over) {
-                self.drive.leave();
-            } else {
-                return Poll::Pending;
+            match self.poll_report(cx) {
+                // Told is all that is to be done with it.
+                Poll::Ready(Ok(report)) => drop(self.tell(Ok(report))),
+                // Dropped, it goes on in the background.
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
             }
         }
-        Poll::Ready(())
+        self.poll_hold(cx)
     }
 }
 
 impl Drop for Ending {
+    /// What is not over goes on in the background, whose report is still told.
     fn drop(&mut self) {
-        if !self.told && self.entry.is_some() {
-            let gone = io::Error::other("its runtime ended first");
-            let _ = self.tell(Err(CloseError::lost_sight(gone)));
+        if self.told || self.drive.is_over() {
+            return;
         }
+        let sink = self
+            .hand_over()
+            .map(|entry| -> Sink { Box::new(move |result| entry.tell_from_background(&result)) });
+        self.drive.delegate(sink);
     }
 }

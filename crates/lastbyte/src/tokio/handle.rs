@@ -5,7 +5,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::roll::{ONE_ACK, PATIENCE, Roll, Stage};
+use super::roll::{LETTING_IN, ONE_ACK, PATIENCE, Roll, Stage};
+use super::timer;
 use crate::closer::Drained;
 use crate::sums::Sums;
 
@@ -24,9 +25,10 @@ impl Handle {
     /// Ends everything within `time`, and tells what became of it: the drain of a
     /// deploy.
     ///
-    /// 1. The listener gives out the connections that are complete already,
-    ///    closes, and from then on says `None`. [`draining`](Self::draining) is
-    ///    ready: the server is to finish what it has in hand.
+    /// 1. The listener gives out the connections that are complete already, and none
+    ///    that come later, closes, and from then on says `None`.
+    ///    [`draining`](Self::draining) is ready: the server is to finish what it has in
+    ///    hand.
     /// 2. Connections end as the server drops them, each as its policy says.
     /// 3. When all have ended, or `time` is over, it is done. What has not ended
     ///    by then ends now:
@@ -46,11 +48,12 @@ impl Handle {
     ///
     /// Somebody must go on calling [`accept`](super::Listener::accept) until that
     /// says `None`, or drop the listener, as `axum::serve` does: an open listener
-    /// is waited for like an open connection.
+    /// is waited for like an open connection. At the deadline the listening socket is
+    /// shut down, whoever has it.
     ///
     /// # Cancellation
     /// Dropped, the listener stays closed and the connections end in their own
-    /// time. Called again, it tells of those since the first call.
+    /// time, at their own pace. Called again, it tells of those since the first call.
     ///
     /// ```
     /// use std::time::Duration;
@@ -69,36 +72,42 @@ impl Handle {
     /// # Ok(()) }
     /// ```
     ///
-    /// # Panics
-    /// Outside a runtime with time enabled.
+    /// The times are those of the runtime it is called in, which tests can pause; where
+    /// there is none, or it has no time, a thread waits for them.
     pub async fn shutdown(&self, time: Duration) -> Drained {
         self.roll.last_call();
         // Time for what is on its way to be acknowledged, and to end the rest one
         // by one.
         let each = Duration::from_micros(20) * u32::try_from(self.open()).unwrap_or(u32::MAX);
         let last = (ONE_ACK + PATIENCE).saturating_add(each).min(time / 4);
-        if !self.emptied_within(time - last).await {
-            self.roll.hold_back().await;
-            if !self.emptied_within(last.min(ONE_ACK)).await {
-                self.roll.cut().await;
+        let letting_in = LETTING_IN.min(time - last);
+        if !self.emptied_within(letting_in).await {
+            self.roll.drain();
+            if !self.emptied_within(time - last - letting_in).await {
+                let _holding_back = self.roll.hold_back().await;
+                if !self.emptied_within(last.min(ONE_ACK)).await {
+                    self.roll.cut().await;
+                }
             }
         }
         self.roll.drained()
     }
 
     async fn emptied_within(&self, time: Duration) -> bool {
-        ::tokio::time::timeout(time, self.roll.emptied())
-            .await
-            .is_ok()
+        timer::within(time, self.roll.emptied()).await
     }
 
-    /// Ready once a shutdown has begun and the listener is closed: the server is
-    /// to stop. For axum's `with_graceful_shutdown`, or hyper's.
+    /// Ready once a shutdown has begun: the server is to stop. For axum's
+    /// `with_graceful_shutdown`, or hyper's.
+    ///
+    /// A listener that is accepting lets in first who has connected already, which takes
+    /// a moment, 50 ms at most; closing it would reset them. Where nobody waits to be
+    /// let in, or the listener is closed, it is ready at once.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
         let mut stages = self.roll.stages();
         async move {
             // An error means that the listener and all handles are gone.
-            let _ = stages.wait_for(|&stage| stage >= Stage::Closed).await;
+            let _ = stages.wait_for(|&stage| stage >= Stage::Draining).await;
         }
     }
 

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use ::tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use ::tokio::runtime;
@@ -15,6 +16,8 @@ use ::tokio::runtime;
 use super::handle::Handle;
 use super::roll::{Roll, Stage};
 use super::stream::Stream;
+use super::timer;
+use crate::closer::background::{self, background};
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
@@ -66,12 +69,18 @@ pub struct Listener {
     /// Ready when a shutdown begins.
     last_call: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     runtime: Option<runtime::Handle>,
+    /// Whether the runtime that accepts is known to have time.
+    has_time: bool,
 }
 
 enum Socket {
     Open(TcpListener),
     /// A shutdown has begun; who has connected already is still let in.
-    LastCall(std::net::TcpListener),
+    LastCall {
+        tcp: std::net::TcpListener,
+        /// How many are let in at most: those that had connected when it began.
+        left: usize,
+    },
     Closed,
 }
 
@@ -81,6 +90,7 @@ impl Listener {
     pub fn new(tcp: TcpListener, policy: impl Into<Policy>) -> Self {
         let is_tcp = sys::is_tcp(tcp.as_fd()).unwrap_or(false);
         let roll = Arc::new(Roll::new(is_tcp));
+        roll.listens(tcp.as_raw_fd());
         let mut stages = roll.stages();
         let last_call = async move {
             // An error would mean that the listener is gone.
@@ -93,14 +103,17 @@ impl Listener {
             roll,
             last_call: Box::pin(last_call),
             runtime: runtime::Handle::try_current().ok(),
+            has_time: false,
         }
     }
 
     /// Listens on `address`.
     ///
     /// # Errors
-    /// Those of [`TcpListener::bind`](::tokio::net::TcpListener::bind).
+    /// Those of [`TcpListener::bind`](::tokio::net::TcpListener::bind); `Unsupported`
+    /// in a runtime that was built without time.
     pub async fn bind(address: impl ToSocketAddrs, policy: impl Into<Policy>) -> io::Result<Self> {
+        timer::needs_time()?;
         Ok(Self::new(TcpListener::bind(address).await?, policy))
     }
 
@@ -138,9 +151,24 @@ impl Listener {
     /// # Errors
     /// Those of accept(2). `ECONNABORTED` and the like mean that one connection
     /// was gone already; `EMFILE` and `ENFILE` that there are no descriptors, and
-    /// it is wise to wait before trying again.
+    /// it is wise to wait before trying again. Before it comes to that, connections
+    /// are closed that are delivered and held only for what their peers may still send,
+    /// quiet peers' first. `Unsupported` in a runtime that was built without time.
     pub async fn accept(&mut self) -> io::Result<Option<(Stream, SocketAddr)>> {
-        let Some((tcp, peer)) = self.accept_tcp().await? else {
+        if !std::mem::replace(&mut self.has_time, true) {
+            timer::needs_time().inspect_err(|_| self.has_time = false)?;
+        }
+        let accepted = loop {
+            match self.accept_tcp().await {
+                Err(error) if is_want_of_descriptors(&error) => {
+                    if !self.roll.make_room().await && !room_in_background().await {
+                        return Err(error);
+                    }
+                }
+                done => break done?,
+            }
+        };
+        let Some((tcp, peer)) = accepted else {
             return Ok(None);
         };
         let entry = self.roll.enter(tcp.as_raw_fd(), peer);
@@ -168,10 +196,14 @@ impl Listener {
 
     async fn accept_tcp(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         if let Socket::Open(tcp) = &self.socket {
+            let _accepting = self.roll.accepting();
             let last_call = &mut self.last_call;
-            let accepted = std::future::poll_fn(|cx| match tcp.poll_accept(cx) {
-                Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-                Poll::Pending => last_call.as_mut().poll(cx).map(|()| None),
+            let accepted = std::future::poll_fn(|cx| {
+                // Before the next one: under a flood there always is one.
+                if last_call.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                tcp.poll_accept(cx).map(Some)
             });
             if let Some(accepted) = accepted.await {
                 return accepted.map(Some);
@@ -183,26 +215,68 @@ impl Listener {
     /// Lets in who has connected already; closing the listener resets whoever is
     /// left. Not by way of the reactor, which may not know of them yet.
     fn last_call(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-        if let Socket::Open(tcp) = std::mem::replace(&mut self.socket, Socket::Closed) {
-            self.socket = Socket::LastCall(tcp.into_std()?);
-        }
-        if let Socket::LastCall(tcp) = &self.socket {
-            match tcp.accept() {
+        self.socket = match std::mem::replace(&mut self.socket, Socket::Closed) {
+            Socket::Open(tcp) => {
+                let tcp = tcp.into_std()?;
+                // The queue is first in, first out.
+                let left = sys::backlog(tcp.as_fd()).unwrap_or(usize::MAX);
+                Socket::LastCall { tcp, left }
+            }
+            begun => begun,
+        };
+        let over = self.roll.is_at(Stage::HeldBack);
+        if let Socket::LastCall { tcp, left } = &mut self.socket {
+            let accepted = if over || *left == 0 {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                tcp.accept()
+            };
+            match accepted {
                 Ok((stream, peer)) => {
+                    *left -= 1;
                     stream.set_nonblocking(true)?;
                     return Ok(Some((TcpStream::from_std(stream)?, peer)));
                 }
+                Err(error) if is_want_of_descriptors(&error) => return Err(error),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.close(),
-                Err(error) => return Err(error),
+                // Shut down at the deadline.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.close(),
+                Err(error) => {
+                    *left -= 1;
+                    return Err(error);
+                }
             }
         }
         Ok(None)
     }
 
     fn close(&mut self) {
+        self.roll.listener_closes();
         self.socket = Socket::Closed;
         self.roll.listener_closed();
     }
+}
+
+/// Has the background closer close connections that are held for late input. Whether
+/// one was.
+async fn room_in_background() -> bool {
+    let before = background().in_flight();
+    if !background::give_up_held() {
+        return false;
+    }
+    // There is no event to wait for, and it takes no longer than a step of its thread's.
+    for _ in 0..50 {
+        timer::pause(Duration::from_millis(1)).await;
+        if background().in_flight() < before {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether the process or the system has no descriptors left (accept(2)).
+fn is_want_of_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 impl Drop for Listener {

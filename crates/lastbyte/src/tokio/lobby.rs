@@ -14,6 +14,7 @@ use ::tokio::runtime::Handle;
 use ::tokio::sync::Notify;
 
 use super::end::Ending;
+use super::timer;
 
 /// Between two sweeps.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -53,8 +54,6 @@ impl Lobby {
         ending.unwatch();
         let mut state = self.lock();
         if state.sweeper == Sweeper::Gone {
-            drop(state);
-            ending.watch();
             return Err(ending);
         }
         let first = state.waiting.is_empty();
@@ -107,7 +106,11 @@ async fn sweep(shift: Shift) {
     let mut endings = Vec::new();
     loop {
         shift.0.bell.notified().await;
-        ::tokio::time::sleep(MOMENT).await;
+        let Some(alarm) = timer::alarm(timer::now() + MOMENT) else {
+            // The runtime has no time.
+            return;
+        };
+        alarm.await;
         let mut state = shift.0.lock();
         std::mem::swap(&mut endings, &mut state.waiting);
         let over = state.sweeper == Sweeper::Gone;
@@ -116,8 +119,7 @@ async fn sweep(shift: Shift) {
             ending.look();
         }
         endings.retain(|ending| !ending.is_over());
-        for mut ending in endings.drain(..) {
-            ending.watch();
+        for ending in endings.drain(..) {
             ending.spawn(None);
         }
         if over {

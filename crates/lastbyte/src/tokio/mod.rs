@@ -112,10 +112,12 @@ mod close;
 mod drive;
 mod end;
 mod handle;
+mod held;
 mod listener;
 mod lobby;
 mod roll;
 mod stream;
+mod timer;
 
 pub use close::{Closable, Close, close};
 pub use handle::Handle;

@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 
 use ::tokio::sync::{Notify, watch};
 
+use super::held::Held;
+pub(super) use super::held::Hold;
 use super::lobby::Lobby;
+use super::timer;
 use crate::blocking::outcome;
 use crate::closer::Drained;
 use crate::contain::contain;
@@ -22,7 +25,7 @@ use crate::live::Ready;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sums::Sums;
-use crate::sys::{self, NoLook};
+use crate::sys::{self, NoLook, Throttled};
 
 /// What is done with each result.
 pub(super) type Hook = Box<dyn Fn(SocketAddr, &Result<Report, CloseError>) + Send + Sync>;
@@ -33,6 +36,8 @@ pub(super) enum Stage {
     Serving,
     /// Accepts what has connected already, and then no more.
     LastCall,
+    /// The server is told to stop.
+    Draining,
     /// The listening socket is closed.
     Closed,
     /// The deadline is near: nothing new is transmitted, so that what was can be
@@ -44,6 +49,13 @@ pub(super) enum Stage {
 
 /// Longer than a delayed acknowledgement, which on Linux takes 40 ms.
 pub(super) const ONE_ACK: Duration = Duration::from_millis(50);
+
+/// How long a listener that accepts is given to let in who has connected already,
+/// before the server is told to stop.
+pub(super) const LETTING_IN: Duration = Duration::from_millis(50);
+
+/// How long transmission is held back at least.
+pub(super) const HELD_BACK: Duration = Duration::from_millis(200);
 
 /// How long a connection may take to settle: one of the first ten segments may
 /// follow another.
@@ -70,6 +82,19 @@ pub(super) struct Roll {
     book: Mutex<Book>,
     empty: Notify,
     lobby: Arc<Lobby>,
+    held: Mutex<Held>,
+    /// Somebody is struck off, whose descriptor is free then.
+    freed: Notify,
+    listening: Mutex<Listening>,
+}
+
+/// The listening socket, as far as a shutdown needs it.
+#[derive(Default)]
+struct Listening {
+    /// Whoever owns the descriptor takes it from here before closing it.
+    fd: Option<RawFd>,
+    /// Somebody waits for a connection.
+    accepting: bool,
 }
 
 struct Book {
@@ -81,10 +106,13 @@ struct Book {
     all: Sums,
     /// Of those that ended since the shutdown began.
     drained: Drained,
+    /// Shutdowns that hold transmission back.
+    holding_back: usize,
 }
 
 /// A connection's place on the roll.
-struct Seat {
+pub(super) struct Seat {
+    pub(super) id: u64,
     peer: SocketAddr,
     state: Mutex<State>,
 }
@@ -96,11 +124,41 @@ enum State {
         fd: RawFd,
         half_closed: bool,
         patience: Patience,
+        /// The pacing from before transmission was held back.
+        throttled: Option<Throttled>,
     },
     /// Reset at the deadline, still in the program's hands.
     Cut,
     /// Its ending is under way, and this wakes it.
     Ending(Option<Waker>),
+    /// The background closer has it.
+    Background,
+}
+
+/// A shutdown near its deadline, which holds transmission back. Dropped before it is
+/// through, as the last one, it lets everything go on.
+pub(super) struct HoldingBack<'a>(&'a Roll);
+
+impl Drop for HoldingBack<'_> {
+    fn drop(&mut self) {
+        let last = {
+            let mut book = self.0.book();
+            book.holding_back -= 1;
+            book.holding_back == 0 && !book.open.is_empty()
+        };
+        if last {
+            self.0.let_go_on();
+        }
+    }
+}
+
+/// While somebody waits for a connection.
+pub(super) struct Accepting<'a>(&'a Roll);
+
+impl Drop for Accepting<'_> {
+    fn drop(&mut self) {
+        self.0.listening().accepting = false;
+    }
 }
 
 /// A connection on the roll. Dropped, it is struck off.
@@ -127,9 +185,13 @@ impl Roll {
                 listener_closed: false,
                 all: Sums::default(),
                 drained: Drained::default(),
+                holding_back: 0,
             }),
             empty: Notify::new(),
             lobby: Arc::default(),
+            held: Mutex::default(),
+            freed: Notify::new(),
+            listening: Mutex::default(),
         }
     }
 
@@ -139,17 +201,19 @@ impl Roll {
     }
 
     pub(super) fn enter(self: &Arc<Self>, fd: RawFd, peer: SocketAddr) -> Entry {
+        let mut book = self.book();
+        let id = book.next;
+        book.next += 1;
         let seat = Arc::new(Seat {
+            id,
             peer,
             state: Mutex::new(State::Open {
                 fd,
                 half_closed: false,
                 patience: Patience::default(),
+                throttled: None,
             }),
         });
-        let mut book = self.book();
-        let id = book.next;
-        book.next += 1;
         book.open.insert(id, Arc::clone(&seat));
         drop(book);
         Entry {
@@ -170,12 +234,48 @@ impl Roll {
     }
 
     /// A shutdown begins: the listener gives out who has connected already and
-    /// closes.
+    /// closes. The server is told to stop at once where nobody would be let in: a server
+    /// that waits for something else before it accepts would not close the listener.
     pub(super) fn last_call(&self) {
         self.advance(Stage::LastCall);
         if self.book().listener_closed {
             self.advance(Stage::Closed);
+        } else if !self.lets_in() {
+            self.advance(Stage::Draining);
         }
+    }
+
+    /// The server is told to stop, whether or not the listener is closed.
+    pub(super) fn drain(&self) {
+        self.advance(Stage::Draining);
+    }
+
+    pub(super) fn listens(&self, fd: RawFd) {
+        self.listening().fd = Some(fd);
+    }
+
+    /// Somebody waits for a connection from here on.
+    pub(super) fn accepting(&self) -> Accepting<'_> {
+        self.listening().accepting = true;
+        Accepting(self)
+    }
+
+    /// Whether somebody accepts, or somebody waits to be accepted.
+    fn lets_in(&self) -> bool {
+        let listening = self.listening();
+        let waiting = || {
+            listening.fd.is_some_and(|fd| {
+                // SAFETY: see `Listening::fd`; the lock is held.
+                let listener = unsafe { BorrowedFd::borrow_raw(fd) };
+                sys::backlog(listener) != Some(0)
+            })
+        };
+        listening.accepting || waiting()
+    }
+
+    /// The listening socket is about to be closed.
+    pub(super) fn listener_closes(&self) {
+        self.listening().fd = None;
     }
 
     pub(super) fn listener_closed(&self) {
@@ -183,6 +283,20 @@ impl Roll {
         if self.is_at(Stage::LastCall) {
             self.advance(Stage::Closed);
         }
+    }
+
+    /// The deadline is near: nobody is let in any more, whoever has the listener.
+    fn stop_listening(&self) {
+        if let Some(fd) = self.listening().fd {
+            // SAFETY: see `Listening::fd`; the lock is held.
+            sys::stop_listening(unsafe { BorrowedFd::borrow_raw(fd) });
+        }
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Listening> {
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Goes on to `stage`, never back.
@@ -227,15 +341,69 @@ impl Roll {
 
     /// The deadline is near: what is transmitted now might not be acknowledged by
     /// then, and the peer have it all the same.
-    pub(super) async fn hold_back(&self) {
+    pub(super) async fn hold_back(&self) -> HoldingBack<'_> {
+        self.book().holding_back += 1;
+        let holding_back = HoldingBack(self);
         self.advance(Stage::HeldBack);
+        self.stop_listening();
         self.each(|seat, _| {
-            if let State::Open { fd, .. } = *seat.lock() {
+            if let State::Open { fd, throttled, .. } = &mut *seat.lock() {
                 // SAFETY: see `State::Open`; the lock is held.
-                sys::throttle(unsafe { BorrowedFd::borrow_raw(fd) });
+                let socket = unsafe { BorrowedFd::borrow_raw(*fd) };
+                if throttled.is_none() {
+                    *throttled = sys::throttle(socket, HELD_BACK);
+                }
             }
         })
         .await;
+        holding_back
+    }
+
+    /// A shutdown was given up: the connections go on as before it held them back.
+    fn let_go_on(&self) {
+        self.stages.send_modify(|now| {
+            *now = Stage::Closed.min(*now);
+            self.stage.store(*now as u8, Ordering::Release);
+        });
+        for seat in self.seats() {
+            seat.lock().unthrottle();
+        }
+        self.wake_endings();
+    }
+
+    /// Everybody on the roll.
+    fn seats(&self) -> Vec<Arc<Seat>> {
+        self.book().open.values().map(Arc::clone).collect()
+    }
+
+    /// A connection is held for late input.
+    fn hold(&self, id: u64, seat: &Arc<Seat>, quiet: bool) -> Hold {
+        let (hold, given_up) = self.held().hold(id, seat, quiet);
+        if let Some(given_up) = given_up {
+            given_up.wake();
+        }
+        hold
+    }
+
+    /// Gives up connections that are held for late input, and waits until a descriptor
+    /// is free. False where there are none.
+    pub(super) async fn make_room(&self) -> bool {
+        let mut freed = std::pin::pin!(self.freed.notified());
+        // Listening before looking.
+        freed.as_mut().enable();
+        let given_up = self.held().make_room();
+        for seat in given_up {
+            seat.wake();
+        }
+        if !self.held().are_leaving() {
+            return false;
+        }
+        freed.await;
+        true
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The deadline is here: resets what the program still has open, and has the
@@ -246,7 +414,7 @@ impl Roll {
         self.advance(Stage::Over);
         loop {
             self.each(|seat, id| self.cut_one(seat, id)).await;
-            if ::tokio::time::timeout(PAUSE, self.emptied()).await.is_ok() {
+            if timer::within(PAUSE, self.emptied()).await {
                 return;
             }
             // To try again.
@@ -277,8 +445,17 @@ impl Roll {
             fd,
             half_closed,
             patience,
+            ..
         } = &mut *state
         else {
+            if matches!(*state, State::Background) {
+                // Nothing here hastens it.
+                *state = State::Cut;
+                drop(state);
+                let late = io::ErrorKind::TimedOut.into();
+                self.tell(seat.peer, &Err(CloseError::lost_sight(late)));
+                self.strike_off(id);
+            }
             return;
         };
         // SAFETY: see `State::Open`; the lock is held.
@@ -332,22 +509,18 @@ impl Roll {
     fn strike_off(&self, id: u64) {
         let mut book = self.book();
         book.open.remove(&id);
-        if book.open.is_empty() {
-            drop(book);
+        let empty = book.open.is_empty();
+        drop(book);
+        self.held().remove(id);
+        self.freed.notify_waiters();
+        if empty {
             self.empty.notify_waiters();
         }
     }
 
     fn wake_endings(&self) {
-        let seats: Vec<Arc<Seat>> = self.book().open.values().map(Arc::clone).collect();
-        for seat in seats {
-            let waker = match &mut *seat.lock() {
-                State::Ending(waker) => waker.take(),
-                State::Open { .. } | State::Cut => None,
-            };
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+        for seat in self.seats() {
+            seat.wake();
         }
     }
 
@@ -364,8 +537,31 @@ impl Drop for Roll {
 }
 
 impl Seat {
+    /// Wakes the task of its ending.
+    fn wake(&self) {
+        let waker = match &mut *self.lock() {
+            State::Ending(waker) => waker.take(),
+            State::Open { .. } | State::Cut | State::Background => None,
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Undoes what holds transmission back.
+    fn unthrottle(&mut self) {
+        if let State::Open { fd, throttled, .. } = self {
+            if let Some(before) = throttled.take() {
+                // SAFETY: see `State::Open`; the lock is held.
+                sys::unthrottle(unsafe { BorrowedFd::borrow_raw(*fd) }, before);
+            }
+        }
     }
 }
 
@@ -387,9 +583,32 @@ impl Entry {
         let mut state = self.seat.lock();
         let begins = !matches!(*state, State::Cut);
         if begins {
+            // The ending holds itself back.
+            state.unthrottle();
             *state = State::Ending(None);
         }
         begins
+    }
+
+    /// The background closer has it from here on.
+    pub(super) fn leave_to_background(&self) {
+        let mut state = self.seat.lock();
+        if matches!(*state, State::Ending(_)) {
+            *state = State::Background;
+        }
+    }
+
+    /// What the background closer made of it, unless a shutdown's deadline came first.
+    pub(super) fn tell_from_background(&self, result: &Result<Report, CloseError>) {
+        let in_time = matches!(*self.seat.lock(), State::Background);
+        if in_time {
+            self.tell(result);
+        }
+    }
+
+    /// It is held for late input; whether it may be any longer.
+    pub(super) fn hold(&self, quiet: bool) -> Hold {
+        self.roll.hold(self.id, &self.seat, quiet)
     }
 
     /// Wakes the task when the listener's shutdown comes further.

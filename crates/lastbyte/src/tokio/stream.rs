@@ -123,7 +123,7 @@ impl Stream {
     /// data and FIN are acknowledged. The close begins with the call; dropped,
     /// the future leaves it to the background.
     pub fn close(mut self) -> Close {
-        match self.held.take().and_then(|held| held.begin_ending()) {
+        match self.held.take().and_then(|held| held.begin_ending(true)) {
             Some(Ok((ending, result))) => Close::follow(ending, result),
             Some(Err(error)) => Close::known(Err(error)),
             None => Close::known(Err(CloseError::lost_sight(
@@ -213,7 +213,7 @@ impl Stream {
 
 impl Held {
     /// `None` when it was ended by the listener's shutdown.
-    fn begin_ending(self) -> Option<Result<(Ending, Option<Outcome>), CloseError>> {
+    fn begin_ending(self, awaited: bool) -> Option<Result<(Ending, Option<Outcome>), CloseError>> {
         let began = Instant::now();
         let Self { tcp, entry, .. } = self;
         if entry.as_ref().is_some_and(|entry| !entry.begin_ending()) {
@@ -225,7 +225,7 @@ impl Held {
             Some(entry) if entry.is_tcp() => Socket::Accepted(tcp),
             _ => Socket::Stream(tcp),
         };
-        Some(Ending::begin(socket, &policy, entry, began))
+        Some(Ending::begin(socket, &policy, entry, began, awaited))
     }
 
     /// The connection, and the right to write to it.
@@ -239,7 +239,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let Some(held) = self.held.take() else { return };
         let runtime = held.runtime.clone();
-        if let Some(Ok((ending, _))) = held.begin_ending() {
+        if let Some(Ok((ending, _))) = held.begin_ending(false) {
             if !ending.is_over() {
                 ending.leave(runtime.as_ref());
             }

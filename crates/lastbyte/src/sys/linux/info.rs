@@ -83,6 +83,24 @@ impl Info {
         self.u32(152)
     }
 
+    /// The most that is sent at once at a very low pacing rate (`tcp_tso_autosize`,
+    /// net/ipv4/tcp_output.c): two segments, or more where the round trip is short.
+    #[cfg(feature = "tokio")]
+    pub(super) fn burst(&self) -> u64 {
+        let (segment, min_rtt) = (self.u32(16), self.u32(148));
+        let short = min_rtt.map_or(0, |us| (1 << 16_u64) >> (us >> 9).min(63));
+        short.max(2 * u64::from(segment.unwrap_or(0).max(536)))
+    }
+
+    /// Connections that a listener has complete and not accepted: tcpi_unacked.
+    #[cfg(feature = "tokio")]
+    pub(super) fn backlog(&self) -> Option<u32> {
+        match self.state() {
+            State::Listening => self.u32(24),
+            _ => None,
+        }
+    }
+
     /// tcpi_notsent_bytes (Linux 4.6).
     pub(super) fn unsent(&self) -> Option<u64> {
         self.u32(144).map(u64::from)

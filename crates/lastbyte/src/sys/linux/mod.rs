@@ -7,6 +7,9 @@ mod filter;
 mod hint;
 mod info;
 mod input;
+mod limit;
+#[cfg(feature = "tokio")]
+mod listener;
 mod look;
 mod option;
 mod stream;
@@ -19,13 +22,16 @@ pub(crate) use address::peer_address;
 pub(crate) use destroyed::{Destroyed, Notice, Overrun};
 pub(crate) use edges::{Edges, Event, Readiness};
 pub(crate) use filter::{freeze, trim};
+pub(crate) use limit::descriptor_limit;
+#[cfg(feature = "tokio")]
+pub(crate) use listener::{backlog, stop_listening};
 pub(crate) use look::{Look, NoLook, first_look, identify, look};
 #[cfg(feature = "tokio")]
 pub(crate) use look::{first_look_at_tcp, is_tcp};
 pub(crate) use option::{linger, set_linger};
 pub(crate) use stream::{Filters, abort, close, is_nonblocking, send_fin};
 #[cfg(feature = "tokio")]
-pub(crate) use stream::{freeze_if_settled, throttle};
+pub(crate) use stream::{Throttled, freeze_if_settled, throttle, unthrottle};
 pub(crate) use timer::Timer;
 #[cfg(feature = "io-uring")]
 pub(crate) use uring::Ring;

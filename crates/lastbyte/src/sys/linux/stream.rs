@@ -2,10 +2,14 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+#[cfg(feature = "tokio")]
+use std::time::Duration;
 
 use libc::c_int;
 
 use super::filter;
+#[cfg(feature = "tokio")]
+use super::info::Info;
 #[cfg(feature = "tokio")]
 use super::look::is_settled;
 use super::option::{self, get, set};
@@ -54,13 +58,40 @@ pub(crate) fn freeze_if_settled(socket: BorrowedFd<'_>) -> bool {
 }
 
 /// Holds back what was not transmitted yet, while acknowledgements of the rest
-/// still come in (socket(7), SO_MAX_PACING_RATE).
+/// still come in (socket(7), SO_MAX_PACING_RATE). Returns what [`unthrottle`] needs.
+///
+/// A connection sends one more burst and then waits for `time`. It must not be longer:
+/// the kernel has no way to take back a wait that has begun (`tcp_wstamp_ns`).
 ///
 /// Best effort: a connection's first ten segments are never paced
 /// (`tcp_update_skb_after_send`, net/ipv4/tcp_output.c).
 #[cfg(feature = "tokio")]
-pub(crate) fn throttle(socket: BorrowedFd<'_>) {
-    let bytes_per_second: c_int = 1;
+pub(crate) fn throttle(socket: BorrowedFd<'_>, time: Duration) -> Option<Throttled> {
+    // What cannot be undone is not done.
+    let before = get::<u64>(socket, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE).ok()?;
+    let burst = Info::of(socket).ok()?.burst();
+    let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
+    set_pacing(socket, (burst * 1000 / millis).max(1));
+    // Before Linux 4.20 the number has half the length, and all its bits mean no limit.
+    Some(Throttled(match before {
+        (rate, 4) if rate == u64::from(u32::MAX) => u64::MAX,
+        (rate, _) => rate,
+    }))
+}
+
+/// The pacing that a connection had before it was throttled.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy)]
+pub(crate) struct Throttled(u64);
+
+/// Undoes [`throttle`].
+#[cfg(feature = "tokio")]
+pub(crate) fn unthrottle(socket: BorrowedFd<'_>, before: Throttled) {
+    set_pacing(socket, before.0);
+}
+
+#[cfg(feature = "tokio")]
+fn set_pacing(socket: BorrowedFd<'_>, bytes_per_second: u64) {
     let _ = set(
         socket,
         libc::SOL_SOCKET,
