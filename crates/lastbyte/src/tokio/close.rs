@@ -86,7 +86,7 @@ pub struct Close(Progress);
 
 enum Progress {
     Known(Outcome),
-    Waiting(Ending),
+    Waiting(Box<Ending>),
     /// It is for others to finish.
     Given,
 }
@@ -109,7 +109,7 @@ impl Close {
                 finish(ending);
                 Self::known(result)
             }
-            None => Self(Progress::Waiting(ending)),
+            None => Self(Progress::Waiting(Box::new(ending))),
         }
     }
 }
@@ -130,7 +130,7 @@ impl Future for Close {
         if let Progress::Waiting(ending) = &mut self.0 {
             let result = ready!(ending.poll_result(cx));
             if let Progress::Waiting(ending) = std::mem::replace(&mut self.0, Progress::Given) {
-                finish(ending);
+                finish(*ending);
             }
             return Poll::Ready(result);
         }
