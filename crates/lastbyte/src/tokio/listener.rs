@@ -73,6 +73,11 @@ pub struct Listener {
     has_time: bool,
 }
 
+/// How often it is tried to find a descriptor, and the time between that: together longer
+/// than a delayed acknowledgement takes, before which nothing can be given up.
+const TRIES: u32 = 20;
+const MOMENT: Duration = Duration::from_millis(5);
+
 enum Socket {
     Open(TcpListener),
     /// A shutdown has begun; who has connected already is still let in.
@@ -158,10 +163,12 @@ impl Listener {
         if !std::mem::replace(&mut self.has_time, true) {
             timer::needs_time().inspect_err(|_| self.has_time = false)?;
         }
+        let mut tries = 0;
         let accepted = loop {
             match self.accept_tcp().await {
                 Err(error) if is_want_of_descriptors(&error) => {
-                    if !self.roll.make_room().await && !room_in_background().await {
+                    tries += 1;
+                    if tries > TRIES || !self.make_room().await {
                         return Err(error);
                     }
                 }
@@ -192,6 +199,16 @@ impl Listener {
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// Has connections closed that are held for late input, or waits a moment for those
+    /// whose ending is under way. False where there are none.
+    async fn make_room(&self) -> bool {
+        if self.roll.make_room().await || room_in_background().await {
+            return true;
+        }
+        timer::pause(MOMENT).await;
+        self.roll.has_endings() || background().in_flight() > 0
     }
 
     async fn accept_tcp(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {

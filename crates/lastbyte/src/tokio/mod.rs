@@ -7,8 +7,15 @@
 //! | [`Listener`] | a server: all its connections are such streams, each is told of, and a [shutdown](Handle::shutdown) gives the sums |
 //!
 //! Everything runs on the reactor of the runtime it is used in; there is no thread
-//! beside it, except that what a runtime leaves behind when it ends goes to the
-//! [background closer](crate::background).
+//! beside it, except that what a runtime leaves behind when it ends, or cannot wait for,
+//! goes to the [background closer](crate::background), which still tells.
+//!
+//! Deadlines go by the runtime's clock. Where a test pauses it, what is on its way gets a
+//! moment of real time (100 ms) before a deadline counts.
+//!
+//! A runtime needs time and IO. tokio does not say whether it was built with them but by
+//! a panic, which is caught: its message may appear, and what cannot be done without is
+//! an error (`Unsupported`).
 //!
 //! ```
 //! use std::time::Duration;
@@ -101,10 +108,11 @@
 //!
 //! # Reports
 //!
-//! [`Listener::on_report`] takes a hook that sees each connection's report. With
-//! feature `tracing` there is an event for each as well, target `lastbyte`: at level
-//! INFO where the ending failed, at DEBUG where it did not. [`Handle::sums`] has the
-//! sums of all so far.
+//! [`Listener::on_report`] takes a hook that sees each connection's report, and
+//! [`lastbyte::on_report`](crate::on_report()) one for every form of close, dropped
+//! [`Stream`]s included. With feature `tracing` there is an event for each as well,
+//! target `lastbyte`: at level INFO where the ending failed, at DEBUG where it did not.
+//! [`Handle::sums`] has the sums of all so far.
 
 #[cfg(feature = "axum")]
 mod axum;

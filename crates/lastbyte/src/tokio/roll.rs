@@ -371,6 +371,12 @@ impl Roll {
         self.wake_endings();
     }
 
+    /// Whether some are on their way out.
+    pub(super) fn has_endings(&self) -> bool {
+        let is_ending = |seat: &Arc<Seat>| matches!(*seat.lock(), State::Ending(_));
+        self.seats().iter().any(is_ending)
+    }
+
     /// Everybody on the roll.
     fn seats(&self) -> Vec<Arc<Seat>> {
         self.book().open.values().map(Arc::clone).collect()

@@ -1,0 +1,84 @@
+//! The hook sees every form of close on tokio, once, with the peer's address.
+//!
+//! One test only: the hook is the process's.
+#![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
+
+mod common;
+
+use std::net::{SocketAddr, TcpStream as Std};
+use std::time::Duration;
+
+use common::pair;
+use lastbyte::tokio::{Listener, Stream};
+use lastbyte::{Fate, Policy};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+const LONG: Duration = Duration::from_secs(20);
+
+type Told = (Option<SocketAddr>, Fate);
+
+fn adopt(stream: Std) -> TcpStream {
+    stream.set_nonblocking(true).unwrap();
+    TcpStream::from_std(stream).unwrap()
+}
+
+async fn expect(told: &mut mpsc::UnboundedReceiver<Told>, peer: &Std, fate: Fate) {
+    let peer = peer.local_addr().unwrap();
+    let next = timeout(LONG, told.recv()).await.unwrap().unwrap();
+    assert_eq!(next, (Some(peer), fate));
+    assert!(told.try_recv().is_err(), "once");
+}
+
+#[tokio::test]
+async fn the_hook_sees_every_form_once() {
+    let (send, mut told) = mpsc::unbounded_channel();
+    assert!(lastbyte::on_report(move |peer, result| {
+        let fate = match result {
+            Ok(report) => report.fate,
+            Err(error) => error.fate().unwrap(),
+        };
+        send.send((peer, fate)).unwrap();
+    }));
+    let policy = Policy::wait(LONG);
+
+    let (ours, peer) = pair();
+    lastbyte::tokio::close(adopt(ours), policy).await.unwrap();
+    expect(&mut told, &peer, Fate::Delivered).await;
+
+    let (ours, peer) = pair();
+    lastbyte::tokio::close(ours, policy).await.unwrap();
+    expect(&mut told, &peer, Fate::Delivered).await;
+
+    let (ours, peer) = pair();
+    Stream::new(adopt(ours), policy).close().await.unwrap();
+    expect(&mut told, &peer, Fate::Delivered).await;
+
+    // Dropped: nobody else is told.
+    let (ours, peer) = pair();
+    let mut ours = Stream::new(adopt(ours), policy);
+    ours.write_all(b"x").await.unwrap();
+    drop(ours);
+    expect(&mut told, &peer, Fate::Delivered).await;
+
+    let (ours, peer) = pair();
+    drop(Stream::new(adopt(ours), Policy::abort()));
+    expect(&mut told, &peer, Fate::Aborted).await;
+
+    let mut listener = Listener::bind("127.0.0.1:0", policy).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let peer = Std::connect(address).unwrap();
+    drop(listener.accept().await.unwrap());
+    expect(&mut told, &peer, Fate::Delivered).await;
+
+    // Cut at a shutdown's deadline.
+    let peer = Std::connect(address).unwrap();
+    let held = listener.accept().await.unwrap();
+    let handle = listener.handle();
+    drop(listener);
+    handle.shutdown(Duration::from_millis(50)).await;
+    expect(&mut told, &peer, Fate::Aborted).await;
+    drop(held);
+}
