@@ -64,9 +64,13 @@ fn reset_by_the_peer() {
     let (written, result) = closed("127.0.0.1:0", true, |ours, _| fill(ours), reset);
     let error = result.unwrap_err();
     let report = error.report().unwrap();
-    // The notice has no reason: it need not have been the peer.
-    assert_eq!(report.fate, Fate::Failed);
-    assert_eq!((report.error, report.rst_sent), (None, None));
+    match report.fate {
+        // The notice has no reason: it need not have been the peer.
+        Fate::Failed => assert_eq!((report.error, report.rst_sent), (None, None)),
+        // The RST was there before the closer's thread came to leave the connection, which
+        // it then looked at itself.
+        fate => assert_eq!(fate, Fate::Reset),
+    }
     assert_eq!(report.acked.unwrap() + report.lost.unwrap(), written);
     assert!(report.lost.unwrap() > 0);
 }
