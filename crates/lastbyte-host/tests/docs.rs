@@ -140,3 +140,89 @@ fn every_key_of_a_finding_is_documented() {
     let keys = found[0].as_object().expect("an object").len();
     assert_eq!(keys, 15, "a key is missing: they are always there");
 }
+
+/// In backticks, and no word of ours: keys of the keyboard, other programs, examples.
+const NOT_EXPLAINED: [&str; 12] = [
+    "Tab", "Enter", "Esc", "PgUp", "PgDn", "Accept", "nohup", "lastbyte", "watch", "NO_COLOR",
+    "connect", "p",
+];
+
+#[test]
+fn every_word_that_the_docs_print_is_explained() {
+    let mut missing = Vec::new();
+    for name in ["doctor.md", "watch.md"] {
+        let page = page(name);
+        let quoted = page.split('`').skip(1).step_by(2);
+        let quoted = quoted.filter(|word| {
+            let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.=".contains(c);
+            word.chars().all(is_word) && !word.starts_with('-') && word.len() > 1
+        });
+        let terms = terms(&page);
+        for word in quoted.map(str::to_owned).chain(terms) {
+            let known = !lastbyte_host::explain::find(&word).is_empty();
+            if !known && !NOT_EXPLAINED.contains(&&*word) {
+                missing.push(word);
+            }
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn every_term_that_doctor_and_watch_print_is_explained() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut missing = Vec::new();
+    for file in [
+        "doctor/backlog.rs",
+        "doctor/closes/words.rs",
+        "doctor/finding.rs",
+        "doctor/resources.rs",
+        "doctor/strays.rs",
+        "doctor/stuck.rs",
+        "doctor/time_wait.rs",
+        "reason.rs",
+        "watcher.rs",
+    ] {
+        let path = source.join(file);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+        {
+            for term in terms(line).filter(|_| line.contains('"') || line.ends_with('\\')) {
+                if lastbyte_host::explain::find(&term).is_empty() && !CONSTANTS.contains(&&*term) {
+                    missing.push(format!("{file}: {term}"));
+                }
+            }
+        }
+    }
+    missing.sort();
+    missing.dedup();
+    assert_eq!(missing, Vec::<String>::new());
+    for id in lastbyte_host::doctor::IDS {
+        assert!(!lastbyte_host::explain::find(id).is_empty(), "{id}");
+    }
+}
+
+/// Names in the code, in the same lines as what is printed.
+const CONSTANTS: [&str; 3] = ["CARGO_PKG_REPOSITORY", "FIRST_NAMESPACE", "LISTENER_CLOSED"];
+
+/// Errnos, states, options, counters and sysctls: what nobody takes for English.
+fn terms(text: &str) -> impl Iterator<Item = String> + '_ {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words
+        .filter(|word| {
+            let upper = word.chars().all(|c| !c.is_ascii_lowercase());
+            let option = upper && word.contains('_') && word.len() > 4;
+            let errno = upper && word.len() > 4 && word.starts_with('E');
+            let counter = !upper && word.starts_with("TCP") && !word.contains('_');
+            let sysctl = ["tcp_", "nf_", "ip_local"]
+                .iter()
+                .any(|start| word.starts_with(start));
+            option || errno || counter || sysctl
+        })
+        .map(str::to_owned)
+}

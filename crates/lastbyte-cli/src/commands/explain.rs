@@ -12,16 +12,18 @@ use crate::status::{DONE, Status, USAGE};
     after_help = "Exit status: 0 explained, 2 nothing is known of the word, or standard output cannot be written."
 )]
 pub(crate) struct Args {
-    /// An errno (name or number), TCP state, counter, RST reason, fate or setting; without
-    /// it, all that can be explained are listed.
-    #[arg(value_name = "ERRNO|STATE|COUNTER|REASON")]
-    word: Option<String>,
+    /// An errno (name or number), TCP state, counter (as nstat prints it), RST reason, fate,
+    /// setting, finding, or the message of a program, such as "connection reset by peer";
+    /// without it, all that can be explained are listed.
+    #[arg(value_name = "WORD|MESSAGE")]
+    words: Vec<String>,
 }
 
 pub(crate) fn run(args: &Args) -> Status {
-    let Some(word) = &args.word else {
+    if args.words.is_empty() {
         return ended(list(&mut output()), DONE);
-    };
+    }
+    let word = &args.words.join(" ");
     let entries = find(word);
     if entries.is_empty() {
         let near = like(word);

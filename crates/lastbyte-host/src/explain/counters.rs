@@ -2,7 +2,8 @@
 //! (kernel: `Documentation/networking/snmp_counter.rst`).
 
 use super::Entry;
-use super::Kind::{Counter, Setting};
+use super::Kind::Counter;
+use super::entry;
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {
@@ -94,37 +95,222 @@ pub(super) const ENTRIES: &[Entry] = &[
         meaning: "A segment could not be acted on for an orphan.",
         todo: "Nothing.",
     },
-    Entry {
-        name: "tcp_fin_timeout",
-        kind: Setting,
-        meaning: "How long a closed socket stays in FIN_WAIT2 (60 s). It does not shorten TIME_WAIT.",
-        todo: "Leave it.",
-    },
-    Entry {
-        name: "tcp_tw_recycle",
-        kind: Setting,
-        meaning: "Gone since Linux 4.12; it broke clients behind NAT.",
-        todo: "Remove it from your sysctl files.",
-    },
-    Entry {
-        name: "tcp_tw_reuse",
-        kind: Setting,
-        meaning: "Whether connect() may take a port whose TIME_WAIT is older than 1 s: 0 no, 1 yes, 2 \
-                  (default) on loopback only. A test on 127.0.0.1 therefore hides exhaustion.",
-        todo: "1 is safe with TCP timestamps on both ends.",
-    },
-    Entry {
-        name: "tcp_max_orphans",
-        kind: Setting,
-        meaning: "Closed sockets that still hold undelivered data; beyond it they are reset.",
-        todo: "Do not leave deliveries to orphans.",
-    },
-    Entry {
-        name: "SO_LINGER",
-        kind: Setting,
-        meaning: "Off: close returns at once, delivery goes on unless input is unread. On with zero: \
-                  abort, RST, data discarded. On with N seconds: close waits for the ACK up to N \
-                  seconds; on Linux it then returns 0 all the same, and blocks non-blocking sockets too.",
-        todo: "Use lastbyte's close to have what the manual describes.",
-    },
+    entry(
+        "TWRecycled",
+        Counter,
+        "TIME_WAIT sockets whose ends connect() took again (tcp_tw_reuse).",
+        "Nothing.",
+    ),
+    entry(
+        "TWKilled",
+        Counter,
+        "TIME_WAIT sockets ended early by the kernel (no longer counted by newer kernels).",
+        "Nothing.",
+    ),
+    entry(
+        "PAWSTimewait",
+        Counter,
+        "Segments for TIME_WAIT sockets dropped because their timestamp was too old.",
+        "Nothing, unless connects hang: clients behind one NAT whose clocks differ.",
+    ),
+    entry(
+        "EmbryonicRsts",
+        Counter,
+        "RSTs that came for connections in SYN_RECV.",
+        "Clients that give up at once, or scans.",
+    ),
+    entry(
+        "SyncookiesFailed",
+        Counter,
+        "ACKs that came to a listener with no valid SYN cookie: late ACKs, or segments of connections that this host does not know.",
+        "If it grows without a flood, look for unknown-connection with `lastbyte doctor`.",
+    ),
+    entry(
+        "OutOfWindowIcmps",
+        Counter,
+        "ICMP errors dropped because they named bytes outside the window.",
+        "Nothing.",
+    ),
+    entry(
+        "TCPTimeouts",
+        Counter,
+        "Retransmission timers that fired.",
+        "Look at the network, or at peers that vanished.",
+    ),
+    entry(
+        "TCPRetransFail",
+        Counter,
+        "Retransmissions that could not be sent.",
+        "Look at memory and the network device.",
+    ),
+    entry(
+        "TCPSynRetrans",
+        Counter,
+        "SYNs and SYN-ACKs that were repeated.",
+        "Full backlogs (ListenOverflows), or loss.",
+    ),
+    entry(
+        "TCPKeepAlive",
+        Counter,
+        "Keepalive probes sent.",
+        "Nothing.",
+    ),
+    entry(
+        "TCPFromZeroWindowAdv",
+        Counter,
+        "Times a closed receive window was opened again.",
+        "Nothing.",
+    ),
+    entry(
+        "TCPToZeroWindowAdv",
+        Counter,
+        "Times the receive window was closed because the program did not read.",
+        "Look at the program that does not read; its peers cannot deliver.",
+    ),
+    entry(
+        "TCPWantZeroWindowAdv",
+        Counter,
+        "Times the window should have been closed.",
+        "Nothing.",
+    ),
+    entry(
+        "TCPZeroWindowDrop",
+        Counter,
+        "Segments dropped because the receive window was closed.",
+        "Look at the program that does not read.",
+    ),
+    entry(
+        "TCPRcvQDrop",
+        Counter,
+        "Segments dropped because the receive queue was full.",
+        "Look at the program that does not read.",
+    ),
+    entry(
+        "TCPBacklogDrop",
+        Counter,
+        "Segments dropped because a socket's backlog of segments was full.",
+        "Look at overload.",
+    ),
+    entry(
+        "TCPMemoryPressures",
+        Counter,
+        "Times TCP came under memory pressure (tcp_mem).",
+        "Look at which sockets hold the memory.",
+    ),
+    entry(
+        "TCPChallengeACK",
+        Counter,
+        "ACKs sent in answer to an RST or SYN that did not fit exactly (RFC 5961).",
+        "Many: an RST that comes late or from a middlebox.",
+    ),
+    entry(
+        "TCPSYNChallenge",
+        Counter,
+        "Challenge ACKs for SYNs inside a connection.",
+        "A peer that restarted and uses its port again.",
+    ),
+    entry(
+        "TCPACKSkippedFinWait2",
+        Counter,
+        "Repeated ACKs not sent for a connection in FIN_WAIT2, by rate limit.",
+        "Nothing.",
+    ),
+    entry(
+        "TCPACKSkippedTimeWait",
+        Counter,
+        "Repeated ACKs not sent for a connection in TIME_WAIT, by rate limit.",
+        "Nothing.",
+    ),
+    entry(
+        "TCPACKSkippedChallenge",
+        Counter,
+        "Challenge ACKs not sent, by rate limit.",
+        "Nothing.",
+    ),
+    entry(
+        "TCPReqQFullDrop",
+        Counter,
+        "SYNs dropped because too many handshakes were under way.",
+        "Raise the backlog; look for a SYN flood.",
+    ),
+    entry(
+        "TCPReqQFullDoCookies",
+        Counter,
+        "SYNs answered with a cookie because too many handshakes were under way.",
+        "As TCPReqQFullDrop.",
+    ),
+    entry(
+        "TCPDeferAcceptDrop",
+        Counter,
+        "ACKs not taken for an accept because of TCP_DEFER_ACCEPT.",
+        "Nothing.",
+    ),
+    entry(
+        "TCPMigrateReqSuccess",
+        Counter,
+        "Connections in a backlog that passed to another listener (tcp_migrate_req).",
+        "Nothing: they would have been reset.",
+    ),
+    entry(
+        "TCPMigrateReqFailure",
+        Counter,
+        "Connections in a backlog that could not pass to another listener.",
+        "Keep another listener of the SO_REUSEPORT group open.",
+    ),
+    entry(
+        "TCPFastOpenListenOverflow",
+        Counter,
+        "Fast Open connections refused because too many were not accepted.",
+        "Accept faster.",
+    ),
+    entry(
+        "TCPWqueueTooBig",
+        Counter,
+        "Sends refused because the send queue was too long.",
+        "Nothing, unless a program fails by it.",
+    ),
+    entry(
+        "TCPDelivered",
+        Counter,
+        "Segments that the peer acknowledged.",
+        "Nothing.",
+    ),
+    entry(
+        "ActiveOpens",
+        Counter,
+        "Connections opened by connect().",
+        "Nothing.",
+    ),
+    entry(
+        "PassiveOpens",
+        Counter,
+        "Connections opened by a listener.",
+        "Nothing.",
+    ),
+    entry(
+        "CurrEstab",
+        Counter,
+        "Connections in ESTABLISHED or CLOSE_WAIT now.",
+        "Nothing.",
+    ),
+    entry(
+        "RetransSegs",
+        Counter,
+        "Segments sent again.",
+        "Look at the network if it is more than a percent or so of OutSegs.",
+    ),
+    entry(
+        "InErrs",
+        Counter,
+        "Segments that arrived broken.",
+        "Look at the network.",
+    ),
+    entry(
+        "InCsumErrors",
+        Counter,
+        "Segments whose checksum was wrong.",
+        "Look at the network or its card.",
+    ),
+    entry("InSegs", Counter, "Segments received.", "Nothing."),
+    entry("OutSegs", Counter, "Segments sent.", "Nothing."),
 ];

@@ -154,4 +154,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         meaning: "An RST was sent: the kernel gives no reason.",
         todo: "Look at what happened just before on that connection.",
     },
+    Entry {
+        name: "SOCK_DESTROY",
+        kind: Reason,
+        meaning: "Somebody had the kernel destroy the connection from outside (`ss -K`, a BPF program); \
+                  its program is told ECONNABORTED and the peer gets an RST.",
+        todo: "`closer_pid` of `lastbyte watch` is who did it.",
+    },
 ];
