@@ -68,6 +68,8 @@ axis! {
         ShutWrite = "shut_wr",
         /// shutdown(SHUT_RDWR).
         ShutBoth = "shut_rdwr",
+        /// A locked filter of its own, and then shutdown(SHUT_RDWR).
+        ShutLocked = "locked_shut_rdwr",
         /// TCP_CORK, with a partial segment held back.
         Cork = "cork",
         /// It was sent an urgent byte, which it did not read.
@@ -202,6 +204,8 @@ axis! {
         Closing = "closing",
         /// `lastbyte::Closer`.
         Closer = "closer",
+        /// `lastbyte::Closer` with `Policy::confirm`.
+        Confirm = "confirm",
         /// `lastbyte::Closer` with `Policy::by_receipt`.
         Receipt = "receipt",
         /// A `Closing` let go, left to the background.
@@ -226,6 +230,7 @@ pub const FORMS: &[Who] = &[
     Who::Blocking,
     Who::Closing,
     Who::Closer,
+    Who::Confirm,
     Who::Receipt,
     Who::Background,
     Who::Tokio,
@@ -271,6 +276,26 @@ impl Came {
     }
 }
 
+impl Before {
+    /// The program shut down its sending side.
+    #[must_use]
+    pub const fn shuts_writing(self) -> bool {
+        matches!(
+            self,
+            Before::ShutWrite | Before::ShutBoth | Before::ShutLocked
+        )
+    }
+
+    /// The program shut down its reading side.
+    #[must_use]
+    pub const fn shuts_reading(self) -> bool {
+        matches!(
+            self,
+            Before::ShutRead | Before::ShutBoth | Before::ShutLocked
+        )
+    }
+}
+
 impl Way {
     /// The process, or the image of it that held the socket, ends.
     #[must_use]
@@ -287,6 +312,12 @@ impl Way {
                 | Way::Terminate
                 | Way::Kill
         )
+    }
+
+    /// A child's end lets go.
+    #[must_use]
+    pub const fn is_child(self) -> bool {
+        matches!(self, Way::ChildExit | Way::RawChildExit)
     }
 
     /// A signal ends it.
@@ -337,15 +368,16 @@ impl Cell {
         if self.who == Who::TokioStream && self.mode == Mode::Wait {
             return Some("a stream of tokio's is non-blocking");
         }
-        let child_way = matches!(self.way, Way::ChildExit | Way::RawChildExit);
-        if child_way && !matches!(self.shared, Shared::Single | Shared::Dup | Shared::Execed) {
+        if self.way.is_child()
+            && !matches!(self.shared, Shared::Single | Shared::Dup | Shared::Execed)
+        {
             return Some("the way is a fork already");
         }
         if self.came.multi() {
             match self.before {
                 Before::UrgentIn | Before::UrgentOut => return Some("MPTCP has no urgent data"),
                 Before::ZeroCopy => return Some("MPTCP has no MSG_ZEROCOPY"),
-                Before::Filter | Before::LockedFilter => {
+                Before::Filter | Before::LockedFilter | Before::ShutLocked => {
                     return Some("MPTCP sockets take no filter");
                 }
                 _ => {}
@@ -363,7 +395,7 @@ impl Cell {
         if void
             && matches!(
                 self.before,
-                Before::ShutRead | Before::ShutWrite | Before::ShutBoth
+                Before::ShutRead | Before::ShutWrite | Before::ShutBoth | Before::ShutLocked
             )
         {
             return Some("shutdown() itself ends a connection in SYN_SENT");
@@ -372,6 +404,28 @@ impl Cell {
             return Some("nobody is there to send urgent data");
         }
         None
+    }
+
+    /// Whether the contract has to be kept here: neither the kernel's own close nor a
+    /// refusal will do.
+    #[must_use]
+    pub fn must_keep(&self) -> bool {
+        if self.came.multi() || self.void() || self.before == Before::ShutLocked {
+            return false;
+        }
+        match self.who {
+            Who::Kernel => false,
+            // Input that comes once the descriptor is gone, and a duplicate that
+            // somebody keeps, are what a receipt cannot do.
+            Who::Receipt => {
+                self.waits != Waits::Late && !matches!(self.shared, Shared::Dup | Shared::ForkChild)
+            }
+            who if who.is_form() => true,
+            _ if self.way.signal().is_some() || self.way == Way::Exec => false,
+            // At an exit there is nobody to wait.
+            _ if self.way.ends_process() || self.way.is_child() => !self.mode.waits(),
+            _ => true,
+        }
     }
 
     /// The SYN with its data is never answered.

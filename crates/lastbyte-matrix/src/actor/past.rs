@@ -42,7 +42,7 @@ pub(crate) fn options(cell: &Cell, fd: RawFd) -> Result<(), String> {
             set(fd, libc::SO_SNDTIMEO, &time)
         }
         Before::Filter => filter(fd),
-        Before::LockedFilter => {
+        Before::LockedFilter | Before::ShutLocked => {
             filter(fd)?;
             option(fd, libc::SOL_SOCKET, libc::SO_LOCK_FILTER, 1)
         }
@@ -145,7 +145,7 @@ pub(crate) fn shut(cell: &Cell, fd: RawFd) -> Result<(), String> {
     let how = match cell.before {
         Before::ShutRead => libc::SHUT_RD,
         Before::ShutWrite => libc::SHUT_WR,
-        Before::ShutBoth => libc::SHUT_RDWR,
+        Before::ShutBoth | Before::ShutLocked => libc::SHUT_RDWR,
         _ => return Ok(()),
     };
     // SAFETY: no pointers.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use lastbyte::{CloseError, Closer, Closing, Policy, Report};
 use lastbyte_capi as capi;
 use lastbyte_matrix::actor::{act, say, stamp};
-use lastbyte_matrix::axes::{Before, Cell, Who};
+use lastbyte_matrix::axes::{Cell, Who};
 use serde_json::json;
 
 /// Longer than any ending of the matrix.
@@ -42,8 +42,11 @@ fn through_rust(cell: &Cell, fd: RawFd) {
         }
     };
     // The program knows what it has shut down.
-    let shut = matches!(cell.before, Before::ShutWrite | Before::ShutBoth);
-    let policy = if shut { policy.half_closed() } else { policy };
+    let policy = if cell.before.shuts_writing() {
+        policy.half_closed()
+    } else {
+        policy
+    };
     match cell.who {
         Who::Blocking => blocking(socket, policy),
         Who::Closing => match Closing::begin(socket, policy) {
@@ -54,6 +57,7 @@ fn through_rust(cell: &Cell, fd: RawFd) {
             Err(error) => told(Err(error)),
         },
         Who::Closer => closer(socket, policy),
+        Who::Confirm => closer(socket, policy.confirm()),
         Who::Receipt => closer(socket, policy.by_receipt()),
         Who::Background => match Closing::begin(socket, policy) {
             Ok(closing) => {

@@ -4,7 +4,7 @@ use lastbyte_lab::harness::{End, Stamp};
 
 use super::has_result;
 use crate::actor::linger_seconds;
-use crate::axes::{Before, Mode, Waits, Who};
+use crate::axes::{Mode, Waits, Who};
 use crate::scene::{Seen, returns_at_once};
 use crate::wire::Side;
 
@@ -48,7 +48,7 @@ fn delivered(seen: &Seen) -> Result<&'static str, String> {
     result(seen, 0)?;
     Ok(match (seen.cell.mode, seen.cell.waits) {
         (_, _) if seen.cell.came == crate::axes::Came::FastHeld => "B6",
-        (_, Waits::Late) if matches!(seen.cell.before, Before::ShutRead | Before::ShutBoth) => "B5",
+        (_, Waits::Late) if seen.cell.before.shuts_reading() => "B5",
         (Mode::Off, Waits::Unread) => "B2",
         (Mode::Off, Waits::Late) => "B3",
         (Mode::Off, _) => "B1",

@@ -2,6 +2,8 @@
 
 mod contract;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -71,6 +73,10 @@ pub fn judge(seen: &Seen, control: &mut dyn FnMut() -> Option<Shape>) -> Verdict
     let kept = row(seen);
     let verdict = match kept {
         Ok(row) => Verdict::Kept(row),
+        Err(why) if seen.cell.must_keep() => {
+            wrong.push(format!("the contract is not kept: {why}"));
+            Verdict::Wrong(Vec::new())
+        }
         Err(why) => match kernels(seen, &told, control) {
             Ok(verdict) => verdict,
             Err(besides) => {
@@ -105,8 +111,7 @@ fn told(seen: &Seen) -> Vec<Told> {
 
 /// A close that was not the last one must end nothing.
 fn early_end(seen: &Seen) -> Option<String> {
-    use crate::axes::Before;
-    let shut = matches!(seen.cell.before, Before::ShutWrite | Before::ShutBoth);
+    let shut = seen.cell.before.shuts_writing();
     let shared = matches!(
         seen.cell.shared,
         Shared::Dup | Shared::Fork | Shared::ForkChild

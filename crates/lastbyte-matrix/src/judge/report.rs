@@ -4,7 +4,7 @@ use lastbyte_lab::harness::Stamp;
 use serde_json::Value;
 
 use crate::actor::linger_seconds;
-use crate::axes::{Before, Mode, Waits};
+use crate::axes::{Mode, Waits, Who};
 use crate::scene::Seen;
 use crate::wire::Side;
 
@@ -27,7 +27,7 @@ pub fn faults(seen: &Seen, at: Stamp, report: &Value) -> Vec<String> {
         return vec![format!("a report without a fate: {report}")];
     };
     let mut checks = vec![
-        fate_fault(seen, fate, report),
+        fate_fault(seen, at, fate, report),
         acked(seen, fate, report),
         lost(seen, fate, report),
         unsent(seen, fate, report),
@@ -54,14 +54,14 @@ fn at_refusal(report: &Value) -> Option<Stamp> {
 
 /// The program itself shut down its sending side.
 fn shut_by_program(seen: &Seen) -> bool {
-    matches!(seen.cell.before, Before::ShutWrite | Before::ShutBoth)
+    seen.cell.before.shuts_writing()
 }
 
 fn number(report: &Value, key: &str) -> Option<u64> {
     report.get(key).and_then(Value::as_u64)
 }
 
-fn fate_fault(seen: &Seen, fate: &str, report: &Value) -> Option<String> {
+fn fate_fault(seen: &Seen, at: Stamp, fate: &str, report: &Value) -> Option<String> {
     let wire = &seen.wire;
     let delivered = wire.acked() == Some(seen.written) && wire.fin_acked().is_some();
     let ended_by = wire.rst().map(|(side, _)| side);
@@ -72,7 +72,15 @@ fn fate_fault(seen: &Seen, fate: &str, report: &Value) -> Option<String> {
             wire.acked(),
             wire.fin_acked().is_some()
         ),
-        "confirmed" if wire.fin(Side::Peer).is_none() => "the peer sent no FIN".into(),
+        "delivered" | "confirmed" if wire.fin_acked() > Some(at) => {
+            "it was said before the FIN was acknowledged".into()
+        }
+        "confirmed" if wire.fin(Side::Peer).is_none_or(|fin| fin > at) => {
+            "the peer had sent no FIN by then".into()
+        }
+        "delivered" if seen.cell.who == Who::Confirm && wire.fin(Side::Peer).is_some() => {
+            "the peer's FIN was to be waited for, and came".into()
+        }
         "timed_out" if !seen.cell.mode.waits() => "nothing had a deadline".into(),
         "timed_out" => {
             let limit = f64::from(linger_seconds(&seen.cell)) * 1000.0;

@@ -8,10 +8,10 @@ use lastbyte_lab::harness::{Conn, End, Peer};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use super::{LATE, Seen, UNREAD, patience};
-use crate::axes::{Before, Came, Cell, Waits};
+use crate::axes::{Before, Came, Cell, Waits, Who};
 
 /// Longer than an ending of the matrix takes, the peer's silence before included.
-const SILENCE: Duration = Duration::from_secs(12);
+const SILENCE: Duration = Duration::from_secs(8);
 
 /// The peer, or the listener that it will come from.
 pub(super) struct Other {
@@ -146,9 +146,9 @@ impl Other {
                 if sent == LATE {
                     let _ = peer.settled();
                 }
-                seen.got = Some(read(peer));
+                seen.got = Some(read(&self.cell, peer));
             }
-            Waits::Nothing | Waits::Unread | Waits::Full => seen.got = Some(read(peer)),
+            Waits::Nothing | Waits::Unread | Waits::Full => seen.got = Some(read(&self.cell, peer)),
         }
         Ok(())
     }
@@ -161,9 +161,13 @@ impl Other {
 }
 
 /// Reads to the end, and closes as a program does.
-fn read(mut peer: Peer) -> lastbyte_lab::harness::Got {
+fn read(cell: &Cell, mut peer: Peer) -> lastbyte_lab::harness::Got {
     let got = peer.read_all(SILENCE);
     if got.end == End::Eof {
+        if cell.who == Who::Confirm {
+            // Who takes our FIN for the peer's has said so by then.
+            std::thread::sleep(Duration::from_millis(100));
+        }
         peer.close();
     }
     got

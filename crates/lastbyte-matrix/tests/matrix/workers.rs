@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use lastbyte_matrix::axes::{Cell, Who};
@@ -146,10 +146,22 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
+/// What the kernel did, each time that it was played.
+static CONTROLS: LazyLock<Mutex<HashMap<Cell, Vec<Shape>>>> = LazyLock::new(Mutex::default);
+
 fn verdict(stage: &Stage, seen: &Seen) -> Verdict {
     let control = seen.cell.control();
+    let mut played = 0;
     judge(seen, &mut || {
-        play(stage, &control).ok().map(|seen| Shape::of(&seen))
+        let known = lock(&CONTROLS)
+            .get(&control)
+            .and_then(|shapes| shapes.get(played).copied());
+        played += 1;
+        known.or_else(|| {
+            let shape = Shape::of(&play(stage, &control).ok()?);
+            lock(&CONTROLS).entry(control).or_default().push(shape);
+            Some(shape)
+        })
     })
 }
 
