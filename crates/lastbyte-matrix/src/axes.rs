@@ -383,6 +383,10 @@ impl Cell {
                 _ => {}
             }
         }
+        let kept_elsewhere = matches!(self.shared, Shared::Dup | Shared::ForkChild);
+        if self.came.multi() && self.who == Who::TokioStream && kept_elsewhere {
+            return Some("a stream that is refused is dropped, and another holder keeps it open");
+        }
         let held = self.came == Came::FastHeld;
         if held && self.waits == Waits::Unread {
             // The data of the SYN is read by then, and the peer cannot send more.

@@ -55,9 +55,10 @@ impl State {
             let flow = flows
                 .entry(Conn::flow(packet.source, packet.target))
                 .or_default();
-            // The same ports again: a new connection.
+            // The same ports again: a new connection, unless it is the first SYN again.
             let opens = packet.flags.syn && !packet.flags.ack;
-            if opens && flow.iter().any(|p| !p.flags.syn) {
+            let again = |p: &Packet| p.source == packet.source && p.seq == packet.seq;
+            if opens && flow.first().is_some_and(|first| !again(first)) {
                 flow.clear();
             }
             flow.push(packet);

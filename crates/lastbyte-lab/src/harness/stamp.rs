@@ -34,6 +34,15 @@ impl Stamp {
         )
     }
 
+    /// `time` earlier.
+    #[must_use]
+    pub fn before(self, time: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)),
+        )
+    }
+
     /// How long this has been ago; zero for a moment to come.
     #[must_use]
     pub fn elapsed(self) -> Duration {
@@ -77,5 +86,6 @@ mod tests {
         assert!((b - a - 2.0).abs() < 1e-9);
         assert!((a - b + 2.0).abs() < 1e-9);
         assert_eq!(a.after(Duration::from_millis(2)), b);
+        assert_eq!(b.before(Duration::from_millis(2)), a);
     }
 }

@@ -174,11 +174,11 @@ fn a_true_report_of_a_kept_row_is_right() {
 }
 
 #[test]
-fn what_is_null_is_no_lie() {
+fn what_is_null_is_no_lie_except_where_the_contract_wants_it_exact() {
     let nothing = json!({
-        "acked": null, "lost": null, "unsent": null, "unread": null, "rst_sent": null,
-        "closed_first": null,
+        "unsent": null, "unread": null, "rst_sent": null, "closed_first": null,
     });
+    let unknown = json!({ "acked": null, "lost": null });
     assert_eq!(
         verdict(delivered(), with(report(), &nothing)),
         Verdict::Kept("D1")
@@ -187,6 +187,23 @@ fn what_is_null_is_no_lie() {
         verdict(timed_out(), with(timed_out_report(), &nothing)),
         Verdict::Kept("D2")
     );
+    let unexact = verdict(timed_out(), with(timed_out_report(), &unknown));
+    assert!(matches!(unexact, Verdict::Wrong(_)), "{unexact}");
+}
+
+#[test]
+fn an_acknowledgement_that_crosses_the_rst_counts_either_way() {
+    let crossing = |ms| {
+        let mut packets = TIMED_OUT.to_vec();
+        packets.insert(4, (ms, false, ACK, 1, 81, 0));
+        let error = Some((80, End::Error(lastbyte::Errno::ECONNRESET)));
+        let cell = "connect4.nothing.wait.never.call.single.blocking";
+        let seen = seen(cell, &packets, error, (-1, libc::EWOULDBLOCK));
+        verdict(seen, timed_out_report())
+    };
+    assert_eq!(crossing(2012), Verdict::Kept("D2"));
+    let long_before = crossing(2000);
+    assert!(matches!(long_before, Verdict::Wrong(_)), "{long_before}");
 }
 
 #[test]
