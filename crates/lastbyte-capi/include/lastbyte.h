@@ -32,11 +32,13 @@ typedef enum lb_fate {
   LB_FATE_STALLED = 4,
   // The peer sent an RST.
   LB_FATE_RESET = 5,
-  // The kernel gave the connection up; `error` says why.
+  // The connection broke otherwise, or it is not known that it was the peer;
+  // `error` says why, 0 where a read or write of the program's has taken it.
   LB_FATE_FAILED = 6,
   // We reset the connection, as asked.
   LB_FATE_ABORTED = 7,
-  // Left to the background; its fate is not awaited.
+  // Left to the background or to the kernel; its fate is not awaited, or cannot
+  // be seen.
   LB_FATE_DETACHED = 8,
 } lb_fate;
 
@@ -68,6 +70,9 @@ typedef enum lb_policy_flag {
   LB_POLICY_CONFIRM = 1,
   // Once everything is acknowledged, end with an RST instead of TIME_WAIT.
   LB_POLICY_WITHOUT_TIME_WAIT = 2,
+  // The program has shut down its sending side itself, and left its reading side
+  // open: needed for exact counts of a connection that is gone before the close.
+  LB_POLICY_HALF_CLOSED = 4,
 } lb_policy_flag;
 
 // Ends many connections on one thread, each with its own deadline and report.
@@ -114,8 +119,9 @@ typedef struct lb_report {
   int64_t unread;
   // An `lb_side`: whose FIN (or, in an abort, RST) came first.
   int closed_first;
-  // Why the close failed: EWOULDBLOCK (time ran out), ECONNRESET, or what the
-  // kernel gave up with; 0 if it did not fail.
+  // Why the close failed: EWOULDBLOCK (time ran out), ECONNRESET, what the kernel
+  // gave up with, or (LB_FATE_DETACHED) what kept a close that was to wait from
+  // seeing how it goes on; 0 if it did not fail, or the reason is not known.
   int error;
   // Microseconds from the call to the fate.
   uint64_t elapsed_us;
@@ -199,11 +205,13 @@ extern "C" {
 // rest, resets the connection and fails with EWOULDBLOCK. On with 0: resets.
 //
 // ERRORS, with `fd` gone: EWOULDBLOCK (the time ran out), ECONNRESET (the peer
-// reset), or what the kernel gave the connection up with (ETIMEDOUT,
-// EHOSTUNREACH ...).
+// reset), what the kernel gave the connection up with (ETIMEDOUT, EHOSTUNREACH
+// ...), EIO (it broke, and an earlier read or write has taken the reason), or what
+// kept it from seeing how the close goes on (EPERM in a sandbox; the kernel's own
+// close was done).
 // ERRORS, with `fd` untouched: EWOULDBLOCK on a non-blocking socket that would
 // have to wait (use lb_close_begin); EBADF, ENOTSOCK, EPROTOTYPE (no TCP
-// socket), EINVAL (a listener), EINPROGRESS (connect is under way), ENOTCONN;
+// socket), EPROTONOSUPPORT (an MPTCP one), EINVAL (a listener), EINPROGRESS (connect is under way), ENOTCONN;
 // EMFILE, ENOMEM and the like (no resources; close(2) it, or try again).
 int lb_close(int fd);
 

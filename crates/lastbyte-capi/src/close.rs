@@ -18,11 +18,13 @@ use std::time::Duration;
 /// rest, resets the connection and fails with EWOULDBLOCK. On with 0: resets.
 ///
 /// ERRORS, with `fd` gone: EWOULDBLOCK (the time ran out), ECONNRESET (the peer
-/// reset), or what the kernel gave the connection up with (ETIMEDOUT,
-/// EHOSTUNREACH ...).
+/// reset), what the kernel gave the connection up with (ETIMEDOUT, EHOSTUNREACH
+/// ...), EIO (it broke, and an earlier read or write has taken the reason), or what
+/// kept it from seeing how the close goes on (EPERM in a sandbox; the kernel's own
+/// close was done).
 /// ERRORS, with `fd` untouched: EWOULDBLOCK on a non-blocking socket that would
 /// have to wait (use lb_close_begin); EBADF, ENOTSOCK, EPROTOTYPE (no TCP
-/// socket), EINVAL (a listener), EINPROGRESS (connect is under way), ENOTCONN;
+/// socket), EPROTONOSUPPORT (an MPTCP one), EINVAL (a listener), EINPROGRESS (connect is under way), ENOTCONN;
 /// EMFILE, ENOMEM and the like (no resources; close(2) it, or try again).
 #[unsafe(no_mangle)]
 pub extern "C" fn lb_close(fd: c_int) -> c_int {

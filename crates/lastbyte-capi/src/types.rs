@@ -30,6 +30,9 @@ pub enum lb_policy_flag {
     LB_POLICY_CONFIRM = 1,
     /// Once everything is acknowledged, end with an RST instead of TIME_WAIT.
     LB_POLICY_WITHOUT_TIME_WAIT = 2,
+    /// The program has shut down its sending side itself, and left its reading side
+    /// open: needed for exact counts of a connection that is gone before the close.
+    LB_POLICY_HALF_CLOSED = 4,
 }
 
 /// How a connection is to be ended. Start from LB_POLICY_INIT.
@@ -69,11 +72,13 @@ pub enum lb_fate {
     LB_FATE_STALLED = 4,
     /// The peer sent an RST.
     LB_FATE_RESET = 5,
-    /// The kernel gave the connection up; `error` says why.
+    /// The connection broke otherwise, or it is not known that it was the peer;
+    /// `error` says why, 0 where a read or write of the program's has taken it.
     LB_FATE_FAILED = 6,
     /// We reset the connection, as asked.
     LB_FATE_ABORTED = 7,
-    /// Left to the background; its fate is not awaited.
+    /// Left to the background or to the kernel; its fate is not awaited, or cannot
+    /// be seen.
     LB_FATE_DETACHED = 8,
 }
 
@@ -110,8 +115,9 @@ pub struct lb_report {
     pub unread: i64,
     /// An `lb_side`: whose FIN (or, in an abort, RST) came first.
     pub closed_first: c_int,
-    /// Why the close failed: EWOULDBLOCK (time ran out), ECONNRESET, or what the
-    /// kernel gave up with; 0 if it did not fail.
+    /// Why the close failed: EWOULDBLOCK (time ran out), ECONNRESET, what the kernel
+    /// gave up with, or (LB_FATE_DETACHED) what kept a close that was to wait from
+    /// seeing how it goes on; 0 if it did not fail, or the reason is not known.
     pub error: c_int,
     /// Microseconds from the call to the fate.
     pub elapsed_us: u64,
@@ -262,7 +268,8 @@ impl lb_policy {
         };
         let confirm = lb_policy_flag::LB_POLICY_CONFIRM as u32;
         let without_time_wait = lb_policy_flag::LB_POLICY_WITHOUT_TIME_WAIT as u32;
-        if self.flags & !(confirm | without_time_wait) != 0 {
+        let half_closed = lb_policy_flag::LB_POLICY_HALF_CLOSED as u32;
+        if self.flags & !(confirm | without_time_wait | half_closed) != 0 {
             return Err(libc::EINVAL);
         }
         let mut policy = Policy::new(linger);
@@ -274,6 +281,9 @@ impl lb_policy {
         }
         if self.flags & without_time_wait != 0 {
             policy = policy.without_time_wait();
+        }
+        if self.flags & half_closed != 0 {
+            policy = policy.half_closed();
         }
         if self.drain_bytes > 0 {
             policy = policy.drain(self.drain_bytes);

@@ -56,7 +56,11 @@ use crate::sys::{self, Edges, Event, Look};
 ///   non-blocking and the close goes on.
 /// - `ECONNRESET`: the peer reset the connection before everything was
 ///   acknowledged.
-/// - What the kernel gave up with: `ETIMEDOUT`, `EHOSTUNREACH`, `ECONNABORTED` ….
+/// - What the kernel gave up with: `ETIMEDOUT`, `EHOSTUNREACH`, `ECONNABORTED` …; no
+///   errno at all where a read or write of the program's has taken it before.
+/// - What kept a close that was to wait from seeing how it goes on (`EPERM` in a
+///   sandbox): the kernel's own close was done instead, the fate is `detached`, and
+///   no count is known.
 /// - Refused, the socket given back untouched: [`Refusal`](crate::Refusal).
 /// - No resources (`EMFILE`, `ENOMEM` …), the socket given back untouched.
 ///

@@ -13,7 +13,10 @@ use crate::report::{Fate, Report};
 /// or the socket of one that never began.
 ///
 /// Converts into [`io::Error`] with the contract's errno (`EWOULDBLOCK` when the
-/// time ran out, `ECONNRESET` …).
+/// time ran out, `ECONNRESET` …). The errno is all that an `io::Error` has room for:
+/// with `?` in a function that returns one, the report is gone, and a socket that was
+/// refused is closed by its drop, in the plain way. Look at the error first where
+/// either matters.
 #[derive(Debug)]
 pub struct CloseError(Box<Kind>);
 
@@ -211,6 +214,7 @@ impl std::error::Error for CloseError {
 }
 
 impl From<CloseError> for io::Error {
+    /// The errno alone; see [`CloseError`].
     fn from(error: CloseError) -> Self {
         match error.errno() {
             Some(errno) => errno.into(),

@@ -48,6 +48,10 @@
 //! Counts are exact to the byte and payload only; what cannot be known is
 //! `None`.
 //!
+//! A program that shuts down its *reading* side before it closes does so with
+//! [`shutdown`], not shutdown(2): else what the peer sends in between resets the
+//! connection.
+//!
 //! # The manual
 //!
 //! [`manual`] has the contract row by row, what kernels do instead, how an
@@ -71,6 +75,7 @@ mod live;
 pub mod manual;
 mod policy;
 mod report;
+mod shutting;
 mod sums;
 mod sys;
 #[cfg(feature = "tokio")]
@@ -86,4 +91,5 @@ pub use hook::on_report;
 pub use linger::{Linger, LingerForm, LingerRangeError, RawLinger};
 pub use policy::Policy;
 pub use report::{Fate, Report, Side};
+pub use shutting::shutdown;
 pub use sums::{Sums, Total};

@@ -150,13 +150,18 @@ impl<S: AsFd> Ready<S> {
 }
 
 /// Closes the descriptor at once and leaves the rest to the kernel, whose last word
-/// will come under the cookie returned. Gives the socket back where that would lose
+/// will come under the cookie returned, if it is of the network namespace `heard`.
+/// Gives the socket back where that would lose
 /// data, because input is unread, or say less than a look: the close is under way
 /// already, or the connection gone.
-pub(crate) fn leave(socket: OwnedFd) -> Result<(u64, Left), OwnedFd> {
+pub(crate) fn leave(socket: OwnedFd, heard: Option<u64>) -> Result<(u64, Left), OwnedFd> {
     let Some(identity) = sys::identify(socket.as_fd()) else {
         return Err(socket);
     };
+    // Another network namespace's last words do not come here.
+    if heard.is_none() || identity.namespace != heard {
+        return Err(socket);
+    }
     // close() would send the FIN too, but not say whether the connection was
     // still there; and the count of what is lost depends on it.
     if sys::send_fin(socket.as_fd()).is_err() {

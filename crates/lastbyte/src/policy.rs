@@ -107,6 +107,9 @@ impl Policy {
     /// read. A FIN that comes after ours is the program's own answer. Where the
     /// deadline passes first the fate is `timed_out` with nothing lost, and no
     /// RST is sent.
+    ///
+    /// With [`Linger::Off`], which has no deadline, the peer's close is awaited for
+    /// the [stall time](Self::stall), or two minutes, after delivery.
     #[must_use]
     pub const fn confirm(mut self) -> Self {
         self.confirm = true;
@@ -165,7 +168,8 @@ impl Policy {
         self
     }
 
-    /// Says that the program has already shut down its sending side itself.
+    /// Says that the program has already shut down its sending side itself, and has
+    /// left its reading side open.
     ///
     /// Needed only for exact counts of a connection that is gone before the close
     /// begins: it no longer shows whether a FIN was in its send queue, and the FIN
@@ -188,11 +192,17 @@ impl Policy {
     /// Nearly as cheap as close(2), no descriptor is held, and the report still
     /// comes. The price: nobody discards late input, so this is for peers that
     /// send nothing any more (a peer that does is reset, and what was not
-    /// acknowledged is lost; the report says so). Nothing bounds the time. The
-    /// report is inferred from counters: `reset` where something was not
-    /// acknowledged and nothing speaks for a time-out; what was discarded unread
-    /// is null. Where input is unread already, or the kernel's notices cannot be
-    /// had, the connection is held as ever.
+    /// acknowledged is lost; the report says so). The report has the notice's
+    /// counters, which give no reason: where something was not acknowledged the fate
+    /// is `failed` without an error, whether the peer reset the connection or the
+    /// kernel gave it up; what was discarded unread is `None`.
+    ///
+    /// Where input is unread already, urgent data included, or the kernel's notices
+    /// cannot be had, the connection is held as ever; so is one of another network
+    /// namespace than that of the closer's thread, and any on Linux before 5.14,
+    /// which does not tell namespaces apart. A connection that another process, or a
+    /// duplicate of the descriptor, keeps open gives no notice until that is closed
+    /// too: after 20 minutes it is reported `detached`, with no counts.
     #[must_use]
     pub const fn by_receipt(mut self) -> Self {
         self.by_receipt = true;

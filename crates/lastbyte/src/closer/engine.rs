@@ -206,7 +206,7 @@ impl<R: Readiness> Engine<R> {
             return self.begin(socket, policy, began, sink);
         };
         let peer = hook::peer(socket.as_fd());
-        match live::leave(socket) {
+        match live::leave(socket, receipts.namespace()) {
             Ok((cookie, left)) => receipts.await_word(cookie, left, began, peer, sink),
             Err(socket) => self.begin(socket, policy, began, sink),
         }
@@ -347,6 +347,10 @@ impl<R: Readiness> Engine<R> {
                 self.step(key, Look::Full);
             }
         }
+        if let Some(receipts) = &mut self.receipts {
+            let shared = &self.shared;
+            receipts.expire(Instant::now(), |told| tell_receipt(told, shared));
+        }
     }
 
     /// Takes note that a drain has begun, and whose connections are in flight: once
@@ -414,7 +418,7 @@ impl<R: Readiness> Engine<R> {
         self.remove(key);
     }
 
-    fn time_left(&self) -> Option<Duration> {
+    fn time_left(&mut self) -> Option<Duration> {
         let turn = self
             .wheel
             .next_turn()
@@ -422,12 +426,18 @@ impl<R: Readiness> Engine<R> {
         if !self.jobs.is_empty() {
             return Some(Duration::ZERO);
         }
+        let receipt = self.receipts.as_mut().and_then(Receipts::next_due);
         // Past it nothing is left to be cut short.
         let drain = self.draining.as_ref().map(|draining| draining.until);
         let drain = drain.filter(|_| self.shared.account.unreported() > 0);
         let now = Instant::now();
         let again = (!self.fresh.is_empty()).then(|| now + AGAIN);
-        let next = turn.into_iter().chain(drain).chain(again).min()?;
+        let next = turn
+            .into_iter()
+            .chain(drain)
+            .chain(again)
+            .chain(receipt)
+            .min()?;
         Some(next.saturating_duration_since(now))
     }
 

@@ -1,6 +1,6 @@
 //! Connections left to the kernel, whose last word is awaited.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,9 +11,16 @@ use crate::ending::receipt::{LastWord, Left};
 use crate::report::Report;
 use crate::sys::{Destroyed, Notice, Overrun};
 
+/// How long a notice is awaited: longer than the kernel itself keeps a connection
+/// without progress that no process holds. One that is held elsewhere by a duplicate
+/// of its descriptor can be open for ever.
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
+
 pub(super) struct Receipts {
     notices: Destroyed,
     waiting: HashMap<u64, Waiting>,
+    /// By when each is given up, in order; those that were told meanwhile too.
+    due: VecDeque<(Instant, u64)>,
 }
 
 struct Waiting {
@@ -45,6 +52,7 @@ impl Receipts {
         Ok(Self {
             notices: Destroyed::subscribe()?,
             waiting: HashMap::new(),
+            due: VecDeque::new(),
         })
     }
 
@@ -65,12 +73,52 @@ impl Receipts {
             sink,
         };
         self.waiting.insert(cookie, waiting);
+        // Where the clock cannot hold it, there is no such time.
+        if let Some(due) = Instant::now().checked_add(PATIENCE) {
+            self.due.push_back((due, cookie));
+        }
+        // One that is never told must not keep those that were told behind it.
+        if self.due.len() > 64 + 2 * self.waiting.len() {
+            self.due
+                .retain(|(_, cookie)| self.waiting.contains_key(cookie));
+        }
+    }
+
+    /// The network namespace whose connections the notices are of, where the kernel
+    /// tells.
+    pub(super) fn namespace(&self) -> Option<u64> {
+        self.notices.namespace()
+    }
+
+    /// When the next one that still waits is given up.
+    pub(super) fn next_due(&mut self) -> Option<Instant> {
+        while let Some((due, cookie)) = self.due.front() {
+            if self.waiting.contains_key(cookie) {
+                return Some(*due);
+            }
+            self.due.pop_front();
+        }
+        None
+    }
+
+    /// Gives up those whose time is over.
+    pub(super) fn expire(&mut self, now: Instant, mut tell: impl FnMut(Told)) {
+        while self.next_due().is_some_and(|due| due <= now) {
+            let Some((_, cookie)) = self.due.pop_front() else {
+                return;
+            };
+            if let Some(waiting) = self.waiting.remove(&cookie) {
+                tell(waiting.told(Left::unseen));
+            }
+        }
     }
 
     /// Takes in what the kernel has said. Where it lost some, whoever still waits
     /// is told that the fate is unseen.
     pub(super) fn read(&mut self, mut tell: impl FnMut(Told)) {
-        let Self { notices, waiting } = self;
+        let Self {
+            notices, waiting, ..
+        } = self;
         let read = notices.read(|notice| {
             if let Some(waiting) = waiting.remove(&notice.cookie) {
                 tell(waiting.told(|left, time| left.report(&last_word(&notice), time)));
@@ -106,4 +154,37 @@ fn last_word(notice: &Notice) -> LastWord {
         counters.map(|c| (c.acked, c.transmitted, c.unsent)),
         counters.map(|c| c.data_segments_in),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Fate, Side};
+
+    /// A duplicate of the descriptor keeps the connection, and no notice comes.
+    #[test]
+    fn what_never_comes_is_given_up_in_time() {
+        let Ok(mut receipts) = Receipts::subscribe() else {
+            return; // no netlink here, as in some sandboxes
+        };
+        let began = Instant::now();
+        for cookie in [1, 2] {
+            let left = Left {
+                closed_first: Side::Local,
+                data_segments_in: 0,
+            };
+            receipts.await_word(cookie, left, began, None, Box::new(|_| {}));
+        }
+        receipts.waiting.remove(&1);
+        let due = receipts.next_due().expect("one waits");
+        assert!(due >= began + PATIENCE);
+        let mut told = Vec::new();
+        receipts.expire(began, |one| told.push(one.report));
+        assert!(told.is_empty());
+        receipts.expire(due, |one| told.push(one.report));
+        assert_eq!(told.len(), 1);
+        assert_eq!((told[0].fate, told[0].lost), (Fate::Detached, None));
+        assert!(receipts.is_empty());
+        assert_eq!(receipts.next_due(), None);
+    }
 }

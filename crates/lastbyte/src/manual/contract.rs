@@ -22,6 +22,8 @@
 //! | B2 | unread input in our receive queue | the same; plain close(2) sends an RST and drops the send queue |
 //! | B3 | the peer sends after we closed | the same |
 //! | B4 | the process exits right after | the same, where somebody outlives it; see [`processes`](super::processes) |
+//! | B5 | the program had shut down its reading side, and the peer sends on | the same: data is kept out by a socket filter. Where the program has a filter of its own, the report says that the reset was ours |
+//! | B6 | the connection came by TCP Fast Open and its handshake is not over | the same; never called delivered before it is |
 //!
 //! ## C. Abort: on, 0
 //!
@@ -43,6 +45,7 @@
 //! | D6 | unread input, before or during the wait | delivered; the input discarded is counted |
 //! | D7 | the network is gone | as D2, or the kernel's own error if it gives up first |
 //! | D8 | other threads | are not held up |
+//! | D9 | the kernel gives up while the peer's own close is awaited | `failed` with that error; `reset` is the peer's RST alone |
 //!
 //! ## E. Wait: on, N, non-blocking
 //!
@@ -72,6 +75,10 @@
 //! | `closed_first` | `local` or `peer` |
 //! | `elapsed_us` | from the call to the fate |
 //! | `error` | the errno's name for a failed close, else null |
+//!
+//! A system call that fails tells nothing, and is not read as 0: where the kernel does
+//! not let a close see or act, it is left to the kernel's own close, `detached`, with
+//! every count `None`. After an error the RST is not the peer's until that is known.
 //!
 //! Feature `serde` serializes a [`Report`] with exactly these names.
 //!

@@ -18,6 +18,26 @@
 //!    is reset. What is reported lost is what the reset discarded, and an ACK that
 //!    comes at the last moment is either counted or not there.
 //!
+//! ## The peer's FIN, and whose RST
+//!
+//! recv() gives 0 also where the program shut down its reading side, and after a
+//! reset whose error was taken. So the peer's FIN is read from the connection's state;
+//! of one that is gone, from the hint that `TCP_INQ` gives, which counts a FIN where
+//! SIOCINQ does not.
+//!
+//! ECONNRESET is the peer's RST, except where input came for a reading side that is
+//! shut down: then the kernel resets the connection by itself and says the same. A
+//! close attaches a filter that keeps such input out (`ret #1`: a segment is cut to
+//! its header). Where it cannot, the count of data segments tells. Any other error is
+//! the kernel's: `failed`. One that a read or write of the program's has taken leaves
+//! `failed` without a reason.
+//!
+//! ## A handshake that is not over
+//!
+//! With TCP Fast Open a server writes before its SYN-ACK is acknowledged, and a client
+//! into its SYN. SIOCOUTQ says 0 there whatever is queued, and the kernel puts a FIN
+//! off; the queue is taken from the counters, and the close waits for the handshake.
+//!
 //! ## Counting payload
 //!
 //! The kernel counts sequence numbers, of which SYN and FIN take one each. The

@@ -28,7 +28,9 @@
 //!
 //! **Threads.** Only the caller of [`close`] waits. A thread that is blocked in a
 //! read on the same connection competes for its input while the close discards
-//! it; shut down its reading first.
+//! it. Shutting down the reading side first wakes it, by [`shutdown`] and not by
+//! shutdown(2): there Linux resets the connection on the next input, and the send
+//! queue is lost.
 //!
 //! **Signals** do not cut a wait short; handlers run, and the wait goes on to its
 //! deadline.
@@ -37,3 +39,4 @@
 //! and do not care about the wall clock.
 //!
 //! [`close`]: crate::close()
+//! [`shutdown`]: crate::shutdown()

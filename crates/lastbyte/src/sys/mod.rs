@@ -7,13 +7,14 @@
 //!   see of it; a [`NoLook`] if not;
 //! - `look`: one [`Observation`](crate::ending::Observation), discarding input
 //!   on the way as the ending allows;
-//! - `send_fin`, `freeze`, `abort`, `close`: what an ending can ask for;
+//! - `send_fin`, `freeze`, `trim`, `abort`, `close`: what an ending can ask for;
+//! - `shut_down`: shutdown(2), of either side;
 //! - `peer_address`: whose connection it is;
 //! - `is_nonblocking`: whether the program asked never to be blocked;
 //! - `Edges`: waits for the edge at which a FIN's acknowledgement shows; `Ring`
 //!   does the same another way, both behind the trait `Readiness`;
-//! - `Destroyed`: the kernel's notice of each connection's end, and `identify`,
-//!   by what to know it;
+//! - `Destroyed`: the kernel's notice of the end of each connection of one network
+//!   namespace, and `identify`, by what to know it;
 //! - `Timer`, `Waker`: descriptors that become readable at a time, or from
 //!   another thread.
 

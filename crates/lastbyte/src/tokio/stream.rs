@@ -138,9 +138,15 @@ impl Stream {
         &self.held().policy
     }
 
-    /// Has it end in another way.
+    /// Has it end in another way. That its sending side was shut down stays known.
     pub fn set_policy(&mut self, policy: impl Into<Policy>) {
-        self.held_mut().policy = policy.into();
+        let held = self.held_mut();
+        let policy = policy.into();
+        held.policy = if held.policy.is_half_closed() {
+            policy.half_closed()
+        } else {
+            policy
+        };
     }
 
     /// The address of the other end.

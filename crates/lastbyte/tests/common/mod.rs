@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses some")]
 #![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
+pub(crate) mod forms;
+
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
@@ -80,15 +82,20 @@ pub(crate) fn hung_up(fd: &impl AsFd, time: Duration) -> bool {
 /// Drops whatever arrives for `stream`, ACKs included: a network that is gone. Fails
 /// where the kernel lets this user attach no filter.
 pub(crate) fn blackhole(stream: &TcpStream) -> io::Result<()> {
-    let mut drop_all = libc::sock_filter {
+    filter(stream, 0)
+}
+
+/// Lets this many bytes of each segment in.
+pub(crate) fn filter(stream: &TcpStream, bytes: u32) -> io::Result<()> {
+    let mut instruction = libc::sock_filter {
         code: (libc::BPF_RET | libc::BPF_K) as u16,
         jt: 0,
         jf: 0,
-        k: 0,
+        k: bytes,
     };
     let program = libc::sock_fprog {
         len: 1,
-        filter: &mut drop_all,
+        filter: &mut instruction,
     };
     // SAFETY: `program` and the one instruction it points to are alive.
     let rc = unsafe {
@@ -105,4 +112,33 @@ pub(crate) fn blackhole(stream: &TcpStream) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Undoes [`filter`].
+pub(crate) fn unfilter(stream: &TcpStream) {
+    let none: libc::c_int = 0;
+    // SAFETY: one int, of the length passed.
+    let rc = unsafe {
+        libc::setsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_DETACH_FILTER,
+            (&raw const none).cast(),
+            size_of_val(&none) as libc::socklen_t,
+        )
+    };
+    assert_eq!(rc, 0, "{}", io::Error::last_os_error());
+}
+
+/// Switches the loopback interface of a new network namespace on.
+pub(crate) fn loopback_up() {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    // SAFETY: all zeroes is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: the request reads one ifreq, which is alive.
+    let rc = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    assert_eq!(rc, 0, "{}", io::Error::last_os_error());
 }

@@ -21,6 +21,8 @@ const BODY: usize = 72;
 /// A subscription to the notices.
 pub(crate) struct Destroyed {
     socket: OwnedFd,
+    /// As [`namespace`](super::look::namespace) tells.
+    namespace: Option<u64>,
     buffers: Box<[Buffer; BATCH]>,
 }
 
@@ -88,9 +90,15 @@ impl Destroyed {
             return Err(io::Error::last_os_error());
         }
         Ok(Self {
+            namespace: super::look::namespace(socket.as_fd()),
             socket,
             buffers: Box::new([[0; 1024]; BATCH]),
         })
+    }
+
+    /// The network namespace that the notices are of, where the kernel tells.
+    pub(crate) fn namespace(&self) -> Option<u64> {
+        self.namespace
     }
 
     /// Gives each waiting notice to `each`.

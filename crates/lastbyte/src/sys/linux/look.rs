@@ -16,6 +16,13 @@ use crate::error::Refusal;
 /// tcp(7), linux/sockios.h; SIOCOUTQ is TIOCOUTQ.
 const SIOCOUTQ: libc::Ioctl = libc::TIOCOUTQ;
 
+/// asm-generic/socket.h; the libc crate has it for some systems only.
+const SO_NETNS_COOKIE: c_int = if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
+    0x0050
+} else {
+    71
+};
+
 /// Why there is no first observation.
 pub(crate) enum NoLook {
     Refused(Refusal),
@@ -174,6 +181,8 @@ pub(crate) struct Identity {
     pub(crate) data_segments_in: u32,
     /// Whether the peer's FIN is in.
     pub(crate) peer_closed: bool,
+    /// The network namespace, where the kernel tells.
+    pub(crate) namespace: Option<u64>,
 }
 
 /// Identifies a TCP connection that is open, with no FIN of ours. None where it is
@@ -196,7 +205,14 @@ pub(crate) fn identify(socket: BorrowedFd<'_>) -> Option<Identity> {
         cookie,
         data_segments_in,
         peer_closed,
+        namespace: namespace(socket),
     })
+}
+
+/// The cookie of a socket's network namespace (SO_NETNS_COOKIE, Linux 5.14).
+pub(super) fn namespace(socket: BorrowedFd<'_>) -> Option<u64> {
+    let (cookie, _) = get::<u64>(socket, libc::SOL_SOCKET, SO_NETNS_COOKIE).ok()?;
+    Some(cookie)
 }
 
 /// Whether all that was transmitted has been acknowledged, or the connection is

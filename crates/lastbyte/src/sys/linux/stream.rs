@@ -1,6 +1,7 @@
 //! What an ending does to a TCP connection.
 
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 #[cfg(feature = "tokio")]
 use std::time::Duration;
@@ -34,11 +35,21 @@ pub(crate) fn is_nonblocking(socket: BorrowedFd<'_>) -> io::Result<bool> {
 /// # Errors
 /// `ENOTCONN` where the connection is already gone.
 pub(crate) fn send_fin(socket: BorrowedFd<'_>) -> Result<(), Errno> {
+    shut_down(socket, Shutdown::Write).map_err(|error| errno(&error))
+}
+
+/// shutdown(2).
+pub(crate) fn shut_down(socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
+    let how = match how {
+        Shutdown::Read => libc::SHUT_RD,
+        Shutdown::Write => libc::SHUT_WR,
+        Shutdown::Both => libc::SHUT_RDWR,
+    };
     // SAFETY: no pointers are passed.
-    if unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_WR) } == 0 {
-        return Ok(());
+    if unsafe { libc::shutdown(socket.as_raw_fd(), how) } == -1 {
+        return Err(io::Error::last_os_error());
     }
-    Err(last_error())
+    Ok(())
 }
 
 /// As [`freeze`](filter::freeze), if nothing is on its way that the peer may have
@@ -156,12 +167,11 @@ pub(crate) fn abort(socket: impl AsFd) -> Result<(), Errno> {
         )
     };
     if rc == -1 && lingers.is_err() {
-        return Err(last_error());
+        return Err(errno(&io::Error::last_os_error()));
     }
     Ok(())
 }
 
-fn last_error() -> Errno {
-    let error = io::Error::last_os_error();
+fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }

@@ -1,0 +1,58 @@
+//! Shutting down a side of a connection so that input cannot reset it.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::AsFd;
+
+use crate::sys;
+
+/// Shuts down a side of a connection, as shutdown(2) does, without its price.
+///
+/// On Linux, input for a reading side that is shut down makes the kernel reset the
+/// connection once our FIN is queued: what the peer sends then costs it what we have
+/// sent and it has not received. This keeps such input out first, by a socket filter
+/// that lets acknowledgements and FIN in and no data. Closes of this library do so
+/// themselves, but only from their beginning on; where the program shuts down its
+/// reading earlier (to wake a thread that is blocked in a read, for one), this
+/// function does not leave the time in between open.
+///
+/// `Ok(true)`: input can do no harm; always so for [`Shutdown::Write`]. `Ok(false)`:
+/// the side is shut down, but the socket has a filter of the program's own, or a
+/// locked one, or the kernel refused; a close reports it if the connection is lost by
+/// that ([`Report::rst_sent`](crate::Report::rst_sent)).
+///
+/// What the filter keeps out is acknowledged to nobody and counted by nobody:
+/// [`Report::unread`](crate::Report::unread) is `None` then.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use std::net::{Shutdown, TcpListener, TcpStream};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let mut client = TcpStream::connect(listener.local_addr()?)?;
+/// let (mut server, _) = listener.accept()?;
+/// server.write_all(b"goodbye")?;
+/// lastbyte::shutdown(&server, Shutdown::Both)?;
+/// client.write_all(b"one more thing")?; // resets a plain connection
+/// let mut answer = String::new();
+/// client.read_to_string(&mut answer)?;
+/// assert_eq!(answer, "goodbye");
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// Those of shutdown(2): `ENOTCONN`, `ENOTSOCK`. The filter, if one was attached,
+/// stays.
+///
+/// # Sources
+/// shutdown(2); socket(7) `SO_ATTACH_FILTER`; `tcp_rcv_state_process`,
+/// net/ipv4/tcp_input.c.
+pub fn shutdown(socket: &impl AsFd, how: Shutdown) -> io::Result<bool> {
+    let safe = match how {
+        Shutdown::Write => true,
+        Shutdown::Read | Shutdown::Both => sys::trim(socket.as_fd()),
+    };
+    sys::shut_down(socket.as_fd(), how)?;
+    Ok(safe)
+}
