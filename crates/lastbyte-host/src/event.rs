@@ -62,6 +62,8 @@ pub struct Manner {
     /// Whether the process had shut down its sending side, and that FIN was acknowledged,
     /// before it let the descriptor go.
     pub half_closed: Option<bool>,
+    /// Whether the peer's FIN had come when our side was ended or reset.
+    pub peer_closed: Option<bool>,
 }
 
 /// The counts of payload: SYN and FIN are never in them.

@@ -3,6 +3,7 @@
 //! A harness of its own, because what can run depends on who runs it: a test that
 //! needs root is reported as ignored for others, never as passed.
 
+mod blame;
 mod flood;
 mod ills;
 mod instances;
@@ -79,6 +80,18 @@ fn main() -> ExitCode {
             story::doctor_finds_nothing_where_nothing_is_wrong,
         ),
         needs_root("doctor_finds_each_ill", ills::doctor_finds_each_of_them),
+        needs_root(
+            "doctor_blames_the_right_end_once",
+            blame::the_right_end_once,
+        ),
+        needs_root(
+            "doctor_blames_nobody_who_is_innocent",
+            blame::nobody_who_is_innocent,
+        ),
+        needs_root(
+            "doctor_blames_each_end_where_the_other_is_elsewhere",
+            blame::each_end_where_the_other_is_elsewhere,
+        ),
         needs_root("flood_as_root_every_ending_once", flood::as_root),
         needs_root(
             "flood_as_an_ordinary_user_every_ending_once",

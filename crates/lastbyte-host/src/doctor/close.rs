@@ -42,8 +42,8 @@ pub struct Close {
     pub pid: Option<u32>,
     /// How it ended.
     pub act: Act,
-    /// Who closed first.
-    pub closed_first: Option<Side>,
+    /// Whether the peer's FIN had come before.
+    pub peer_closed: bool,
     /// Accepted by send() and lost.
     pub lost: Option<u64>,
     /// Arrived and never read.
@@ -64,7 +64,7 @@ impl Close {
             party,
             pid: process(ending).map(|process| process.pid),
             act: act(ending)?,
-            closed_first: ending.closed_first,
+            peer_closed: ending.manner.peer_closed == Some(true),
             lost: ending.bytes.lost,
             unread: ending.bytes.unread,
             untold: ending.closer.is_some() && ending.manner.held == Some(false),
@@ -156,7 +156,7 @@ mod tests {
             party: Party::default(),
             pid: None,
             act,
-            closed_first: None,
+            peer_closed: false,
             lost: None,
             unread: None,
             untold: false,

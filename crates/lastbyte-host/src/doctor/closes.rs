@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lastbyte::Side;
-
 use super::close::{Act, Close, victims};
 use super::finding::{Example, Severity, Victim, Who};
 use super::{Finding, Observations, Part, Party};
@@ -97,7 +95,7 @@ fn kind(close: &Close, victim: Option<&Close>) -> Option<Kind> {
             half_closed: close.half_closed,
         },
         _ if !close.has_lost() => return None,
-        Act::PeerReset if close.closed_first == Some(Side::Peer) => Kind::WroteAfterClose,
+        Act::PeerReset if close.peer_closed => Kind::WroteAfterClose,
         _ if !close.untold => return None,
         Act::PeerReset if has_close_notify_size(close.lost) => Kind::CloseNotify,
         Act::PeerReset => Kind::LostToReset,

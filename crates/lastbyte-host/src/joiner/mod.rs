@@ -647,6 +647,7 @@ impl Joiner {
                         .or(waiting.seen.as_ref().and_then(|seen| seen.role)),
                     held: story.and_then(|story| story.outlived_end()),
                     half_closed: story.and_then(|story| story.let_go_half_closed()),
+                    peer_closed: story.and_then(|story| story.ended_after_peers_fin()),
                 },
             },
         });

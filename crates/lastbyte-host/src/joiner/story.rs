@@ -217,6 +217,13 @@ impl Story {
         }
     }
 
+    /// Whether the peer's FIN had come, and an RST may have followed it.
+    #[must_use]
+    pub fn ended_after_peers_fin(&self) -> Option<bool> {
+        let end = self.end?;
+        Some(matches!(end.from, State::CloseWait | State::LastAck))
+    }
+
     /// Whether a process let the descriptor go after its FIN was acknowledged: it had
     /// shut down its sending side before, and did not wait for the peer's FIN. `None`
     /// where the descriptor went earlier, or when is not known.

@@ -8,7 +8,7 @@ use crate::process::Process;
 use crate::reason::Reason;
 use crate::tuple::{Endpoint, Tuple};
 use crate::verdict::Role;
-use lastbyte::Fate;
+use lastbyte::{Fate, Side};
 
 const CLIENT: &str = "curl";
 const SERVER: &str = "httpd";
@@ -48,6 +48,7 @@ fn server(port: u16) -> Ending {
             role: Some(Role::Accepted),
             held: None,
             half_closed: None,
+            peer_closed: None,
         },
     }
 }
@@ -226,7 +227,7 @@ fn a_close_notify_is_no_lost_data() {
 fn a_keep_alive_race_is_the_servers_and_what_the_client_lost_is_counted() {
     let race = |port| {
         let mut client = is_reset(client(port), 50);
-        client.closed_first = Some(Side::Peer);
+        client.manner.peer_closed = Some(true);
         [resets(server(port), Reason::TIMEWAIT_SOCKET), client]
     };
     let found_here = found((1..=3).flat_map(race));
@@ -281,7 +282,7 @@ fn a_client_that_gave_up_is_no_proxy_that_did_not_wait() {
 #[test]
 fn a_server_whose_client_left_is_for_information() {
     let mut left = is_reset(server(1), 5000);
-    left.closed_first = Some(Side::Peer);
+    left.manner.peer_closed = Some(true);
     assert_eq!(ids(&found([left])), [("wrote-after-close", Severity::Info)]);
 }
 
@@ -328,8 +329,8 @@ fn clean_ends_are_not_told_of() {
     assert_eq!(found(ends), []);
     // Nor a connection that the peer reset, and its process was told.
     for lost in [0, 500] {
-        let mut told = held(is_reset(server(1), lost), true);
-        told.closed_first = None;
+        // An RST without a FIN before it: nobody wrote after a close.
+        let told = held(is_reset(server(1), lost), true);
         assert_eq!(found([told]), []);
     }
 }
