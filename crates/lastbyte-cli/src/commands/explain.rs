@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use lastbyte_host::explain::{Entry, all, find, like};
 
+use crate::complete::Completed;
 use crate::output::{ended, output};
 use crate::status::{DONE, Status, USAGE};
 
@@ -15,9 +16,14 @@ pub(crate) struct Args {
     /// An errno (name or number), TCP state, counter (as nstat prints it), RST reason, fate,
     /// setting, finding, or the message of a program, such as "connection reset by peer";
     /// without it, all that can be explained are listed.
-    #[arg(value_name = "WORD|MESSAGE")]
+    #[arg(value_name = "WORD|MESSAGE", value_parser = WORD, hide_possible_values = true)]
     words: Vec<String>,
 }
+
+const WORD: Completed<String> = Completed {
+    parse: |word| Ok(word.to_owned()),
+    words: || all().map(|entry| entry.name).collect(),
+};
 
 pub(crate) fn run(args: &Args) -> Status {
     if args.words.is_empty() {

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lastbyte_lab::harness::{self, Place};
 use lastbyte_lab::{Findings, Lab, Lastbyte, Plain, ROWS, Row, Subject, show};
 
+use crate::complete::Completed;
 use crate::output::say;
 use crate::status::{DONE, NOT_SO, Status};
 use crate::terminal;
@@ -26,7 +27,8 @@ A row that could not run says why, and counts as not run, never as kept.")]
 pub(crate) struct Args {
     /// Only this row, such as D2, with its packets in order and their times;
     /// several with commas.
-    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = row)]
+    #[arg(long, value_name = "ID", value_delimiter = ',', value_parser = ROW,
+          hide_possible_values = true)]
     row: Vec<&'static Row>,
 
     /// Print one JSON object.
@@ -41,6 +43,11 @@ pub(crate) struct Args {
     #[arg(long)]
     loopback: bool,
 }
+
+const ROW: Completed<&'static Row> = Completed {
+    parse: row,
+    words: || ROWS.iter().map(|row| row.id).collect(),
+};
 
 fn row(id: &str) -> Result<&'static Row, String> {
     lastbyte_lab::row(id).ok_or_else(|| {

@@ -51,10 +51,11 @@ pub(crate) struct Args {
     json: bool,
 
     /// Where to: `localhost:8080`, `192.0.2.1:80`, `[::1]:80`.
-    #[arg(value_name = "HOST:PORT")]
+    #[arg(value_name = "HOST:PORT", value_hint = clap::ValueHint::Hostname)]
     to: Endpoint,
 
     /// What to send; standard input if absent or `-`.
+    #[arg(value_hint = clap::ValueHint::FilePath)]
     file: Option<PathBuf>,
 }
 
