@@ -6,7 +6,7 @@
 mod common;
 
 use std::os::fd::AsRawFd;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use common::{fill, pair, read_all};
@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_secs(5);
 #[test]
 fn a_thread_that_fails_is_told_to_everybody() {
     let before = epolls();
-    let closer = Closer::new().unwrap();
+    let closer = Arc::new(Closer::new().unwrap());
     let theirs: Vec<_> = epolls()
         .into_iter()
         .filter(|fd| !before.contains(fd))
@@ -31,8 +31,12 @@ fn a_thread_that_fails_is_told_to_everybody() {
     let (ours, peer) = pair();
     let written = fill(&ours);
     let (send, told) = mpsc::channel();
+    let inside = Arc::clone(&closer);
     closer
         .close(ours, Policy::wait(LONG), move |result| {
+            // On the thread that fails, and has not ended: no wait here either.
+            let drained = inside.drain(LONG);
+            assert_eq!(drained.error, Some(WaitError::OwnThread));
             send.send(result).unwrap();
         })
         .unwrap();

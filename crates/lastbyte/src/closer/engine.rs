@@ -290,8 +290,16 @@ impl<R: Readiness> Engine<R> {
 
     fn remove(&mut self, key: Key) {
         self.wheel.set(place(key), None);
-        if self.slots.remove(key).is_some_and(|entry| entry.watched) {
+        let Some(mut entry) = self.slots.remove(key) else {
+            return;
+        };
+        if entry.watched {
             self.readiness.forget(key);
+        }
+        if !entry.reported {
+            // No ending ends like that; whoever waited would wait for ever.
+            let error = io::Error::other("it ended without a report");
+            entry.lose(CloseError::lost_sight(error), &self.shared);
         }
         self.shared.inbox.done();
     }

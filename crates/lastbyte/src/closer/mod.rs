@@ -343,8 +343,9 @@ impl Closer {
     /// [cannot be waited for](Self::can_wait), the answer is at once whether one is.
     pub fn wait_idle(&self, time: Duration) -> bool {
         match self.can_wait() {
-            Ok(()) => self.shared.inbox.wait_idle(time),
-            Err(_) => self.in_flight_by_count() == 0,
+            // One that has failed lets go of everything before it ends.
+            Ok(()) | Err(WaitError::ThreadFailed) => self.shared.inbox.wait_idle(time),
+            Err(WaitError::OwnThread | WaitError::Forked) => self.in_flight_by_count() == 0,
         }
     }
 
@@ -353,9 +354,9 @@ impl Closer {
     /// that are held only because their peers may still be sending.
     pub fn wait_reported(&self, time: Duration) -> bool {
         match self.can_wait() {
-            Ok(()) => self.shared.account.wait_reported(time),
+            Ok(()) | Err(WaitError::ThreadFailed) => self.shared.account.wait_reported(time),
+            Err(WaitError::OwnThread) => self.shared.account.unreported() == 0,
             Err(WaitError::Forked) => self.in_flight_by_count() == 0,
-            Err(_) => self.shared.account.unreported() == 0,
         }
     }
 
@@ -364,11 +365,10 @@ impl Closer {
     /// # Errors
     /// It is that thread, or there is none.
     pub fn can_wait(&self) -> Result<(), WaitError> {
-        self.has_thread()?;
-        if thread::current().id() == self.thread {
+        if !self.is_forked() && thread::current().id() == self.thread {
             return Err(WaitError::OwnThread);
         }
-        Ok(())
+        self.has_thread()
     }
 
     fn has_thread(&self) -> Result<(), WaitError> {

@@ -48,8 +48,8 @@ impl Handle {
     ///
     /// Somebody must go on calling [`accept`](super::Listener::accept) until that
     /// says `None`, or drop the listener, as `axum::serve` does: an open listener
-    /// is waited for like an open connection. At the deadline the listening socket is
-    /// shut down, whoever has it.
+    /// is waited for like an open connection.
+    /// From the deadline on it says `None` whoever is still coming.
     ///
     /// # Cancellation
     /// Dropped, the listener stays closed and the connections end in their own

@@ -234,7 +234,12 @@ impl Listener {
     fn last_call(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         self.socket = match std::mem::replace(&mut self.socket, Socket::Closed) {
             Socket::Open(tcp) => {
-                let tcp = tcp.into_std()?;
+                // Where that fails, it closes the listener.
+                self.roll.listener_closes();
+                let tcp = tcp
+                    .into_std()
+                    .inspect_err(|_| self.roll.listener_closed())?;
+                self.roll.listens(tcp.as_raw_fd());
                 // The queue is first in, first out.
                 let left = sys::backlog(tcp.as_fd()).unwrap_or(usize::MAX);
                 Socket::LastCall { tcp, left }
@@ -256,8 +261,6 @@ impl Listener {
                 }
                 Err(error) if is_want_of_descriptors(&error) => return Err(error),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.close(),
-                // Shut down at the deadline.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => self.close(),
                 Err(error) => {
                     *left -= 1;
                     return Err(error);

@@ -285,14 +285,6 @@ impl Roll {
         }
     }
 
-    /// The deadline is near: nobody is let in any more, whoever has the listener.
-    fn stop_listening(&self) {
-        if let Some(fd) = self.listening().fd {
-            // SAFETY: see `Listening::fd`; the lock is held.
-            sys::stop_listening(unsafe { BorrowedFd::borrow_raw(fd) });
-        }
-    }
-
     fn listening(&self) -> MutexGuard<'_, Listening> {
         self.listening
             .lock()
@@ -345,7 +337,6 @@ impl Roll {
         self.book().holding_back += 1;
         let holding_back = HoldingBack(self);
         self.advance(Stage::HeldBack);
-        self.stop_listening();
         self.each(|seat, _| {
             if let State::Open { fd, throttled, .. } = &mut *seat.lock() {
                 // SAFETY: see `State::Open`; the lock is held.

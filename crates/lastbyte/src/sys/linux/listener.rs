@@ -1,6 +1,6 @@
-//! What a server's listening socket is asked and told.
+//! What a server's listening socket is asked.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use super::info::Info;
 
@@ -9,13 +9,4 @@ use super::info::Info;
 pub(crate) fn backlog(listener: BorrowedFd<'_>) -> Option<usize> {
     let backlog = Info::of(listener).ok()?.backlog()?;
     usize::try_from(backlog).ok()
-}
-
-/// Ends a listener for all who have its descriptor: it accepts nothing any more, and
-/// resets what it has not accepted (shutdown(2)).
-pub(crate) fn stop_listening(listener: BorrowedFd<'_>) {
-    // SAFETY: no pointers are passed.
-    unsafe {
-        libc::shutdown(listener.as_raw_fd(), libc::SHUT_RDWR);
-    }
 }

@@ -24,7 +24,7 @@ pub(crate) use edges::{Edges, Event, Readiness};
 pub(crate) use filter::{freeze, trim};
 pub(crate) use limit::descriptor_limit;
 #[cfg(feature = "tokio")]
-pub(crate) use listener::{backlog, stop_listening};
+pub(crate) use listener::backlog;
 pub(crate) use look::{Look, NoLook, first_look, identify, look};
 #[cfg(feature = "tokio")]
 pub(crate) use look::{first_look_at_tcp, is_tcp};
