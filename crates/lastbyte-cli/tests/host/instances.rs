@@ -18,7 +18,7 @@ fn instances() -> Vec<String> {
     text(&output.stdout).lines().map(str::to_owned).collect()
 }
 
-fn of(watch: u32) -> Vec<String> {
+pub(crate) fn of(watch: u32) -> Vec<String> {
     let part = format!("-{watch}-");
     let mut names = instances();
     names.retain(|name| name.starts_with("lastbyte-") && name.contains(&part));

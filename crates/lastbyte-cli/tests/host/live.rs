@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use lastbyte_testkit::need;
 
 use crate::flood;
+use crate::instances;
 use crate::space::{Space, text};
 use crate::story::{PYTHON, Role, SCRIPT};
 
@@ -369,4 +370,32 @@ client.close()
     let total = screen.lines().nth(3).unwrap_or_default();
     assert!(total.starts_with("in all"), "{screen}");
     terminal.keys(&["q"]);
+}
+
+/// A view whose terminal had gone went on for ever, and took a whole CPU for it; SIGHUP
+/// alone did not end it.
+pub(crate) fn ends_with_its_terminal() {
+    let space = Space::new();
+    let binary = env!("CARGO_BIN_EXE_lastbyte");
+    for command in [
+        format!("{binary} watch"),
+        // As under nohup: nothing but the terminal tells it.
+        format!("sh -c \"trap '' HUP; exec {binary} watch\""),
+    ] {
+        let terminal = Terminal::start(&space, &command);
+        terminal.until("title", |screen| screen.starts_with("lastbyte watch"));
+        let pid = terminal.tmux(&["display-message", "-p", "#{pane_pid}"]);
+        let pid: u32 = pid.trim().parse().expect("a pid");
+        assert_eq!(instances::of(pid).len(), 1, "{command}");
+        terminal.tmux(&["kill-server"]);
+        let end = Instant::now() + Duration::from_secs(20);
+        while std::path::Path::new(&format!("/proc/{pid}")).exists() {
+            if Instant::now() > end {
+                let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+                panic!("{command} goes on without its terminal");
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(instances::of(pid), [""; 0], "{command}");
+    }
 }

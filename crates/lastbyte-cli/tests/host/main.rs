@@ -107,6 +107,10 @@ fn main() -> ExitCode {
         ),
         needs_root("live_view_uses_a_wide_screen", live::wide),
         needs_root(
+            "live_view_ends_with_its_terminal",
+            live::ends_with_its_terminal,
+        ),
+        needs_root(
             "metrics_are_served_from_outside_a_namespace",
             metrics::served,
         ),

@@ -1,5 +1,5 @@
-//! The live view on a terminal: one thread reads keys and draws, another follows
-//! the watch, so that no backlog keeps a key waiting.
+//! The live view on a terminal: one thread takes keys and draws, another follows
+//! the watch, so that no backlog keeps a key waiting, and a third reads the keys.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +12,11 @@ use lastbyte_host::stop::Stop;
 use lastbyte_host::time_wait::TimeWait;
 use lastbyte_host::view::{Answer, Digest, Look, Model, Theme, draw};
 use lastbyte_host::watcher::Watcher;
+use nix::libc::EIO;
 use ratatui::DefaultTerminal;
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::event::Event;
 
+use super::keys::{Came, Keys};
 use super::serve::Served;
 
 /// Between two pictures, unless a key asks for one.
@@ -33,32 +35,45 @@ pub(super) fn show(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) 
     let digest = Mutex::new(Digest::default());
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let keys = Keys::read()?;
         let mut terminal = ratatui::try_init()?;
         let follower = thread::Builder::new()
             .name("watch".to_owned())
             .spawn_scoped(scope, || follow(watcher, &digest, &over, served));
         hurry();
         let shown = match &follower {
-            Ok(follower) => screen(&mut model, &digest, &mut terminal, || {
+            Ok(follower) => screen(&mut model, &digest, &mut terminal, &keys, || {
                 !stop.now() && !follower.is_finished()
             }),
             Err(_) => Ok(()),
         };
         // The user has the terminal back before the watch has cleared up.
-        ratatui::restore();
+        // It may be gone, or go at any moment. A terminal that is dropped with its cursor
+        // hidden complains to stderr, which is gone as well, and panics before the watch
+        // has cleared up.
+        let is_shown = terminal.show_cursor().is_ok();
+        let _ = ratatui::try_restore();
+        if !is_shown {
+            std::mem::forget(terminal);
+        }
         over.store(true, Ordering::Relaxed);
         let followed = follower?
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        shown.and(followed)
+        match shown {
+            // The terminal went away: that ends a view like any other end.
+            Err(error) if error.raw_os_error() == Some(EIO) => followed,
+            shown => shown.and(followed),
+        }
     })
 }
 
-/// Reads keys and draws, and waits for nothing else.
+/// Takes keys and draws, and waits for nothing else.
 fn screen(
     model: &mut Model,
     digest: &Mutex<Digest>,
     terminal: &mut DefaultTerminal,
+    keys: &Keys,
     goes_on: impl Fn() -> bool,
 ) -> io::Result<()> {
     let theme = match std::env::var_os("NO_COLOR") {
@@ -69,18 +84,15 @@ fn screen(
     while goes_on() {
         let wait = next_picture.saturating_duration_since(Instant::now());
         let mut touched = false;
-        let mut there = event::poll(wait.min(GLANCE))?;
+        let mut wait = wait.min(GLANCE);
         for _ in 0..KEYS {
-            if !there {
-                break;
+            match keys.next(wait)? {
+                Came::Nothing => break,
+                Came::End => return Ok(()),
+                Came::Event(Event::Key(key)) if model.key(key) == Answer::Quit => return Ok(()),
+                Came::Event(_) => touched = true,
             }
-            touched = true;
-            if let Event::Key(key) = event::read()?
-                && model.key(key) == Answer::Quit
-            {
-                return Ok(());
-            }
-            there = event::poll(Duration::ZERO)?;
+            wait = Duration::ZERO;
         }
         let now = Instant::now();
         if touched || now >= next_picture {

@@ -1,5 +1,6 @@
 //! `lastbyte watch`: how every connection of this host ends.
 
+mod keys;
 mod live;
 mod seen;
 mod serve;
