@@ -365,6 +365,11 @@ impl Cell {
         if self.who == Who::Receipt && self.mode != Mode::Off {
             return Some("a receipt is for linger off");
         }
+        if self.who == Who::Receipt && self.shared == Shared::ForkChild {
+            return Some(
+                "a receipt comes when the parent closes its copy, which it does at its end",
+            );
+        }
         if self.who == Who::TokioStream && self.mode == Mode::Wait {
             return Some("a stream of tokio's is non-blocking");
         }

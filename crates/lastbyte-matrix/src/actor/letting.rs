@@ -4,11 +4,25 @@ use std::ffi::CString;
 use std::os::fd::RawFd;
 use std::process::ExitCode;
 use std::ptr::{null, null_mut};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use libc::{c_int, c_uint, pid_t};
 
 use super::talk::{errno, say, stamp};
 use crate::axes::{Cell, Shared, Way};
+
+/// The duplicate that outlives a library's call; −1 without one.
+static KEPT: AtomicI32 = AtomicI32::new(-1);
+
+/// Closes the duplicate that outlived the call, when the stage says so.
+pub fn release(cell: &Cell) {
+    let dup = KEPT.load(Ordering::Relaxed);
+    if cell.shared == Shared::Dup && dup >= 0 {
+        super::wait_for("release");
+        // SAFETY: ours, and used by nobody else.
+        unsafe { libc::close(dup) };
+    }
+}
 
 /// Who else holds the socket.
 pub(crate) struct Others {
@@ -26,6 +40,7 @@ pub(crate) fn share(cell: &Cell, fd: RawFd) -> Others {
         // SAFETY: no pointers.
         unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, fd + 1) }
     });
+    KEPT.store(dup.unwrap_or(-1), Ordering::Relaxed);
     // Ranges take it with them; the library's call ends the connection beside it.
     let together = matches!(
         cell.way,

@@ -3,7 +3,7 @@
 //!
 //! Told in this order: `port N` (if it accepts), `open PORT`, `ready WRITTEN READ`,
 //! `closing NANOSECONDS`, `closed RESULT ERRNO NANOSECONDS`, `report JSON`, `idle`.
-//! Heard: `write`, `go`, `end`.
+//! Heard: `write`, `go`, `release` (of what outlives a receipt's call), `end`.
 
 mod connection;
 mod letting;
@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use crate::axes::{Cell, Shared, Way};
 
+pub use letting::release;
 pub use talk::{hear, say, stamp};
 
 /// Seconds of SO_LINGER where a close waits.

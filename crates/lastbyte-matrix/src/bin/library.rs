@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lastbyte::{CloseError, Closer, Closing, Policy, Report};
 use lastbyte_capi as capi;
-use lastbyte_matrix::actor::{act, say, stamp};
+use lastbyte_matrix::actor::{act, release, say, stamp};
 use lastbyte_matrix::axes::{Cell, Who};
 use serde_json::json;
 
@@ -56,9 +56,9 @@ fn through_rust(cell: &Cell, fd: RawFd) {
             }
             Err(error) => told(Err(error)),
         },
-        Who::Closer => closer(socket, policy),
-        Who::Confirm => closer(socket, policy.confirm()),
-        Who::Receipt => closer(socket, policy.by_receipt()),
+        Who::Closer => closer(cell, socket, policy),
+        Who::Confirm => closer(cell, socket, policy.confirm()),
+        Who::Receipt => closer(cell, socket, policy.by_receipt()),
         Who::Background => match Closing::begin(socket, policy) {
             Ok(closing) => {
                 drop(closing);
@@ -102,7 +102,7 @@ fn wait_readable(fd: RawFd) {
     unsafe { libc::poll(&raw mut poll, 1, -1) };
 }
 
-fn closer(socket: OwnedFd, policy: Policy) {
+fn closer(cell: &Cell, socket: OwnedFd, policy: Policy) {
     let closer = match Closer::new() {
         Ok(closer) => closer,
         Err(error) => return report(&json!({ "refused": error.to_string() })),
@@ -114,6 +114,9 @@ fn closer(socket: OwnedFd, policy: Policy) {
     match begun {
         Ok(()) => {
             returned(0, &std::io::Error::from_raw_os_error(0));
+            if cell.who == Who::Receipt {
+                release(cell);
+            }
             if let Ok(result) = result.recv_timeout(LONG) {
                 say_result(result);
             }
@@ -313,6 +316,12 @@ fn in_c(fd: RawFd, result: c_int, error: &std::io::Error, found: &capi::lb_repor
     if found.fate == 0 {
         // SAFETY: untouched, so it is still ours.
         let socket = (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) });
+        if socket.is_none() {
+            report(&json!({ "refused": format!("{result}: {error}, and closed") }));
+            say("idle");
+            // SAFETY: ends the process, and with it every copy.
+            unsafe { libc::_exit(0) }
+        }
         return refused(&format!("{result}: {error}"), socket);
     }
     let count = |n: i64| u64::try_from(n).ok();

@@ -10,7 +10,7 @@ use lastbyte_lab::harness::{Conn, Got, Stamp};
 use serde_json::Value;
 
 use crate::actor::linger_seconds;
-use crate::axes::{Cell, Mode, Waits, Who};
+use crate::axes::{Cell, Mode, Shared, Waits, Who};
 use crate::stage::Stage;
 use crate::wire::Wire;
 
@@ -187,6 +187,10 @@ fn finish(seen: &mut Seen, actor: &mut Actor) -> Result<(), Stop> {
     let form = seen.cell.who.is_form();
     let lives = !seen.cell.way.ends_process();
     let mut idle = !form;
+    if seen.cell.who == Who::Receipt && seen.cell.shared == Shared::Dup {
+        // The notice comes when the duplicate is closed, too.
+        actor.tell("release");
+    }
     while lives && (seen.closed.is_none() || !idle) {
         match actor.next(LONG, "the end of its closes") {
             Ok(line) => idle |= matches!(line, Line::Idle),
