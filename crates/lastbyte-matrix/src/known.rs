@@ -45,6 +45,17 @@ fn entry(line: &str) -> (String, Known) {
 #[cfg(test)]
 mod tests {
     #[test]
+    fn every_listed_cell_is_played() {
+        let cells = crate::cover::cover(2).cells;
+        let played = |name: &String| cells.iter().any(|cell| cell.to_string() == *name);
+        let stale: Vec<_> = super::known()
+            .into_keys()
+            .filter(|name| !played(name))
+            .collect();
+        assert!(stale.is_empty(), "no longer among the pairs: {stale:?}");
+    }
+
+    #[test]
     fn every_line_is_a_cell_with_its_reason() {
         for (name, known) in super::known() {
             assert!(!known.reason.is_empty(), "{name} has no reason");
