@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use lastbyte_testkit::need_path;
 use serde_json::Value;
 
 use crate::space::{Binary, Space, interrupt};
@@ -23,6 +24,7 @@ struct Role {
 
 impl Role {
     fn play(mut command: Command, arguments: &[&str]) -> Self {
+        need_path(PYTHON, "python3");
         let mut child = command
             .args(arguments)
             .stdin(Stdio::piped())
@@ -62,10 +64,10 @@ impl Drop for Role {
 }
 
 /// A doctor that looks until it is interrupted.
-struct Doctor(Child);
+pub(crate) struct Doctor(Child);
 
 impl Doctor {
-    fn start(space: &Space, binary: &Binary, more: &[&str]) -> Self {
+    pub(crate) fn start(space: &Space, binary: &Binary, more: &[&str]) -> Self {
         let mut child = space
             .command(binary.path())
             .args(["doctor", "--json", "--for", "60s"])
@@ -82,7 +84,7 @@ impl Doctor {
     }
 
     /// Its exit status and findings.
-    fn findings(mut self) -> (Option<i32>, Vec<Value>) {
+    pub(crate) fn findings(mut self) -> (Option<i32>, Vec<Value>) {
         interrupt(self.0.id());
         let mut told = String::new();
         let mut out = self.0.stdout.take().expect("stdout is piped");

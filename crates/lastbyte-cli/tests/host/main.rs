@@ -5,6 +5,7 @@
 
 mod blame;
 mod flood;
+mod healthy;
 mod ills;
 mod instances;
 mod live;
@@ -87,6 +88,10 @@ fn main() -> ExitCode {
         needs_root(
             "doctor_blames_nobody_who_is_innocent",
             blame::nobody_who_is_innocent,
+        ),
+        needs_root(
+            "doctor_finds_no_problem_on_a_busy_host",
+            healthy::a_busy_host_has_no_problem,
         ),
         needs_root(
             "doctor_blames_each_end_where_the_other_is_elsewhere",
