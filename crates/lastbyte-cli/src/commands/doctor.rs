@@ -67,25 +67,28 @@ fn examine(args: &Args) -> io::Result<bool> {
     let mut watcher = Watcher::open(args.scope.config_of_one()?)?;
     let stop = Stop::default().after(Some(args.time)).at_signals()?;
     for note in watcher.notes() {
-        eprintln!("lastbyte: {note}");
+        say(format_args!("lastbyte: {note}\n"));
     }
     let progress = io::stderr().is_terminal();
     if !progress {
         let time = humantime::format_duration(args.time);
-        eprintln!("lastbyte: looking for {time}");
+        say(format_args!("lastbyte: looking for {time}\n"));
     }
     let seen = look(&mut watcher, &stop, |seen| {
         if progress {
-            eprint!(
+            say(format_args!(
                 "\rlooking: {:.0} of {:.0} s, {} endings ",
                 seen.window.as_secs_f64(),
                 args.time.as_secs_f64(),
                 seen.endings
-            );
+            ));
         }
     })?;
     if progress {
-        eprintln!();
+        say(format_args!("\n"));
+    }
+    if let Some(missed) = seen.missed() {
+        say(format_args!("lastbyte: {missed}\n"));
     }
     let found = findings(&seen);
     let mut out = output();
@@ -95,6 +98,11 @@ fn examine(args: &Args) -> io::Result<bool> {
     }
     out.flush()?;
     Ok(args.fail_on.met(&found))
+}
+
+/// What is said beside the findings is worth no failure: stderr may be gone or full.
+fn say(what: std::fmt::Arguments<'_>) {
+    let _ = io::stderr().write_fmt(what);
 }
 
 fn lines(out: &mut impl Write, found: &[Finding]) -> io::Result<()> {
@@ -108,9 +116,13 @@ fn lines(out: &mut impl Write, found: &[Finding]) -> io::Result<()> {
 fn text(out: &mut impl Write, seen: &Observations, found: &[Finding]) -> io::Result<()> {
     let seconds = seen.window.as_secs_f64();
     if found.is_empty() {
+        let result = match seen.is_whole() {
+            true => "Nothing wrong",
+            false => "Nothing found, but not everything could be seen",
+        };
         return writeln!(
             out,
-            "Nothing wrong in {seconds:.0} s: {} endings, {} sockets closing.",
+            "{result} in {seconds:.0} s: {} endings, {} sockets closing.",
             seen.endings,
             seen.stuck.len()
         );

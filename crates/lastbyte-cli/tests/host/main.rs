@@ -80,6 +80,10 @@ fn main() -> ExitCode {
             "doctor_finds_nothing_where_nothing_is_wrong",
             story::doctor_finds_nothing_where_nothing_is_wrong,
         ),
+        needs_root(
+            "doctor_without_root_does_not_say_that_nothing_is_wrong",
+            story::doctor_without_root_does_not_say_that_nothing_is_wrong,
+        ),
         needs_root("doctor_finds_each_ill", ills::doctor_finds_each_of_them),
         needs_root(
             "doctor_blames_the_right_end_once",

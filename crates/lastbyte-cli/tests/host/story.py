@@ -79,4 +79,4 @@ else:
         s.close()
         if role == "eager":
             # Ports are to run low while somebody looks, not before.
-            time.sleep(0.002)
+            time.sleep(0.005)

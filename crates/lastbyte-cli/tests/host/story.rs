@@ -96,12 +96,12 @@ pub(crate) fn doctor_names_process_cause_and_cure() {
     );
 
     // Fewer ports, so that a slow machine runs out of them as well.
-    let fewer = "echo 40000 49999 > /proc/sys/net/ipv4/ip_local_port_range";
+    let fewer = "echo 40000 42999 > /proc/sys/net/ipv4/ip_local_port_range";
     let status = client.command("sh").args(["-c", fewer]).status();
     assert!(status.is_ok_and(|status| status.success()));
     // The client's side of the same world: it closes first, and its ports run out.
     let _waits = play(&server, &["accept", SERVER, "7003"]);
-    let eager = play(&client, &["eager", SERVER, "7003", "20"]);
+    let eager = play(&client, &["eager", SERVER, "7003", "14"]);
     let found = doctor(&client, &binary);
     let ports = finding(&found, "time-wait-exhaustion");
     let what = ports["what"].as_str().unwrap_or_default();
@@ -153,4 +153,20 @@ fn finding<'a>(found: &'a [Value], id: &str) -> &'a Value {
         .iter()
         .find(|finding| finding["id"] == id)
         .unwrap_or_else(|| panic!("{id} is not among {found:#?}"))
+}
+
+pub(crate) fn doctor_without_root_does_not_say_that_nothing_is_wrong() {
+    let space = Space::new();
+    let binary = Binary::new();
+    let output = space
+        .command_as_user(binary.path())
+        .args(["doctor", "--for", "1s"])
+        .output()
+        .expect("the command starts");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let found = text(&output.stdout);
+    assert!(
+        found.starts_with("Nothing found, but not everything could be seen"),
+        "{found}"
+    );
 }

@@ -30,6 +30,10 @@ pub(super) fn nobody_accepts(seen: &Observations, found: &mut Vec<Finding>) {
             .iter()
             .filter(|l| sockets.iter().any(|s| l.takes(s.tuple.local)))
             .collect();
+        // Without a queue they are something else (or the listener was not asked for).
+        if listeners.iter().all(|listener| listener.queued == 0) {
+            continue;
+        }
         let who = owners(&listeners, port, seen.root);
         let backlog: u32 = listeners.iter().map(|l| l.backlog).sum();
         let gone = sockets.iter().filter(|s| s.state == State::CloseWait);
@@ -209,6 +213,17 @@ mod tests {
              20), for up to 8 s, with 240 bytes unread; the clients of 1 have closed already"
         );
         assert_eq!(found[0].severity, Severity::Problem);
+    }
+
+    #[test]
+    fn without_a_listener_that_has_a_queue_nobody_is_accused() {
+        let mut seen = seen(vec![waits(State::Established, 8, 30)]);
+        seen.listeners[0].queued = 0;
+        let mut found = Vec::new();
+        nobody_accepts(&seen, &mut found);
+        seen.listeners.clear();
+        nobody_accepts(&seen, &mut found);
+        assert_eq!(found, []);
     }
 
     #[test]

@@ -77,7 +77,9 @@ fn group(seen: &Observations) -> Groups {
         };
         let group = groups.entry((kind, close.party)).or_default();
         group.add(close, victim);
-        group.of = seen.endings_of.get(&close.party).copied().unwrap_or(0);
+        // Beyond the limit of what is counted nothing is called frequent.
+        let of = seen.endings_of.get(&close.party).copied();
+        group.of = of.unwrap_or(u64::MAX);
     }
     groups
 }
@@ -195,7 +197,7 @@ impl Group {
         }
         self.victims_lost += other.victims_lost;
         self.victims_unknown += other.victims_unknown;
-        self.of += other.of;
+        self.of = self.of.saturating_add(other.of);
     }
 
     /// Whether it happens to one in a hundred of the program's connections, or more.

@@ -61,6 +61,7 @@ pub fn look(
     seen.after = counters::read()?;
     seen.window = began.elapsed();
     living(&mut seen, watcher);
+    seen.losses = watcher.losses();
     Ok(seen)
 }
 

@@ -13,6 +13,7 @@ use crate::event::Ending;
 use crate::parse::procnet::Counters;
 use crate::process::Process;
 use crate::tuple::{Endpoint, State, Tuple};
+use crate::watcher::Losses;
 
 /// Ends that are kept for the findings.
 const CLOSES: usize = 1 << 16;
@@ -26,6 +27,8 @@ pub struct Observations {
     pub window: Duration,
     /// What could not be seen, and what would add it.
     pub notes: Vec<String>,
+    /// What was dropped, or not followed, during the look.
+    pub losses: Losses,
     /// Whether whoever looks is root.
     pub root: bool,
     /// Sockets in a closing state at the end of the look, and those that wait to be
@@ -186,6 +189,33 @@ impl Observations {
             return None;
         }
         Some(self.time_wait.entry(direction).or_default())
+    }
+
+    /// What may be missing from the findings because it came too fast, or was too much:
+    /// one sentence, if anything may.
+    #[must_use]
+    pub fn missed(&self) -> Option<String> {
+        let Losses {
+            endings,
+            steps,
+            unfollowed,
+            unasked,
+        } = self.losses;
+        let (endings, steps) = (endings.in_all(), steps.in_all());
+        if endings + steps + unfollowed + unasked + self.closes_beyond == 0 {
+            return None;
+        }
+        Some(format!(
+            "findings may be missing: {endings} endings dropped, {steps} steps missed, \
+             {unfollowed} sockets not followed, {unasked} not waited for, {} ends not kept",
+            self.closes_beyond
+        ))
+    }
+
+    /// Whether all was seen that the findings are made from.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.notes.is_empty() && self.missed().is_none()
     }
 
     /// How much a counter grew during the look.

@@ -60,6 +60,8 @@ pub struct Story {
     pub broken: bool,
     /// The first step that was told is the one that begins a connection.
     pub from_start: bool,
+    /// Our FIN's ACK was taken while no system call held the socket.
+    acked_outside_a_call: bool,
     state: Option<State>,
     entered: Option<Nanos>,
 }
@@ -109,6 +111,7 @@ impl Story {
             destroyed: None,
             broken: false,
             from_start: false,
+            acked_outside_a_call: false,
             state: None,
             entered: None,
         }
@@ -169,6 +172,7 @@ impl Story {
                 self.crossed = true;
                 self.closed_first = None;
             }
+            (State::FinWait1, State::FinWait2) => self.acked_outside_a_call = actor.is_none(),
             (_, State::LastAck) => self.closer = process.or(self.closer),
             (_, State::CloseWait) => {
                 self.closed_first.get_or_insert(Side::Peer);
@@ -227,10 +231,17 @@ impl Story {
     /// Whether a process let the descriptor go after its FIN was acknowledged: it had
     /// shut down its sending side before, and did not wait for the peer's FIN. `None`
     /// where the descriptor went earlier, or when is not known.
+    ///
+    /// One close() can go through FIN_WAIT2 as well: where the ACK comes while it holds
+    /// the socket's lock, it takes it itself (`__tcp_close` in `net/ipv4/tcp.c`). It does
+    /// not stay there.
     #[must_use]
     pub fn let_go_half_closed(&self) -> Option<bool> {
+        const LONGER_THAN_A_CALL: Nanos = 100_000_000;
         let end = self.end?;
-        (end.from == State::FinWait2 && end.in_process).then_some(true)
+        let stayed = end.at.saturating_sub(end.whole_since?);
+        let before = self.acked_outside_a_call || stayed >= LONGER_THAN_A_CALL;
+        (end.from == State::FinWait2 && end.in_process && before).then_some(true)
     }
 
     /// Whether the system call that ended the connection let the socket go as well, as
@@ -273,5 +284,35 @@ impl Story {
         if let Some(entered) = self.entered {
             *slot = Some(Duration::from_nanos(at.saturating_sub(entered)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tuple::Endpoint;
+
+    /// Shut down at 0; the ACK of the FIN at 1000, taken by a call or not; gone at `gone`.
+    fn half_closed(ack_in_call: bool, gone: Nanos) -> Option<bool> {
+        let process = Some(Actor {
+            thread: 7,
+            process: None,
+        });
+        let mut story = Story::new(Tuple {
+            local: Endpoint::UNKNOWN,
+            remote: Endpoint::UNKNOWN,
+        });
+        story.transition(0, State::Established, State::FinWait1, process);
+        let actor = process.filter(|_| ack_in_call);
+        story.transition(1000, State::FinWait1, State::FinWait2, actor);
+        story.transition(gone, State::FinWait2, State::Close, process);
+        story.let_go_half_closed()
+    }
+
+    #[test]
+    fn a_close_that_takes_the_ack_itself_is_no_half_close() {
+        assert_eq!(half_closed(true, 5000), None);
+        assert_eq!(half_closed(true, 500_000_000), Some(true));
+        assert_eq!(half_closed(false, 5000), Some(true));
     }
 }
