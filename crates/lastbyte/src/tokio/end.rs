@@ -11,7 +11,7 @@ use ::tokio::runtime::Handle;
 use ::tokio::sync::oneshot;
 
 use super::drive::{Drive, Socket};
-use super::roll::{Entry, HELD_BACK, Hold, Patience, Stage};
+use super::roll::{Entry, Hold, Patience, Stage};
 use crate::blocking::outcome;
 use crate::closer::Sink;
 use crate::error::CloseError;
@@ -92,11 +92,10 @@ impl Ending {
             return report;
         }
         self.wake_later(cx);
-        if self.is_at(Stage::HeldBack) {
-            self.drive.throttle(HELD_BACK);
-        } else {
-            // The shutdown was given up.
-            self.drive.unthrottle();
+        match &self.entry {
+            Some(entry) if entry.is_at(Stage::HeldBack) => self.drive.throttle(entry.held_back()),
+            // Or the shutdown was given up.
+            _ => self.drive.unthrottle(),
         }
         if self.is_at(Stage::Over) && (self.drive.settle() || self.patience.is_over()) {
             return self

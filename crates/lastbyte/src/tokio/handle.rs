@@ -84,7 +84,7 @@ impl Handle {
         if !self.emptied_within(letting_in).await {
             self.roll.drain();
             if !self.emptied_within(time - last - letting_in).await {
-                let _holding_back = self.roll.hold_back().await;
+                let _holding_back = self.roll.hold_back(last).await;
                 if !self.emptied_within(last.min(ONE_ACK)).await {
                     self.roll.cut().await;
                 }

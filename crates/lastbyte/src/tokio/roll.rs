@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -54,9 +54,6 @@ pub(super) const ONE_ACK: Duration = Duration::from_millis(50);
 /// before the server is told to stop.
 pub(super) const LETTING_IN: Duration = Duration::from_millis(50);
 
-/// How long transmission is held back at least.
-pub(super) const HELD_BACK: Duration = Duration::from_millis(200);
-
 /// How long a connection may take to settle: one of the first ten segments may
 /// follow another.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
@@ -86,6 +83,8 @@ pub(super) struct Roll {
     /// Somebody is struck off, whose descriptor is free then.
     freed: Notify,
     listening: Mutex<Listening>,
+    /// For how long transmission is held back, in milliseconds.
+    held_back: AtomicU64,
 }
 
 /// The listening socket, as far as a shutdown needs it.
@@ -192,6 +191,7 @@ impl Roll {
             held: Mutex::default(),
             freed: Notify::new(),
             listening: Mutex::default(),
+            held_back: AtomicU64::new(0),
         }
     }
 
@@ -333,8 +333,15 @@ impl Roll {
 
     /// The deadline is near: what is transmitted now might not be acknowledged by
     /// then, and the peer have it all the same.
-    pub(super) async fn hold_back(&self) -> HoldingBack<'_> {
+    ///
+    /// The deadline is `last` away. What a connection is held back for is three times
+    /// that, and a second at least: the kernel takes up to half of it off for one that
+    /// was idle before, and a busy machine may come late.
+    pub(super) async fn hold_back(&self, last: Duration) -> HoldingBack<'_> {
         self.book().holding_back += 1;
+        let hold = u64::try_from(3 * last.as_millis()).unwrap_or(u64::MAX);
+        let hold = hold.max(1000);
+        self.held_back.fetch_max(hold, Ordering::AcqRel);
         let holding_back = HoldingBack(self);
         self.advance(Stage::HeldBack);
         self.each(|seat, _| {
@@ -342,12 +349,16 @@ impl Roll {
                 // SAFETY: see `State::Open`; the lock is held.
                 let socket = unsafe { BorrowedFd::borrow_raw(*fd) };
                 if throttled.is_none() {
-                    *throttled = sys::throttle(socket, HELD_BACK);
+                    *throttled = sys::throttle(socket, self.held_back());
                 }
             }
         })
         .await;
         holding_back
+    }
+
+    fn held_back(&self) -> Duration {
+        Duration::from_millis(self.held_back.load(Ordering::Acquire))
     }
 
     /// A shutdown was given up: the connections go on as before it held them back.
@@ -621,6 +632,11 @@ impl Entry {
     /// Whether the listener's shutdown has come to `stage`, or further.
     pub(super) fn is_at(&self, stage: Stage) -> bool {
         self.roll.is_at(stage)
+    }
+
+    /// For how long transmission is held back.
+    pub(super) fn held_back(&self) -> Duration {
+        self.roll.held_back()
     }
 
     /// Whether its listener is known to be one of TCP.
