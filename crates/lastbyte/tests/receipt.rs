@@ -147,3 +147,37 @@ fn a_drain_waits_for_the_last_words() {
     assert!(drained.sums.delivered <= 4);
     assert_eq!(drained.sums.detached, 1);
 }
+
+/// Its last word would be spoken in another network namespace than the closer listens
+/// in: it is held, and reported.
+#[test]
+fn a_connection_of_another_namespace_is_reported() {
+    // Ours for this thread alone, which takes root.
+    let elsewhere = std::thread::spawn(|| {
+        // SAFETY: no pointer is passed.
+        if unsafe { libc::unshare(libc::CLONE_NEWNET) } == -1 {
+            return None;
+        }
+        common::loopback_up();
+        let (mut ours, peer) = pair_on("127.0.0.1:0");
+        std::io::Write::write_all(&mut ours, b"hello").unwrap();
+        Some((ours, peer))
+    });
+    let Some((ours, peer)) = elsewhere.join().unwrap() else {
+        return; // not permitted
+    };
+    let closer = Closer::new().unwrap();
+    let (send, result) = mpsc::channel();
+    closer
+        .close(ours, Policy::off().by_receipt(), move |r| {
+            send.send(r).unwrap();
+        })
+        .unwrap();
+    drop(peer);
+    let report = match result.recv_timeout(LONG).unwrap() {
+        Ok(report) => report,
+        // The peer left it unread, and reset.
+        Err(error) => *error.report().unwrap(),
+    };
+    assert_eq!(report.acked.unwrap() + report.lost.unwrap(), 5);
+}

@@ -166,3 +166,42 @@ fn a_connection_whose_reset_a_write_has_told_has_failed() {
         assert_eq!(report.lost, Some(0));
     }
 }
+
+/// What becomes of its data does not show in any one of its TCP connections.
+#[test]
+fn an_mptcp_connection_is_refused_in_every_form() {
+    const IPPROTO_MPTCP: libc::c_int = 262;
+    let connect = |to: std::net::SocketAddr| {
+        let address = socket2::SockAddr::from(to);
+        let kind = socket2::Type::STREAM;
+        let protocol = socket2::Protocol::from(IPPROTO_MPTCP);
+        let socket = socket2::Socket::new(address.domain(), kind, Some(protocol)).ok()?;
+        socket.connect(&address).unwrap();
+        Some(TcpStream::from(socket))
+    };
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let listener = TcpListener::bind(address).unwrap();
+        for &(form, close) in common::forms::FORMS {
+            for policy in [
+                Policy::off(),
+                Policy::abort(),
+                Policy::wait(Duration::from_secs(5)),
+            ] {
+                // The listener speaks TCP alone, so the connection has fallen back to it:
+                // it is MPTCP's all the same.
+                let Some(ours) = connect(listener.local_addr().unwrap()) else {
+                    return; // no MPTCP in this kernel
+                };
+                let (mut peer, _) = listener.accept().unwrap();
+                let error = close(ours, policy).unwrap_err();
+                assert_eq!(error.refusal(), Some(Refusal::Mptcp), "{form}");
+                assert_eq!(error.errno().unwrap().raw(), libc::EPROTONOSUPPORT);
+                // Given back, and untouched.
+                let ours = TcpStream::from(error.into_socket().unwrap());
+                peer.write_all(b"still there").unwrap();
+                drop(peer);
+                assert_eq!(read_all(&ours).0, 11, "{form}");
+            }
+        }
+    }
+}

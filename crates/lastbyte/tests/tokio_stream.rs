@@ -232,3 +232,32 @@ fn a_runtime_that_ends_loses_nothing() {
     // Nor is anything left over.
     assert!(lastbyte::background().wait(LONG));
 }
+
+/// That it was half-closed decides whether the FIN counts as a lost byte, once the
+/// connection is gone; no way to the close may forget it.
+#[tokio::test]
+async fn a_half_close_is_remembered_whatever_the_policy() {
+    for route in 0..3 {
+        let (ours, peer) = pair();
+        let written = common::fill(&ours);
+        ours.set_nonblocking(true).unwrap();
+        let ours = tokio::net::TcpStream::from_std(ours).unwrap();
+        let policy = Policy::wait(Duration::from_secs(20));
+        let mut stream = Stream::new(ours, policy);
+        stream.shutdown().await.unwrap();
+        common::reset(peer);
+        assert!(common::hung_up(&stream, Duration::from_secs(20)));
+        let result = match route {
+            0 => stream.close().await,
+            1 => lastbyte::tokio::close(stream, policy).await,
+            _ => {
+                stream.set_policy(policy);
+                stream.close().await
+            }
+        };
+        let error = result.unwrap_err();
+        let report = error.report().unwrap();
+        let all = report.acked.unwrap() + report.lost.unwrap();
+        assert_eq!(all, written, "{route} {report}");
+    }
+}
