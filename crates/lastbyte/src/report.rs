@@ -114,7 +114,9 @@ pub struct Report {
     pub acked: Option<u64>,
     /// Bytes that send() accepted and the peer never acknowledged. Zero when
     /// delivered; `None` when detached with bytes still under way. The peer may
-    /// have received some of them, and not have come to acknowledge it.
+    /// have received some of them, and not have come to acknowledge it. `None` also
+    /// after an RST of ours where the kernel let nothing keep acknowledgements out in
+    /// the last microseconds before it.
     pub lost: Option<u64>,
     /// Of [`lost`](Self::lost) (or, when detached, of what is under way), bytes
     /// that were never transmitted.

@@ -18,7 +18,7 @@ use crate::sys;
 ///
 /// `Ok(true)`: input can do no harm; always so for [`Shutdown::Write`]. `Ok(false)`:
 /// the side is shut down, but the socket has a filter of the program's own, or a
-/// locked one, or the kernel refused; a close reports it if the connection is lost by
+/// locked one, or the kernel refused (some let privileged users alone attach one); a close reports it if the connection is lost by
 /// that ([`Report::rst_sent`](crate::Report::rst_sent)).
 ///
 /// What the filter keeps out is acknowledged to nobody and counted by nobody:
@@ -33,8 +33,9 @@ use crate::sys;
 /// let mut client = TcpStream::connect(listener.local_addr()?)?;
 /// let (mut server, _) = listener.accept()?;
 /// server.write_all(b"goodbye")?;
-/// lastbyte::shutdown(&server, Shutdown::Both)?;
-/// client.write_all(b"one more thing")?; // resets a plain connection
+/// if lastbyte::shutdown(&server, Shutdown::Both)? {
+///     client.write_all(b"one more thing")?; // resets a plain connection
+/// }
 /// let mut answer = String::new();
 /// client.read_to_string(&mut answer)?;
 /// assert_eq!(answer, "goodbye");

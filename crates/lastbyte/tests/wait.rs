@@ -210,3 +210,46 @@ fn a_reset_whose_error_was_taken_is_a_failure_without_a_reason() {
         }
     }
 }
+
+/// With the program's filter locked in place no acknowledgement is kept out by one; the
+/// counts stand still all the same, while the peer reads on.
+#[test]
+fn a_locked_filter_does_not_move_the_counts() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        for _ in 0..20 {
+            let (ours, peer) = common::pair_on(address);
+            let written = fill(&ours);
+            let on: libc::c_int = 1;
+            // SAFETY: one int, of the length passed.
+            let rc = unsafe {
+                libc::setsockopt(
+                    std::os::fd::AsRawFd::as_raw_fd(&ours),
+                    libc::SOL_SOCKET,
+                    libc::SO_LOCK_FILTER,
+                    (&raw const on).cast(),
+                    size_of_val(&on) as libc::socklen_t,
+                )
+            };
+            assert_eq!(rc, 0);
+            let report = thread::scope(|scope| {
+                let reader = scope.spawn(|| {
+                    let mut buffer = [0; 3000];
+                    let mut got = 0;
+                    while let Ok(n @ 1..) = Read::read(&mut &peer, &mut buffer) {
+                        got += n as u64;
+                        thread::sleep(Duration::from_micros(200));
+                    }
+                    got
+                });
+                let result = lastbyte::close(ours, Policy::wait(Duration::from_millis(20)));
+                let report = match result {
+                    Ok(report) => report,
+                    Err(error) => *error.report().unwrap(),
+                };
+                assert!(reader.join().unwrap() >= report.acked.unwrap());
+                report
+            });
+            assert_eq!(report.acked.unwrap() + report.lost.unwrap(), written);
+        }
+    }
+}

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, socklen_t};
 
-use super::option::{self, set};
+use super::option::{self, get, set};
 
 /// Drops every segment.
 const DROP: u32 = 0;
@@ -20,8 +20,12 @@ const RETURN: u16 = (libc::BPF_RET | libc::BPF_K) as u16;
 /// Drops everything that arrives from now on, so that the counters stand still
 /// between being read and the RST. False where the kernel refuses: then they may
 /// move.
+///
+/// Where no filter can be attached (one is locked, or the user may not), the least
+/// TTL that packets must have does it: no hop that lowers it leaves 255, with which
+/// few peers begin.
 pub(crate) fn freeze(socket: BorrowedFd<'_>) -> bool {
-    attach(socket, DROP).is_ok()
+    attach(socket, DROP).is_ok() || raise_least_ttl(socket)
 }
 
 /// Undoes [`freeze`]; a trim that was there before is put back.
@@ -31,6 +35,32 @@ pub(super) fn thaw(socket: BorrowedFd<'_>, trimmed: bool) {
     } else {
         set::<c_int>(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0)
     };
+    for (level, name) in LEAST_TTL {
+        if get::<c_int>(socket, level, name).is_ok_and(|(ttl, _)| ttl == MOST) {
+            let _ = set::<c_int>(socket, level, name, &0);
+        }
+    }
+}
+
+/// ip(7), IP_MINTTL, and linux/in6.h, IPV6_MINHOPCOUNT (RFC 5082; `tcp_v4_rcv`,
+/// net/ipv4/tcp_ipv4.c). An IPv6 socket may speak IPv4 as well.
+const LEAST_TTL: [(c_int, c_int); 2] = [(libc::IPPROTO_IP, 21), (libc::IPPROTO_IPV6, 73)];
+
+const MOST: c_int = 255;
+
+fn raise_least_ttl(socket: BorrowedFd<'_>) -> bool {
+    let Ok((family, _)) = get::<c_int>(socket, libc::SOL_SOCKET, libc::SO_DOMAIN) else {
+        return false;
+    };
+    let options = match family {
+        libc::AF_INET => &LEAST_TTL[..1],
+        _ => &LEAST_TTL[..],
+    };
+    options.iter().all(|&(level, name)| {
+        // A program that asks for a least TTL has a peer that begins with the most.
+        let unset = get::<c_int>(socket, level, name).is_ok_and(|(ttl, _)| ttl == 0);
+        unset && set::<c_int>(socket, level, name, &MOST).is_ok()
+    })
 }
 
 /// Lets acknowledgements and FIN in and keeps data out, so that data for a reading
