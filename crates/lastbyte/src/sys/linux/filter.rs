@@ -57,9 +57,13 @@ fn raise_least_ttl(socket: BorrowedFd<'_>) -> bool {
         _ => &LEAST_TTL[..],
     };
     options.iter().all(|&(level, name)| {
-        // A program that asks for a least TTL has a peer that begins with the most.
-        let unset = get::<c_int>(socket, level, name).is_ok_and(|(ttl, _)| ttl == 0);
-        unset && set::<c_int>(socket, level, name, &MOST).is_ok()
+        match get::<c_int>(socket, level, name) {
+            Ok((0, _)) => set::<c_int>(socket, level, name, &MOST).is_ok(),
+            // Frozen already.
+            Ok((MOST, _)) => true,
+            // A program that asks for a least TTL has a peer that begins with a high one.
+            Ok(_) | Err(_) => false,
+        }
     })
 }
 
