@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use lastbyte_handoff::{Kind, Override, Request, flag};
@@ -26,6 +27,8 @@ use crate::{Outcome, family};
 
 /// How long not to look where no event tells.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long there may be no descriptors to read with before all programs are told.
+const STUCK: Duration = Duration::from_millis(200);
 /// Programs said to be uncovered, at most.
 const TOLD: usize = 1000;
 /// Messages taken before signals are looked at again.
@@ -66,6 +69,7 @@ pub(crate) struct Desk {
     has_given_up: bool,
     /// There are no descriptors to read with.
     is_crammed: bool,
+    crammed_since: Option<Instant>,
     /// Whether the channel is waited for.
     listens: bool,
     is_known_uncovered: bool,
@@ -91,6 +95,7 @@ impl Desk {
             channel_is_open: true,
             has_given_up: false,
             is_crammed: false,
+            crammed_since: None,
             listens: true,
             is_known_uncovered: state.is_known_uncovered,
         }
@@ -133,7 +138,7 @@ impl Desk {
     fn turn(&mut self, until: Option<Instant>) -> bool {
         // Nothing tells when there is room again, nor, past `until`, which fates are known.
         let soon = Instant::now() + LOOK;
-        let is_short = self.is_full || !self.full_users.is_empty();
+        let is_short = self.is_full || self.is_crammed || !self.full_users.is_empty();
         let time = until
             .map(|until| until.max(soon))
             .into_iter()
@@ -176,7 +181,13 @@ impl Desk {
     /// what is refused would find a descriptor.
     fn look_for_room(&mut self) {
         let held = self.held();
-        let is_full = self.room.is_full(&held);
+        let is_crammed = self.room.is_crammed(&held);
+        // Soon over, unless who should close what was refused is blocked.
+        self.crammed_since = is_crammed.then(|| self.crammed_since.unwrap_or_else(Instant::now));
+        let is_stuck = self
+            .crammed_since
+            .is_some_and(|since| since.elapsed() > STUCK);
+        let is_full = self.room.is_full(&held) || is_stuck;
         let control = self.book.mapping.control();
         if is_full != self.is_full {
             self.is_full = is_full;
@@ -201,7 +212,7 @@ impl Desk {
                 held.values().sum::<usize>()
             ));
         }
-        let is_crammed = self.room.is_crammed(&held);
+        self.book.is_awaited.store(is_crammed, Ordering::Release);
         if is_crammed != self.is_crammed {
             self.is_crammed = is_crammed;
             self.listen();

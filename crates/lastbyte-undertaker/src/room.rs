@@ -41,9 +41,11 @@ impl Room {
         self.total
     }
 
-    /// Whether nothing more can be taken, whoever sends it.
+    /// Whether nothing more can be taken, even from our own user, who has a part that
+    /// nobody else can use up.
     pub(crate) fn is_full(&self, held: &Held) -> bool {
-        held.values().sum::<usize>() >= self.total
+        let ours = held.get(&self.own).copied().unwrap_or(0);
+        ours >= self.total / 16 && held.values().sum::<usize>() >= self.total
     }
 
     /// Whether not even the next message may be read: what was refused is still open.
@@ -100,6 +102,11 @@ mod tests {
         }
         assert!(!room.is_full_for(0, &held), "nor can they by sending on");
         assert!(room.total() - held.values().sum::<usize>() >= 1000);
+        *held.entry(33).or_default() += 2000;
+        assert!(
+            !room.is_full_for(0, &held),
+            "nor while refused ones are open"
+        );
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod safety;
 mod server;
 mod sharing;
 mod sums;
+mod view;
 mod ways;
 
 fn main() -> std::process::ExitCode {
