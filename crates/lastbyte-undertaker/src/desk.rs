@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use lastbyte_handoff::{Kind, Override, Request, flag};
 
+use crate::account::Account;
 use crate::book::Book;
 use crate::channel::{Arrival, Channel, Delivery};
 use crate::clerk::Clerks;
@@ -44,7 +45,7 @@ pub(crate) struct State {
     pub(crate) linger: Override,
     pub(crate) room: Room,
     pub(crate) child: libc::pid_t,
-    pub(crate) is_known_uncovered: bool,
+    pub(crate) uncovered: Vec<String>,
 }
 
 pub(crate) struct Desk {
@@ -59,6 +60,8 @@ pub(crate) struct Desk {
     room: Room,
     heirs: Heirs,
     told: HashSet<(String, u32)>,
+    /// Programs without a shim, and why, as they are said.
+    uncovered: Vec<String>,
     full_users: HashSet<u32>,
     is_full: bool,
     is_full_said: bool,
@@ -72,7 +75,6 @@ pub(crate) struct Desk {
     crammed_since: Option<Instant>,
     /// Whether the channel is waited for.
     listens: bool,
-    is_known_uncovered: bool,
 }
 
 impl Desk {
@@ -87,6 +89,7 @@ impl Desk {
             room: state.room,
             heirs: Heirs::default(),
             told: HashSet::new(),
+            uncovered: state.uncovered,
             full_users: HashSet::new(),
             is_full: false,
             is_full_said: false,
@@ -97,7 +100,6 @@ impl Desk {
             is_crammed: false,
             crammed_since: None,
             listens: true,
-            is_known_uncovered: state.is_known_uncovered,
         }
     }
 
@@ -422,9 +424,9 @@ impl Desk {
             .escape_debug()
             .to_string();
         if self.told.len() < TOLD && self.told.insert((name.clone(), request.flags)) {
-            tell::say_of_programs(format_args!(
-                "{name} (process {sender}) {obstacle}; its closes are the kernel's own"
-            ));
+            let text = format!("{name} (process {sender}) {obstacle}");
+            tell::say_of_programs(format_args!("{text}; its closes are the kernel's own"));
+            self.uncovered.push(text);
         }
     }
 
@@ -457,7 +459,7 @@ impl Desk {
         watcher.is_ok()
     }
 
-    fn leave(self) -> Outcome {
+    fn leave(mut self) -> Outcome {
         let mut page = self.book.page();
         let left: Vec<(Origin, Instant)> = page.open.drain().map(|(_, open)| open).collect();
         if !left.is_empty() {
@@ -472,11 +474,13 @@ impl Desk {
         }
         let sums = page.sums.clone();
         drop(page);
-        if !self.is_known_uncovered && !self.book.mapping.get().has_arrival() {
+        if self.uncovered.is_empty() && !self.book.mapping.get().has_arrival() {
             tell::say(
                 "the shim did not come up in the program, so its closes were the \
                  kernel's own; the loader's messages above may say why",
             );
+            self.uncovered
+                .push("the program, in which the shim did not come up".to_owned());
         }
         let descendants = family::count();
         if self.channel_is_open && descendants > 0 {
@@ -488,11 +492,18 @@ impl Desk {
         }
         let status = self.status.unwrap_or(u8::MAX);
         // Endings that were left go on in the closers' threads and find no log.
+        let account = Account::new(self.book.mapping.get(), std::mem::take(&mut self.uncovered));
         let log = self.book.page().log.take();
-        let log_error = log.and_then(|log| log.finish().err());
+        let log_error = log.and_then(|mut log| {
+            if !account.is_whole() {
+                log.write(account.clone());
+            }
+            log.finish().err()
+        });
         Outcome {
             status,
             sums,
+            account,
             log_error,
         }
     }

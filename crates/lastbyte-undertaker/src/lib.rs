@@ -12,6 +12,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod account;
 mod book;
 mod channel;
 mod clerk;
@@ -38,6 +39,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use account::Account;
 pub use lastbyte_handoff::Override;
 pub use program::Obstacle;
 pub use shim::find_shim;
@@ -73,11 +75,25 @@ pub struct Outcome {
     pub status: u8,
     /// The sums over all endings.
     pub sums: Sums,
+    /// What was not covered.
+    pub account: Account,
     /// Why the log is incomplete, if it is.
     pub log_error: Option<io::Error>,
 }
 
 pub use record::Sums;
+
+impl fmt::Display for Outcome {
+    /// The summary, in one line. Where something was not covered, "0 endings" would say
+    /// more than is known.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.sums.endings(), self.account.is_whole()) {
+            (_, true) => write!(f, "{}", self.sums),
+            (0, false) => write!(f, "no ending was seen; {}", self.account),
+            (_, false) => write!(f, "{}; {}", self.sums, self.account),
+        }
+    }
+}
 
 /// Why nothing was run.
 #[derive(Debug)]

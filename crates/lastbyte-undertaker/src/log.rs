@@ -7,15 +7,45 @@ use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-use crate::record::Line;
+use serde::Serialize;
+
+use crate::account::Account;
+use crate::record::{Line, timestamp};
 
 /// Lines that wait to be written.
 const QUEUE: usize = 1 << 16;
 /// How long the last lines are given once nothing else is left to do.
 const LAST: Duration = Duration::from_secs(2);
 
+/// One line.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Entry {
+    Ending(Line),
+    /// The last one, where something was not covered.
+    Account {
+        time: String,
+        left_to_kernel: Account,
+    },
+}
+
+impl From<Line> for Entry {
+    fn from(line: Line) -> Self {
+        Self::Ending(line)
+    }
+}
+
+impl From<Account> for Entry {
+    fn from(left_to_kernel: Account) -> Self {
+        Self::Account {
+            time: timestamp(),
+            left_to_kernel,
+        }
+    }
+}
+
 pub(crate) struct Log {
-    lines: SyncSender<Line>,
+    lines: SyncSender<Entry>,
     over: Receiver<io::Result<()>>,
     missed: u64,
 }
@@ -42,8 +72,8 @@ impl Log {
     }
 
     /// Never waits.
-    pub(crate) fn write(&mut self, line: Line) {
-        match self.lines.try_send(line) {
+    pub(crate) fn write(&mut self, entry: impl Into<Entry>) {
+        match self.lines.try_send(entry.into()) {
             // After an error the thread is gone, and `finish` says why.
             Ok(()) | Err(TrySendError::Disconnected(_)) => {}
             Err(TrySendError::Full(_)) => self.missed += 1,
@@ -78,7 +108,7 @@ impl Log {
     }
 }
 
-fn write_all(out: Box<dyn Write + Send>, inbox: &Receiver<Line>) -> io::Result<()> {
+fn write_all(out: Box<dyn Write + Send>, inbox: &Receiver<Entry>) -> io::Result<()> {
     let mut out = io::BufWriter::new(out);
     while let Ok(first) = inbox.recv() {
         for line in std::iter::once(first).chain(inbox.try_iter()) {
@@ -93,7 +123,7 @@ fn write_all(out: Box<dyn Write + Send>, inbox: &Receiver<Line>) -> io::Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Found, Known, Left, Origin, timestamp};
+    use crate::record::{Found, Known, Left, Origin};
     use std::sync::{Arc, Condvar, Mutex};
 
     /// A disk that takes nothing until it is told to.

@@ -18,7 +18,7 @@ use crate::family;
 const QUESTIONS: usize = 64;
 /// How long an answer may take, the wait for its turn included. What is not known by
 /// then cannot be excluded.
-const ANSWER: Duration = Duration::from_millis(250);
+const ANSWER: Duration = Duration::from_secs(1);
 /// How long a look that nobody waits for may take.
 const LEISURE: Duration = Duration::from_secs(2);
 

@@ -110,7 +110,10 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         linger: options.linger,
         room: Room::new(files.1, own),
         child: libc::pid_t::try_from(child.id()).unwrap_or(0),
-        is_known_uncovered: obstacle.is_some(),
+        uncovered: obstacle
+            .map(|obstacle| format!("{} {obstacle}", path.display()))
+            .into_iter()
+            .collect(),
     });
     Ok(desk.sit(options.follow, options.patience))
 }

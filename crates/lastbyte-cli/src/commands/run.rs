@@ -78,7 +78,7 @@ pub(crate) fn run(args: Args) -> Status {
     let status = match outcome {
         Ok(outcome) => {
             if args.summary {
-                tell::say(&outcome.sums);
+                tell::say(&outcome);
             }
             if let Some(error) = outcome.log_error {
                 tell::say(format_args!("the log is incomplete: {error}"));

@@ -7,7 +7,9 @@
 use std::io::Write;
 use std::thread;
 
-use crate::harness::{End, Peer, Talk, compile, is_open, python, read_all, read_exactly, under};
+use crate::harness::{
+    End, Peer, Talk, compile, is_open, python, read_all, read_exactly, scratch, under,
+};
 
 const BIG: usize = 300_000;
 
@@ -194,13 +196,29 @@ fn a_socket_in_an_io_uring_is_left_to_the_kernel() {
     let source = "import ctypes\n\
                   ring = ctypes.CDLL(None).syscall(425, 4, ctypes.create_string_buffer(120))\n\
                   s = connect(); unread(s); big(s); os.close(s.detach()); say('ring', ring)";
-    let mut talk = Talk::start(&mut python(&["--summary"], source, peer.port(), &[]));
+    let log = scratch().join(format!("ring-{}", std::process::id()));
+    let options = ["--summary", "--log", log.to_str().expect("text")];
+    let mut talk = Talk::start(&mut python(&options, source, peer.port(), &[]));
     let stream = peer.accept_and_send();
     talk.hear();
     assert_eq!(read_all(&stream).1, End::Reset);
     let (_, _, errors) = talk.finish();
     assert!(errors.contains("uses an io_uring"), "{errors}");
-    assert!(errors.contains(" 0 endings"), "{errors}");
+    assert!(!errors.contains("0 endings"), "there was one: {errors}");
+    assert!(errors.contains("no ending was seen; "), "{errors}");
+    assert!(
+        errors.contains("not covered, with all their connections: "),
+        "{errors}"
+    );
+    let text = std::fs::read_to_string(&log).expect("a log");
+    let last = text.lines().last().expect("a line");
+    let last: serde_json::Value = serde_json::from_str(last).expect("JSON");
+    assert_eq!(last["left_to_kernel"]["lost"], serde_json::Value::Null);
+    assert_eq!(
+        last["left_to_kernel"]["uncovered"].as_array().map(Vec::len),
+        Some(1)
+    );
+    std::fs::remove_file(log).expect("ours");
 }
 
 #[test]
