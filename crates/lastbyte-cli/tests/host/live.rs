@@ -275,13 +275,12 @@ fn usable(hogs: usize) {
     terminal.keys(&["Enter"]);
     // The filter is shown, and holds in every pane: its sums begin anew.
     let screen = terminal.until("filtered panes", |screen| {
-        screen.matches("[port:7001 fate:confirmed]").count() == 3
+        screen.matches("[port:7001 fate:confirmed]").count() == 3 && screen.contains("Stuck now: 6")
     });
     assert!(
         screen.contains("Processes, by bytes lost, since "),
         "{screen}"
     );
-    assert!(screen.contains("Stuck now: 6"), "{screen}");
     drop(busy);
 
     // The offenders' pane, sorted by another column; then back and one ending opened.

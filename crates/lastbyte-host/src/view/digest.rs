@@ -177,6 +177,7 @@ pub(super) fn add(tallies: &mut HashMap<Process, Tally>, process: Process, more:
 /// What the tables of living sockets show.
 #[derive(Debug)]
 pub struct Look {
+    pub(super) filter: Filter,
     pub(super) stuck: Vec<StuckRow>,
     pub(super) stuck_in_all: usize,
     pub(super) waiting: Vec<Waiting>,
@@ -233,6 +234,7 @@ impl Look {
         let stuck_in_all = stuck.len();
         stuck.truncate(STUCK);
         Self {
+            filter: filter.clone(),
             stuck,
             stuck_in_all,
             waiting,

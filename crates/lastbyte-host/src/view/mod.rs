@@ -143,6 +143,8 @@ pub struct Model {
     stuck_in_all: usize,
     waiting: Vec<Waiting>,
     waiting_in_all: u64,
+    /// Whether what is stuck was looked at with this filter.
+    looked: bool,
     losses: Losses,
     pane: Pane,
     /// The selected row of each pane, and whether it is sorted the other way round.
@@ -180,6 +182,7 @@ impl Model {
             stuck_in_all: 0,
             waiting: Vec::new(),
             waiting_in_all: 0,
+            looked: false,
             losses: Losses::default(),
             pane: Pane::Latest,
             rows: [0; 3],
@@ -244,6 +247,10 @@ impl Model {
 
     fn look(&mut self, look: Look) {
         self.losses = look.losses;
+        self.looked = look.filter == self.filter;
+        if !self.looked {
+            return;
+        }
         self.stuck = look.stuck;
         self.stuck_in_all = look.stuck_in_all;
         self.waiting = look.waiting;
@@ -357,6 +364,10 @@ impl Model {
         self.filter = filter;
         self.filter_since = SystemTime::now();
         self.rows = [0; 3];
+        // What is stuck is looked at anew.
+        self.looked = false;
+        self.stuck.clear();
+        self.waiting.clear();
     }
 
     fn step(&mut self, by: isize) {

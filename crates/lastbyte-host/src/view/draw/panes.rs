@@ -143,11 +143,15 @@ pub(super) fn stuck(model: &Model, room: usize) -> Rows {
         .cloned()
         .chain(sockets)
         .chain(rest.iter().cloned());
-    Rows {
-        title: format!(
+    let title = match model.looked {
+        true => format!(
             "Stuck now: {}, {by}; TIME_WAIT {}",
             model.stuck_in_all, model.waiting_in_all
         ),
+        false => "Stuck now: ?; TIME_WAIT ?".to_owned(),
+    };
+    Rows {
+        title,
         titles,
         rows: rows.map(|row| (row, Style::new())).collect(),
     }
