@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use lastbyte_host::source::hurry::hurry;
 use lastbyte_host::stop::Stop;
 use lastbyte_host::time_wait::TimeWait;
-use lastbyte_host::view::{Answer, Digest, Look, Model, Theme, draw};
+use lastbyte_host::view::{Answer, Digest, Filter, Look, Model, Theme, draw};
 use lastbyte_host::watcher::Watcher;
 use nix::libc::EIO;
 use ratatui::DefaultTerminal;
@@ -114,6 +114,7 @@ fn follow(
     served: Option<&Served>,
 ) -> io::Result<()> {
     let mut next_look = Instant::now();
+    let mut looked_for = Filter::default();
     let mut endings = Vec::new();
     while !over.load(Ordering::Relaxed) {
         watcher.step(GLANCE, |ending| endings.push(ending))?;
@@ -122,15 +123,17 @@ fn follow(
         }
         let now = Instant::now();
         let mut look = None;
-        if now >= next_look {
+        let filter = lock(shared).filter().clone();
+        // Whoever asks for something else is shown it at once.
+        if now >= next_look || filter != looked_for {
             let time_wait = TimeWait::look(watcher)?;
-            let filter = lock(shared).filter().clone();
             look = Some(Look::new(
                 watcher.joiner(),
                 &time_wait,
                 watcher.losses(),
                 &filter,
             ));
+            looked_for = filter;
             if let Some(served) = served {
                 served.update(watcher)?;
             }
