@@ -318,6 +318,16 @@ fn the_kernels_way_has_to_be_said_and_to_be_the_kernels() {
     });
     assert!(matches!(other, Verdict::Wrong(_)), "{other}");
 
+    let account = |closes: u64| {
+        let mut seen = lost("run_log");
+        let account = json!({ "closes": closes, "reasons": {}, "lost": null, "uncovered": [] });
+        seen.log
+            .push(json!({ "time": "", "left_to_kernel": account }));
+        judge(&seen, &mut || same())
+    };
+    assert_eq!(account(1), Verdict::Kernels);
+    assert!(matches!(account(0), Verdict::Wrong(_)));
+
     let line = |changes: Value| {
         let line = json!({
             "local": "127.0.0.1:1000", "remote": "127.0.0.1:2000", "fate": "failed",
