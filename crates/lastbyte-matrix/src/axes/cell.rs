@@ -94,6 +94,8 @@ impl Cell {
                 self.waits != Waits::Late && !matches!(self.shared, Shared::Dup | Shared::ForkChild)
             }
             who if who.is_form() => true,
+            // Left to the kernel, with this reason, where data went out in the handshake.
+            _ if self.came == Came::FastHeld => false,
             _ if self.way.signal().is_some() || self.way == Way::Exec => false,
             // At an exit there is nobody to wait.
             _ if self.way.ends_process() || self.way.is_child() => !self.mode.waits(),
