@@ -13,6 +13,7 @@ use std::time::Duration;
 use common::forms::FORMS;
 use common::{fill, pair_on, read_all};
 use lastbyte::{Closer, Fate, Policy};
+use socket2::SockRef;
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -131,6 +132,27 @@ fn urgent_data_that_is_left_is_counted() {
         let report = lastbyte::close(ours, Policy::abort()).unwrap();
         assert_eq!(report.unread, Some(unread), "{sent:?}");
         assert_eq!(report.lost.unwrap() + report.acked.unwrap(), 6);
+    }
+}
+
+/// The same of a connection that the peer has reset meanwhile: nothing can be read
+/// from it any more, and what was there is still there.
+#[test]
+fn urgent_data_before_an_rst_is_counted() {
+    for sent in ALL {
+        for &(form, close) in FORMS {
+            let (ours, peer) = pair_on("127.0.0.1:0");
+            let unread = send(sent, &ours, &peer);
+            SockRef::from(&peer)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+            drop(peer);
+            arrived(&ours, libc::POLLHUP);
+            let error = close(ours, Policy::wait(LONG)).unwrap_err();
+            let report = error.report().expect("the connection was there");
+            assert_eq!(report.unread, Some(unread), "{sent:?} {form}");
+            assert_eq!(report.fate, Fate::Reset, "{sent:?} {form}");
+        }
     }
 }
 

@@ -61,6 +61,10 @@ fn aborted(seen: &Seen) -> Result<&'static str, String> {
     let by = seen.wire.rst().map(|(side, _)| side);
     // A closer's thread may come to it after the peer has reset.
     let overtaken = by == Some(Side::Peer) && seen.cell.waits == Waits::Resets;
+    if by.is_none() && has_nothing_to_reset(seen) {
+        result(seen, 0)?;
+        return Ok("C3");
+    }
     if !seen.cell.void() && by != Some(Side::Ours) && !overtaken {
         return Err("no RST went out".into());
     }
@@ -75,6 +79,17 @@ fn aborted(seen: &Seen) -> Result<&'static str, String> {
     }
     result(seen, 0)?;
     Ok("C1")
+}
+
+/// The program had shut down its sending side, the peer acknowledged all of it and
+/// closed too: from TIME_WAIT an abort sends no RST.
+fn has_nothing_to_reset(seen: &Seen) -> bool {
+    let both = seen.wire.fin_acked().is_some() && seen.wire.fin(Side::Peer).is_some();
+    let whole = seen
+        .got
+        .as_ref()
+        .is_none_or(|got| got.intact && got.bytes == seen.written);
+    seen.cell.before.shuts_writing() && both && whole
 }
 
 /// Off, and nobody reads: nothing may be given up.

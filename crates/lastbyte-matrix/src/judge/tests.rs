@@ -299,6 +299,21 @@ fn an_ending_that_breaks_its_row_is_found_out() {
 }
 
 #[test]
+fn an_abort_without_an_rst_is_right_only_where_both_sides_had_closed() {
+    let aborted = with(report(), &json!({ "fate": "aborted" }));
+    let told = |cell: &str, packets: &[P]| {
+        let seen = seen(cell, packets, Some((100, End::Eof)), (0, 0));
+        verdict(seen, aborted.clone())
+    };
+    let shut = "connect4.shut_rdwr.abort.idle.call.single.closer";
+    assert_eq!(told(shut, DELIVERED), Verdict::Kept("C3"));
+    let open = told("connect4.nothing.abort.idle.call.single.closer", DELIVERED);
+    assert!(matches!(open, Verdict::Wrong(_)), "{open}");
+    let half = told(shut, &DELIVERED[..6]);
+    assert!(matches!(half, Verdict::Wrong(_)), "{half}");
+}
+
+#[test]
 fn the_kernels_way_has_to_be_said_and_to_be_the_kernels() {
     let lost = |who: &str| {
         let cell = format!("mptcp_connect.nothing.off.late.close.single.{who}");

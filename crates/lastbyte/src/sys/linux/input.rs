@@ -73,8 +73,8 @@ fn take_urgent(socket: BorrowedFd<'_>) -> bool {
 /// where the kernel does not tell.
 pub(super) fn unread(socket: BorrowedFd<'_>) -> Option<u64> {
     let length = queue_length(socket)?;
-    // One that the program has read is still in its place.
-    let taken = length.all > length.before_mark && !urgent_waits(socket);
+    // An urgent byte that the program has read is still in its place.
+    let taken = length.all > length.before_mark && !urgent_waits(socket)?;
     length.all.checked_sub(u64::from(taken))
 }
 
@@ -109,7 +109,8 @@ pub(super) fn is_empty(socket: BorrowedFd<'_>) -> Option<bool> {
     Some(count(ioctl_int(socket, SIOCINQ))? == 0 && ioctl_int(socket, SIOCATMARK).ok()? == 0)
 }
 
-fn urgent_waits(socket: BorrowedFd<'_>) -> bool {
+/// Whether nobody has read the urgent byte. `None` where the kernel does not tell.
+fn urgent_waits(socket: BorrowedFd<'_>) -> Option<bool> {
     let mut byte = 0u8;
     // SAFETY: `byte` has room for one.
     let n = unsafe {
@@ -120,7 +121,16 @@ fn urgent_waits(socket: BorrowedFd<'_>) -> bool {
             libc::MSG_OOB | libc::MSG_PEEK | libc::MSG_DONTWAIT,
         )
     };
-    n == 1
+    if n == 1 {
+        return Some(true);
+    }
+    // That it was read is asked first, then whether the connection still stands
+    // (`tcp_recv_urg`, net/ipv4/tcp.c).
+    match io::Error::last_os_error().raw_os_error() {
+        Some(libc::EINVAL) => Some(false),
+        Some(libc::ENOTCONN) => Some(true),
+        _ => None,
+    }
 }
 
 /// A count that the kernel gave.
