@@ -226,7 +226,8 @@ impl Ending {
     fn take_stock(&mut self, policy: &Policy, queued: Option<u64>, detail: &Detail) {
         let closed = detail.state == TcpState::Closed;
         let fin = if closed {
-            queued.is_some_and(|n| tally::fin_of_closed(n, detail, policy.is_half_closed()))
+            let told = policy.is_half_closed() || policy.is_shut_down();
+            queued.is_some_and(|n| tally::fin_of_closed(n, detail, told))
         } else {
             detail.state.fin_queued()
         };

@@ -32,6 +32,7 @@ pub struct Policy {
     drain_time: Option<Duration>,
     time_wait: bool,
     half_closed: bool,
+    shut_down: bool,
     by_receipt: bool,
 }
 
@@ -53,6 +54,7 @@ impl Policy {
             drain_time: None,
             time_wait: true,
             half_closed: false,
+            shut_down: false,
             by_receipt: false,
         }
     }
@@ -185,6 +187,18 @@ impl Policy {
         self
     }
 
+    /// Says that the program has already shut down both sides itself (SHUT_RDWR).
+    ///
+    /// As [`half_closed`](Self::half_closed), this is needed only for a connection that
+    /// is gone before the close begins. One that was reset is then called `reset` only
+    /// where no data ever came: input for a reading side that is shut down makes this
+    /// host send the RST, and the kernel gives the same error for both.
+    #[must_use]
+    pub const fn shut_down(mut self) -> Self {
+        self.shut_down = true;
+        self
+    }
+
     /// With [`Linger::Off`] in a [`Closer`](crate::Closer): closes the descriptor
     /// at once and learns the fate from the kernel's notice of the connection's
     /// end.
@@ -253,6 +267,12 @@ impl Policy {
     #[must_use]
     pub const fn is_half_closed(&self) -> bool {
         self.half_closed
+    }
+
+    /// Whether the program has shut down both sides itself.
+    #[must_use]
+    pub const fn is_shut_down(&self) -> bool {
+        self.shut_down
     }
 
     /// Whether the fate is to be learned from the kernel's notice.

@@ -284,3 +284,25 @@ fn set_int(stream: &TcpStream, level: i32, name: i32, value: i32) {
 fn accept_all(stream: &TcpStream) {
     common::filter(stream, u32::MAX).unwrap();
 }
+
+/// Reset before the close begins, by this host, because input came: the program's word
+/// is all there is, and the peer is not blamed.
+#[test]
+fn a_reset_before_the_close_is_not_blamed_on_the_peer() {
+    for &(form, close) in FORMS {
+        let (ours, mut peer) = pair_on("127.0.0.1:0");
+        let written = fill(&ours);
+        ours.shutdown(Shutdown::Both).unwrap();
+        peer.write_all(b"late").unwrap();
+        let (read, end) = read_all(&peer);
+        assert!(read < written && end.is_err(), "{form}: no reset");
+        let policy = Policy::wait(LONG).shut_down();
+        let report = *close(ours, policy).unwrap_err().report().unwrap();
+        assert_eq!(report.fate, Fate::Failed, "{form}");
+        assert_ne!(report.rst_sent, Some(false), "{form}");
+        assert_eq!(
+            report.acked.zip(report.lost).map(|(a, l)| a + l),
+            Some(written)
+        );
+    }
+}

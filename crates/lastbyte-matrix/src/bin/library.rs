@@ -42,10 +42,10 @@ fn through_rust(cell: &Cell, fd: RawFd) {
         }
     };
     // The program knows what it has shut down.
-    let policy = if cell.before.shuts_writing() {
-        policy.half_closed()
-    } else {
-        policy
+    let policy = match (cell.before.shuts_writing(), cell.before.shuts_reading()) {
+        (true, true) => policy.shut_down(),
+        (true, false) => policy.half_closed(),
+        (false, _) => policy,
     };
     match cell.who {
         Who::Blocking => blocking(socket, policy),
