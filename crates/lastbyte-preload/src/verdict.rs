@@ -105,6 +105,11 @@ fn count_mptcp(fd: c_int) {
 /// `None`: as the kernel does it.
 fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict> {
     let settings = run.control.settings();
+    let is_alone = is_ours_alone(fd);
+    if asked == Asked::Close && !is_alone {
+        // Before the facts: what another holder does from here on it does after us.
+        *turn = turn_of(run, fd);
+    }
     let [l_onoff, l_linger] = sys::linger(fd).ok()?;
     let glance = Glance {
         linger: Linger { l_onoff, l_linger },
@@ -119,7 +124,7 @@ fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict>
     match decide::at_a_glance(settings, glance) {
         First::Plain => return None,
         First::FinThenPlain => {
-            return (asked == Asked::Close && is_ours_alone(fd)).then(|| {
+            return (asked == Asked::Close && is_alone).then(|| {
                 if settings.linger == Override::Off && l_onoff != 0 {
                     let _ = sys::set_linger(fd, [0, 0]);
                 }
@@ -144,7 +149,7 @@ fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict>
     let is_blocking = sys::fcntl(fd, libc::F_GETFL, 0).ok()? & libc::O_NONBLOCK == 0;
     let mut flags = 0;
     match asked {
-        Asked::Close => match can_be_ended(run, fd, turn) {
+        Asked::Close => match can_be_ended(run, fd) {
             Ok(true) => {}
             Ok(false) => return None,
             Err(left) => return leave(run, left),
@@ -191,9 +196,19 @@ fn is_ours_alone(fd: c_int) -> bool {
     })
 }
 
+/// The turn to let go of what others may hold, where it can be told who they are.
+fn turn_of(run: Run, fd: c_int) -> Turn {
+    match sys::cookie(fd) {
+        Ok(cookie) if !run.shared.is_left_alone(cookie) && !run.shared.is_blind() => {
+            Turn::take(run, cookie)
+        }
+        _ => Turn::NONE,
+    }
+}
+
 /// Whether closing `fd` ends the connection. The undertaker can look through the other
 /// processes, which is worth it only where something is under way.
-fn can_be_ended(run: Run, fd: c_int, turn: &mut Turn) -> Result<bool, Left> {
+fn can_be_ended(run: Run, fd: c_int) -> Result<bool, Left> {
     let (Ok(cookie), Some(entry)) = (sys::cookie(fd), table::entry(fd)) else {
         return Err(Left::Holders);
     };
@@ -206,7 +221,6 @@ fn can_be_ended(run: Run, fd: c_int, turn: &mut Turn) -> Result<bool, Left> {
     if run.shared.is_left_alone(cookie) || run.shared.is_blind() {
         return Err(Left::Holders);
     }
-    *turn = Turn::take(run, cookie);
     match holders::others(run, fd) {
         Others::None => Ok(true),
         Others::Some => Ok(false),
