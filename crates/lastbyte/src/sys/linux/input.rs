@@ -28,8 +28,15 @@ pub(super) fn discard(socket: BorrowedFd<'_>, allowance: u64) -> (Input, Option<
         ended: false,
     };
     let mut copy = None;
-    if allowance > 0 && take_urgent(socket) {
-        input.drained = 1;
+    if allowance > 0 {
+        match take_urgent(socket) {
+            Urgent::Taken => input.drained = 1,
+            Urgent::None => {}
+            Urgent::OutOfReach => {
+                input.left = unread(socket);
+                return (input, None);
+            }
+        }
     }
     while input.drained < allowance {
         let left = usize::try_from(allowance - input.drained).unwrap_or(usize::MAX);
@@ -53,20 +60,34 @@ pub(super) fn discard(socket: BorrowedFd<'_>, allowance: u64) -> (Input, Option<
     (input, None)
 }
 
+enum Urgent {
+    Taken,
+    None,
+    /// It is there, of a connection that was reset. Reading would skip it uncounted.
+    OutOfReach,
+}
+
 /// Takes an urgent byte that nobody has read. Reading past its place skips it and
 /// does not count it (`tcp_recvmsg_locked`, net/ipv4/tcp.c).
-fn take_urgent(socket: BorrowedFd<'_>) -> bool {
+fn take_urgent(socket: BorrowedFd<'_>) -> Urgent {
+    match receive_urgent(socket, 0) {
+        Ok(1) => Urgent::Taken,
+        // Whether it was read is asked first, then whether the connection still
+        // stands (`tcp_recv_urg`, net/ipv4/tcp.c).
+        Err(libc::ENOTCONN) => Urgent::OutOfReach,
+        _ => Urgent::None,
+    }
+}
+
+fn receive_urgent(socket: BorrowedFd<'_>, flags: c_int) -> Result<isize, c_int> {
     let mut byte = 0u8;
+    let flags = flags | libc::MSG_OOB | libc::MSG_DONTWAIT;
     // SAFETY: `byte` has room for one.
-    let n = unsafe {
-        libc::recv(
-            socket.as_raw_fd(),
-            (&raw mut byte).cast(),
-            1,
-            libc::MSG_OOB | libc::MSG_DONTWAIT,
-        )
-    };
-    n == 1
+    let n = unsafe { libc::recv(socket.as_raw_fd(), (&raw mut byte).cast(), 1, flags) };
+    if n >= 0 {
+        return Ok(n);
+    }
+    Err(io::Error::last_os_error().raw_os_error().unwrap_or(0))
 }
 
 /// Bytes in the receive queue that nobody has read, urgent ones included. `None`
@@ -111,24 +132,9 @@ pub(super) fn is_empty(socket: BorrowedFd<'_>) -> Option<bool> {
 
 /// Whether nobody has read the urgent byte. `None` where the kernel does not tell.
 fn urgent_waits(socket: BorrowedFd<'_>) -> Option<bool> {
-    let mut byte = 0u8;
-    // SAFETY: `byte` has room for one.
-    let n = unsafe {
-        libc::recv(
-            socket.as_raw_fd(),
-            (&raw mut byte).cast(),
-            1,
-            libc::MSG_OOB | libc::MSG_PEEK | libc::MSG_DONTWAIT,
-        )
-    };
-    if n == 1 {
-        return Some(true);
-    }
-    // That it was read is asked first, then whether the connection still stands
-    // (`tcp_recv_urg`, net/ipv4/tcp.c).
-    match io::Error::last_os_error().raw_os_error() {
-        Some(libc::EINVAL) => Some(false),
-        Some(libc::ENOTCONN) => Some(true),
+    match receive_urgent(socket, libc::MSG_PEEK) {
+        Ok(1) | Err(libc::ENOTCONN) => Some(true),
+        Err(libc::EINVAL) => Some(false),
         _ => None,
     }
 }
@@ -168,5 +174,44 @@ fn recv(socket: BorrowedFd<'_>, max: usize, copy: &mut Scratch) -> io::Result<us
             }
             Err(error)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    /// An RST that comes between two calls of a look makes the urgent byte out of
+    /// reach; reading then skips it.
+    #[test]
+    fn an_urgent_byte_of_a_reset_connection_is_left_and_counted() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("it is bound");
+        let peer = TcpStream::connect(address).expect("it listens");
+        let (ours, _) = listener.accept().expect("it connected");
+        // SAFETY: one byte, which is alive.
+        let sent = unsafe { libc::send(peer.as_raw_fd(), b"!".as_ptr().cast(), 1, libc::MSG_OOB) };
+        assert_eq!(sent, 1);
+        let on = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        set(peer.as_fd(), libc::SOL_SOCKET, libc::SO_LINGER, &on).expect("a plain option");
+        drop(peer);
+        let mut poll = libc::pollfd {
+            fd: ours.as_raw_fd(),
+            events: libc::POLLHUP,
+            revents: 0,
+        };
+        // SAFETY: one pollfd, alive during the call.
+        assert_eq!(unsafe { libc::poll(&raw mut poll, 1, 20_000) }, 1);
+        let (input, _) = discard(ours.as_fd(), 1 << 20);
+        assert_eq!((input.drained, input.left), (0, Some(1)));
+        // And so it is for whoever looks again.
+        let (input, _) = discard(ours.as_fd(), 1 << 20);
+        assert_eq!((input.drained, input.left), (0, Some(1)));
     }
 }
