@@ -16,7 +16,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 channel = int(os.environ['LASTBYTE_RUN'].split(',')[0])
 END, END_AFTER_EXIT, SHARED, UNCOVERED = 1, 2, 3, 4
 def request(kind, fd=0, nonce=0, flags=0, inode=0, name=b'attacker'):
-    return struct.pack('=IHHiQIiiQQ80s', 0x6c627974, 1, kind, fd, nonce, flags, 0, 0, inode, 0, name)
+    return struct.pack('=IHHiQIiiQQ56x80s', 0x6c627974, 1, kind, fd, nonce, flags, 0, 0, inode, 0, name)
 def send(message, *fds):
     "True if the supervisor took it, or will."
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=channel)
