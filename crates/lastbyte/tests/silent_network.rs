@@ -54,3 +54,36 @@ async fn stalled_when_nothing_moves() {
     assert_eq!(report.fate, Fate::Stalled);
     assert_eq!((report.acked, report.lost), (Some(0), Some(5)));
 }
+
+/// A shutdown in another runtime waits for what the background has, but not beyond its
+/// deadline.
+#[cfg(feature = "tokio")]
+#[test]
+fn a_shutdown_does_not_wait_for_the_background_beyond_its_deadline() {
+    const LONG: Duration = Duration::from_secs(20);
+    let first = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut listener = first
+        .block_on(lastbyte::tokio::Listener::bind(
+            "127.0.0.1:0",
+            lastbyte::Policy::wait(LONG),
+        ))
+        .unwrap();
+    let handle = listener.handle();
+    let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    silence(&client);
+    let (stream, _) = first.block_on(listener.accept()).unwrap().unwrap();
+    drop((listener, first));
+    drop(stream);
+    let began = std::time::Instant::now();
+    let second = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let drained = second.block_on(handle.shutdown(Duration::from_millis(300)));
+    assert!(began.elapsed() < LONG / 2);
+    assert_eq!((drained.sums.connections, drained.sums.unseen), (1, 1));
+    assert_eq!(handle.open(), 0);
+}

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use common::{blackhole, fill, pair, read_all};
+use common::{fill, pair, read_all};
 use lastbyte::tokio::{Handle, Listener, Stream};
 use lastbyte::{Errno, Fate, Linger, Policy};
 use tokio::net::TcpStream;
@@ -278,26 +278,4 @@ fn all_told(handle: &Handle, connections: u64) {
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(handle.sums().delivered, connections, "{}", handle.sums());
-}
-
-/// A shutdown in another runtime waits for what the background has, but not beyond its
-/// deadline.
-#[test]
-fn a_shutdown_does_not_wait_for_the_background_beyond_its_deadline() {
-    let first = Builder::new_current_thread().enable_all().build().unwrap();
-    let mut listener = first
-        .block_on(Listener::bind("127.0.0.1:0", Policy::wait(LONG)))
-        .unwrap();
-    let handle = listener.handle();
-    let client = Std::connect(listener.local_addr().unwrap()).unwrap();
-    blackhole(&client).unwrap();
-    let (stream, _) = first.block_on(listener.accept()).unwrap().unwrap();
-    drop((listener, first));
-    drop(stream);
-    let began = Instant::now();
-    let second = Builder::new_current_thread().enable_all().build().unwrap();
-    let drained = second.block_on(handle.shutdown(Duration::from_millis(300)));
-    assert!(began.elapsed() < LONG / 2);
-    assert_eq!((drained.sums.connections, drained.sums.unseen), (1, 1));
-    assert_eq!(handle.open(), 0);
 }

@@ -5,6 +5,8 @@
 
 use std::process::Command;
 
+use lastbyte_testkit::need_root;
+
 use crate::harness::{End, Peer, Talk, python, read_all, read_exactly};
 
 const BIG: usize = 300_000;
@@ -54,9 +56,8 @@ def end(child):
 const VICTIM: &str = "s = connect(); unread(s); big(s); close(s.detach())";
 
 fn attacked(options: &[&str], source: &str, port: u16) -> Command {
-    // SAFETY: cannot fail.
-    let user = unsafe { libc::geteuid() };
-    assert_eq!(user, 0, "these tests make a second user: run them as root");
+    // A second user is made.
+    need_root();
     python(options, &format!("{ATTACKER}\n{source}"), port, &[])
 }
 

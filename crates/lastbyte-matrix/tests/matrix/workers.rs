@@ -119,6 +119,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The answer's kind where no cell can be played.
+pub(crate) const NO_STAGE: &str = "no stage";
+
 /// Does a worker's work where this process is one.
 pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let paths: Vec<String> = serde_json::from_str(&std::env::var(ENV).ok()?).ok()?;
@@ -136,7 +139,7 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
             let (kind, text) = match &*stage {
                 Ok(stage) => answer(stage, &line),
                 Err(why) => (
-                    "WRONG".into(),
+                    NO_STAGE.into(),
                     format!("no private namespace to play in: {why}"),
                 ),
             };
