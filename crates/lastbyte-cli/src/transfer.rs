@@ -126,7 +126,7 @@ fn make_room(
             Err(e) => return Err(Stopped::Connection(Errno::from_raw(e as i32))),
         }
         let ready = fds[0].revents().unwrap_or(PollFlags::POLLERR);
-        if ready.contains(PollFlags::POLLIN) && !discard(stream, state) {
+        if ready.contains(PollFlags::POLLIN) && !discard(stream, state)? {
             events = PollFlags::POLLOUT;
         }
         if ready.intersects(PollFlags::POLLOUT | PollFlags::POLLERR | PollFlags::POLLHUP) {
@@ -136,19 +136,24 @@ fn make_room(
 }
 
 /// Reads what is there. Whether more may come.
-fn discard(mut stream: &TcpStream, state: &mut Transfer) -> bool {
+fn discard(mut stream: &TcpStream, state: &mut Transfer) -> Result<bool, Stopped> {
     let mut block = vec![0; BLOCK];
     match stream.read(&mut block) {
-        Ok(0) => false,
+        Ok(0) => Ok(false),
         Ok(n) => {
             state.received += n as u64;
-            true
+            Ok(true)
         }
-        // An error shows at the next write too, which is where it belongs.
-        Err(e) => matches!(
-            e.kind(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-        ),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+            ) =>
+        {
+            Ok(true)
+        }
+        // It is told once: the next write would only say EPIPE.
+        Err(e) => Err(broken(&e)),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use lastbyte::{CloseError, Closer, Fate, Linger, Policy, Report};
+use lastbyte::{CloseError, Closer, Errno, Fate, Linger, Policy, Report};
 use serde::Serialize;
 
 use crate::endpoint::Endpoint;
@@ -95,6 +95,7 @@ pub(crate) fn run(args: &Args) -> Status {
     match close(stream, policy(args)) {
         Ok(report) => {
             let fin = called.duration_since(sent.last_write) + report.elapsed;
+            let report = with_the_error_of(&sent, report);
             let outcome = Outcome { sent, report, fin };
             let text = if args.json {
                 outcome.json()
@@ -109,6 +110,24 @@ pub(crate) fn run(args: &Args) -> Status {
         }
         Err(error) => complain(&error.to_string()),
     }
+}
+
+/// The system tells an error once. Where our own write or read was told it, the close
+/// found a connection that is gone and could not know why. We had neither shut it down
+/// nor aborted it, so that ECONNRESET is the peer's RST, and so is EPIPE: the kernel's
+/// error of an RST that comes after the peer's FIN.
+fn with_the_error_of(sent: &Transfer, mut report: Report) -> Report {
+    if let Some(Stopped::Connection(errno)) = sent.stopped
+        && report.fate == Fate::Failed
+        && report.error.is_none()
+    {
+        let is_reset = errno == Errno::ECONNRESET || errno.raw() == libc::EPIPE;
+        if is_reset {
+            report.fate = Fate::Reset;
+        }
+        report.error = Some(if is_reset { Errno::ECONNRESET } else { errno });
+    }
+    report
 }
 
 fn complain(text: &str) -> Status {
