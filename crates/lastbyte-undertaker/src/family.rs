@@ -23,18 +23,26 @@ struct Process {
 /// it cannot be excluded.
 const LOOKS: u32 = 8;
 
-/// Whether a process of the run, other than `except`'s one descriptor, holds the
-/// socket. `true` also where that cannot be excluded, or not by `until`.
-pub(crate) fn holds(inode: u64, except: (libc::pid_t, i32), until: Instant) -> bool {
-    let wanted = format!("socket:[{inode}]");
-    look_through(until, |pid| {
-        if table_holds(pid, wanted.as_bytes(), except, until)? {
-            Err(io::ErrorKind::AlreadyExists.into())
-        } else {
-            Ok(())
-        }
-    })
-    .is_none()
+/// For each socket, whether a process of the run holds it by another descriptor than
+/// the one named beside it. `true` also where that cannot be excluded, or not by
+/// `until`.
+pub(crate) fn held_beside(asked: &[(u64, (libc::pid_t, i32))], until: Instant) -> Vec<bool> {
+    let mut held = vec![false; asked.len()];
+    let all_seen = look_through(until, |pid| {
+        each_descriptor(pid, until, |link, fd| {
+            // A ring can hold sockets that no table shows.
+            let is_ring = link == b"anon_inode:[io_uring]";
+            let inode = socket_number(link);
+            for ((wanted, except), held) in asked.iter().zip(&mut held) {
+                let is_other = (pid, fd) != (except.0, Some(except.1));
+                *held = *held || is_ring || inode == Some(*wanted) && is_other;
+            }
+        })
+    });
+    if all_seen.is_none() {
+        held.fill(true);
+    }
+    held
 }
 
 /// Which of the sockets a process of the run holds. `None` where that cannot be told, or
@@ -43,11 +51,7 @@ pub(crate) fn held(wanted: &HashSet<u64>, until: Instant) -> Option<HashSet<u64>
     let mut found = HashSet::new();
     look_through(until, |pid| {
         each_descriptor(pid, until, |link, _| {
-            let number = link
-                .strip_prefix(b"socket:[")
-                .and_then(|rest| std::str::from_utf8(rest.strip_suffix(b"]")?).ok())
-                .and_then(|number| number.parse().ok());
-            if let Some(inode) = number.filter(|inode| wanted.contains(inode)) {
+            if let Some(inode) = socket_number(link).filter(|inode| wanted.contains(inode)) {
                 found.insert(inode);
             }
             // A ring can hold sockets that no table shows.
@@ -91,20 +95,10 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
-fn table_holds(
-    pid: libc::pid_t,
-    wanted: &[u8],
-    except: (libc::pid_t, i32),
-    until: Instant,
-) -> io::Result<bool> {
-    let mut holds = false;
-    each_descriptor(pid, until, |link, fd| {
-        // A ring can hold sockets that no table shows.
-        holds = holds
-            || link == b"anon_inode:[io_uring]"
-            || link == wanted && fd != Some(except.1).filter(|_| pid == except.0);
-    })?;
-    Ok(holds)
+/// The number in `socket:[…]`.
+fn socket_number(link: &[u8]) -> Option<u64> {
+    let number = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
+    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 fn each_descriptor(
@@ -224,6 +218,10 @@ mod tests {
         Instant::now() + Duration::from_secs(60)
     }
 
+    fn holds(inode: u64, except: (libc::pid_t, i32), until: Instant) -> bool {
+        held_beside(&[(inode, except)], until) == [true]
+    }
+
     #[test]
     fn a_name_cannot_fool_the_parser() {
         let text = b"77 (a) S 1 (b) R 42 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 12345 0";
@@ -259,6 +257,8 @@ mod tests {
             !holds(inode, (pid, 1), soon()),
             "the one descriptor that is being closed"
         );
+        let together = [(inode, (pid, 1)), (inode, (0, -1)), (1, (0, -1))];
+        assert_eq!(held_beside(&together, soon()), [false, true, false]);
         assert!(
             holds(1, (0, -1), Instant::now()),
             "what could not be looked at in time is not excluded"

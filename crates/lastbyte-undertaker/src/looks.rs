@@ -33,9 +33,15 @@ pub(crate) const AFTER_EXEC: &[Duration] = &[
     Duration::from_secs(1),
 ];
 
+struct Question {
+    request: Request,
+    sender: libc::pid_t,
+    since: Instant,
+}
+
 /// What the thread is asked for.
 enum Asked {
-    Question(Request, libc::pid_t, Instant),
+    Question(Question),
     Look(Look),
     Forget(u64),
 }
@@ -81,8 +87,12 @@ impl Looks {
             return false;
         }
         self.questions.fetch_add(1, Ordering::AcqRel);
-        let question = Asked::Question(request, sender, Instant::now());
-        self.asked.send(question).is_ok()
+        let question = Question {
+            request,
+            sender,
+            since: Instant::now(),
+        };
+        self.asked.send(Asked::Question(question)).is_ok()
     }
 
     /// Has a socket ended when no process of the run holds it, which is soon or never.
@@ -125,18 +135,47 @@ impl Looker {
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
             match asked {
-                Ok(Asked::Question(request, sender, since)) => {
-                    self.questions.fetch_sub(1, Ordering::AcqRel);
-                    let except = (sender, request.fd);
-                    let shared = family::holds(request.inode, except, since + ANSWER);
-                    self.book.mapping.answer(&request, i32::from(shared));
+                Ok(asked) => {
+                    let mut questions = Vec::new();
+                    self.take(asked, &mut questions);
+                    // All that wait are answered by one look: a server's children that
+                    // end together ask together.
+                    for asked in inbox.try_iter() {
+                        self.take(asked, &mut questions);
+                    }
+                    self.answer(&questions);
                 }
-                Ok(Asked::Look(look)) => self.looks.push(look),
-                Ok(Asked::Forget(cookie)) => self.forget(cookie),
                 Err(RecvTimeoutError::Timeout) => self.look(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
+    }
+
+    fn take(&mut self, asked: Asked, questions: &mut Vec<Question>) {
+        match asked {
+            Asked::Question(question) => questions.push(question),
+            Asked::Look(look) => self.looks.push(look),
+            Asked::Forget(cookie) => self.forget(cookie),
+        }
+    }
+
+    fn answer(&self, questions: &[Question]) {
+        let Some(first) = questions.iter().map(|question| question.since).min() else {
+            return;
+        };
+        let asked: Vec<_> = questions
+            .iter()
+            .map(
+                |Question {
+                     request, sender, ..
+                 }| (request.inode, (*sender, request.fd)),
+            )
+            .collect();
+        let held = family::held_beside(&asked, first + ANSWER);
+        for (question, held) in questions.iter().zip(held) {
+            self.book.mapping.answer(&question.request, i32::from(held));
+        }
+        self.questions.fetch_sub(questions.len(), Ordering::AcqRel);
     }
 
     fn forget(&mut self, cookie: u64) {

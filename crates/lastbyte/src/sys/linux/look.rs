@@ -60,7 +60,13 @@ pub(crate) fn first_look_at_tcp(socket: BorrowedFd<'_>) -> Result<Observation, N
     let refuse = |refusal| Err(NoLook::Refused(refusal));
     // Before the state, so that a FIN of the peer's that shows here shows there.
     let reading_is_shut = reading_is_shut(socket);
-    let info = Info::of(socket).map_err(NoLook::Failed)?;
+    let mut info = Info::of(socket).map_err(NoLook::Failed)?;
+    if reading_is_shut == Some(true) {
+        // A FIN that another CPU is about to take shows to poll before it shows in the
+        // state, and both are read without the socket's lock (`tcp_fin`,
+        // net/ipv4/tcp_input.c; `tcp_get_info`). The call above has had it since.
+        info = Info::of(socket).map_err(NoLook::Failed)?;
+    }
     let state = match info.state() {
         State::Listening => return refuse(Refusal::Listening),
         State::Connected(state) => state,
