@@ -15,7 +15,9 @@ const MILLISECOND: u64 = 1_000_000;
 const HOLDERS_MS: u64 = 2000;
 /// After it did not answer in time, the undertaker is not asked again for so long.
 const SILENCE: u64 = 1000 * MILLISECOND;
-/// Sleeps no longer than this without a look at whether the undertaker is there.
+/// The first sleep before a look at whether the undertaker is there; each later one is
+/// twice as long, up to `LOOK`.
+const FIRST_LOOK: u64 = 10 * MILLISECOND;
 const LOOK: u64 = 1000 * MILLISECOND;
 
 /// Until when the undertaker is taken for stopped (monotonic nanoseconds).
@@ -162,23 +164,26 @@ fn be_silent() {
 /// The answer; `None` if the undertaker is gone, or gave none within `ms`.
 fn wait(run: Run, nonce: Nonce, ms: Option<u64>) -> Option<c_int> {
     let end = ms.map(|ms| sys::monotonic().saturating_add(ms.saturating_mul(MILLISECOND)));
+    // Nothing wakes us where the undertaker ended just before we asked.
+    let mut look = FIRST_LOOK;
     loop {
         let bell = run.control.bell(nonce)?;
         if let Some(answer) = bell.answer() {
             return Some(answer);
         }
-        let left = end.map_or(LOOK, |end| end.saturating_sub(sys::monotonic()));
+        let left = end.map_or(look, |end| end.saturating_sub(sys::monotonic()));
         if left == 0 {
             be_silent();
             return None;
         }
         // A signal is no reason to stop waiting.
-        if sys::futex_wait(bell.futex(), bell.seen, left.min(LOOK)) == Err(libc::ETIMEDOUT)
+        if sys::futex_wait(bell.futex(), bell.seen, left.min(look)) == Err(libc::ETIMEDOUT)
             && sys::hung_up(run.channel)
             && bell.answer().is_none()
         {
             run::end();
             return None;
         }
+        look = (look * 2).min(LOOK);
     }
 }

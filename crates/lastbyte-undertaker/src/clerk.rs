@@ -102,7 +102,7 @@ impl Clerk {
 
     /// Whether something waits here, and not with the closer.
     fn has_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0
+        self.waiting.load(Ordering::Acquire) > 0 || self.looks.has_questions()
     }
 
     /// Descriptors that are held.
@@ -343,7 +343,8 @@ impl Clerks {
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.all.values().all(|clerk| clerk.held() == 0)
+        let mut clerks = self.all.values();
+        clerks.all(|clerk| clerk.held() == 0 && !clerk.looks.has_questions())
     }
 
     pub(crate) fn closers(&self) -> Vec<Arc<Closer>> {

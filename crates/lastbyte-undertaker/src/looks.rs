@@ -95,6 +95,11 @@ impl Looks {
         self.asked.send(Asked::Question(question)).is_ok()
     }
 
+    /// Whether somebody waits for an answer, who then closes.
+    pub(crate) fn has_questions(&self) -> bool {
+        self.questions.load(Ordering::Acquire) > 0
+    }
+
     /// Has a socket ended when no process of the run holds it, which is soon or never.
     pub(crate) fn look(&self, delivery: Delivery, times: &'static [Duration]) {
         let (first, later) = match times.split_first() {
