@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lastbyte::Total;
+
 use super::close::{Act, Close, victims};
 use super::finding::{Example, Severity, Victim, Who};
 use super::{Finding, Observations, Part, Party};
@@ -42,8 +44,8 @@ struct Group {
     /// The worst: by what was lost at either end.
     worst: Vec<(u64, Example)>,
     victims: BTreeMap<Option<Comm>, Victim>,
-    /// What the victims lost, as far as it is known.
-    victims_lost: u64,
+    /// What the victims lost.
+    victims_lost: Total,
     /// Ends whose other end is not on this host, or has not ended.
     victims_unknown: u64,
     /// How many connections of this program and port ended in all.
@@ -139,9 +141,8 @@ impl Group {
         let mut at_stake = close.lost.unwrap_or(0);
         match victim {
             Some(victim) => {
-                let lost = victim.lost.unwrap_or(0);
-                at_stake += lost;
-                self.hit(victim, lost);
+                at_stake += victim.lost.unwrap_or(0);
+                self.hit(victim);
             }
             None => self.victims_unknown += 1,
         }
@@ -154,17 +155,17 @@ impl Group {
         self.keep_the_worst();
     }
 
-    fn hit(&mut self, close: &Close, lost: u64) {
-        self.victims_lost += lost;
+    fn hit(&mut self, close: &Close) {
+        self.victims_lost.add(close.lost);
         let name = close.party.name;
         let victim = self.victims.entry(name).or_insert_with(|| Victim {
             program: name,
             pids: Vec::new(),
             connections: 0,
-            lost: 0,
+            lost: None,
         });
         victim.connections += 1;
-        victim.lost += lost;
+        victim.lost = known_of(victim.lost, close.lost);
         if let Some(pid) = close.pid
             && let Err(at) = victim.pids.binary_search(&pid)
         {
@@ -191,7 +192,7 @@ impl Group {
                 continue;
             };
             mine.connections += victim.connections;
-            mine.lost += victim.lost;
+            mine.lost = known_of(mine.lost, victim.lost);
             let pids: BTreeSet<u32> = mine.pids.iter().chain(&victim.pids).copied().collect();
             mine.pids = pids.into_iter().collect();
         }
@@ -256,6 +257,11 @@ fn finding(kind: Kind, party: Party, group: &Group, seen: &Observations) -> Find
     finding
 }
 
+/// The sum of what is known of two; `None` where that is nothing.
+fn known_of(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    one.map_or(other, |one| Some(one + other.unwrap_or(0)))
+}
+
 fn severity(kind: Kind, part: Part, group: &Group) -> Severity {
     let if_often = if group.is_often() {
         Severity::Problem
@@ -268,18 +274,18 @@ fn severity(kind: Kind, part: Part, group: &Group) -> Severity {
         }
         Kind::UnreadInput if group.lost > 0 => if_often,
         Kind::UnreadInput if part == Part::Client => Severity::Info,
-        Kind::UnreadInput if group.victims_lost > 0 => if_often,
+        Kind::UnreadInput if group.victims_lost.known > 0 => if_often,
         Kind::UnreadInput => Severity::Warning,
         // A client that leaves early has given up.
         Kind::ClosedWhilePeerSent { half_closed: false } if part == Part::Client => Severity::Info,
-        Kind::ClosedWhilePeerSent { .. } if group.victims_lost > 0 => if_often,
+        Kind::ClosedWhilePeerSent { .. } if group.victims_lost.known > 0 => if_often,
         // What came is not known: on a TLS port it may be a close_notify.
         Kind::ClosedWhilePeerSent { .. } => Severity::Warning,
         // The client left while it was served.
         Kind::WroteAfterClose if part == Part::Server => Severity::Info,
         Kind::WroteAfterClose => if_often,
         Kind::ListenerClosed => Severity::Problem,
-        Kind::Aborted if group.lost > 0 || group.victims_lost > 0 => Severity::Warning,
+        Kind::Aborted if group.lost > 0 || group.victims_lost.known > 0 => Severity::Warning,
         Kind::Aborted | Kind::CloseNotify => Severity::Info,
     }
 }

@@ -107,8 +107,8 @@ pub struct Victim {
     pub pids: Vec<u32>,
     /// Connections of it that were hit.
     pub connections: u64,
-    /// What it lost on them, as far as it is known.
-    pub lost: u64,
+    /// What it lost on those of them of which that is known.
+    pub lost: Option<u64>,
 }
 
 impl Finding {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use lastbyte::{Fate, Side};
+use lastbyte::{Fate, Side, Total};
 
 use super::{CLOSERS, Filter, LATEST, PROCESSES, STUCK, StuckRow, Tally, Waiting};
 use crate::doctor::Direction;
@@ -21,10 +21,10 @@ pub(super) type ByFate = [u64; 9];
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     pub(super) by_fate: ByFate,
-    pub(super) lost: u64,
-    pub(super) unread: u64,
-    pub(super) acked: u64,
-    pub(super) received: u64,
+    pub(super) lost: Total,
+    pub(super) unread: Total,
+    pub(super) acked: Total,
+    pub(super) received: Total,
     pub(super) tallies: HashMap<Process, Tally>,
 }
 
@@ -42,7 +42,7 @@ impl Sums {
             (&mut self.acked, bytes.acked),
             (&mut self.received, bytes.received),
         ] {
-            *sum += number.unwrap_or(0);
+            sum.add(number);
         }
         if let Some(process) = ending.owner.or(ending.closer) {
             add(&mut self.tallies, process, Tally::of(ending));
@@ -150,7 +150,7 @@ impl Tally {
     fn of(ending: &Ending) -> Self {
         let by = |side| matches!(ending.rst, Some(Rst::By { side: s, .. }) if s == side);
         Self {
-            lost: ending.bytes.lost.unwrap_or(0),
+            lost: [ending.bytes.lost].into_iter().collect(),
             resets_sent: by(Side::Local).into(),
             resets_got: by(Side::Peer).into(),
             endings: 1,
@@ -163,7 +163,7 @@ pub(super) fn add(tallies: &mut HashMap<Process, Tally>, process: Process, more:
     if tallies.len() >= PROCESSES && !tallies.contains_key(&process) {
         let least = tallies
             .iter()
-            .min_by_key(|(_, t)| (t.lost, t.resets_sent + t.resets_got, t.endings))
+            .min_by_key(|(_, t)| (t.lost.known, t.resets_sent + t.resets_got, t.endings))
             .map(|(process, _)| *process);
         least.map(|process| tallies.remove(&process));
     }
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(news.all.by_fate.iter().sum::<u64>(), 4);
         // The first was told before it was known what the screen wants.
         assert_eq!(news.admitted.by_fate.iter().sum::<u64>(), 1);
-        assert_eq!(news.admitted.lost, 7);
+        assert_eq!(news.admitted.lost.exact(), Some(7));
         let pids: Vec<_> = news.latest.iter().map(|e| e.owner.map(|p| p.pid)).collect();
         assert_eq!(pids, [Some(7), Some(6)]);
     }

@@ -8,6 +8,7 @@ mod filter;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant, SystemTime};
 
+use lastbyte::Total;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::doctor::Direction;
@@ -78,7 +79,7 @@ enum Order {
 /// What one process did.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
-    lost: u64,
+    lost: Total,
     resets_sent: u64,
     resets_got: u64,
     endings: u64,
@@ -470,7 +471,7 @@ impl Model {
         let mut all: Vec<_> = self.sums().tallies.iter().map(|(p, t)| (*p, *t)).collect();
         all.sort_by_key(|(process, t)| {
             let key = match self.order {
-                Order::Lost => t.lost,
+                Order::Lost => t.lost.known,
                 Order::ResetsSent => t.resets_sent,
                 Order::ResetsGot => t.resets_got,
                 Order::Endings => t.endings,

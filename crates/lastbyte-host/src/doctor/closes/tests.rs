@@ -156,6 +156,32 @@ fn a_program_that_was_told_of_its_loss_is_not_accused() {
     );
 }
 
+/// What a victim lost and nobody knows is not 0.
+#[test]
+fn what_a_victim_lost_may_be_unknown() {
+    let pair = |port: u16, lost: Option<u64>| {
+        let aggressor = unread_of(resets(server(port), Reason::ABORT_ON_CLOSE), 44_000);
+        let mut victim = held(is_reset(client(port), 0), false);
+        victim.bytes.lost = lost;
+        [aggressor, victim]
+    };
+    let one = found(pair(1, None));
+    assert_eq!(one[0].victims[0].lost, None);
+    assert!(!one[0].what.contains("lost"), "{}", one[0].what);
+    let lost = found(pair(1, Some(7)).into_iter().chain(pair(2, None)));
+    let told: u64 = lost[0]
+        .victims
+        .iter()
+        .filter_map(|victim| victim.lost)
+        .sum();
+    assert_eq!(told, 7);
+    assert!(
+        lost[0].what.ends_with("lost 7 bytes at least"),
+        "{}",
+        lost[0].what
+    );
+}
+
 #[test]
 fn whoever_sent_the_rst_is_accused_and_the_victim_named_once() {
     let aggressor = unread_of(resets(server(1), Reason::ABORT_ON_CLOSE), 44_000);
@@ -170,7 +196,7 @@ fn whoever_sent_the_rst_is_accused_and_the_victim_named_once() {
         );
         assert_eq!(
             (found[0].victims[0].connections, found[0].victims[0].lost),
-            (1, 255_000)
+            (1, Some(255_000))
         );
     }
 }

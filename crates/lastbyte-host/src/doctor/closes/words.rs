@@ -280,8 +280,11 @@ fn victims(who: &Who, group: &Group) -> String {
         more => format!(" and {}", count(more as u64, "other program")),
     };
     let peer = who.part.peer();
-    let lost = count(group.victims_lost, "byte");
-    match (process.is_empty(), group.victims_lost) {
+    let mut lost = count(group.victims_lost.known, "byte");
+    if group.victims_lost.unknown > 0 {
+        lost += " at least";
+    }
+    match (process.is_empty(), group.victims_lost.known) {
         (true, 0) => String::new(),
         (true, _) => format!("; the {peer} lost {lost}"),
         (false, 0) => format!("; the {peer} was {process}{others}"),

@@ -7,7 +7,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::{Model, Theme, size};
+use super::{Model, Theme, size, sum};
 use crate::source::backlog::Dropped;
 use crate::watcher::Losses;
 
@@ -48,7 +48,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, model: &Model, theme: Them
     for (name, number) in bytes {
         names.push(Span::raw(format!("{name:>10}")));
         rates.push(Span::raw(format!("{:10}", "")));
-        totals.push(Span::raw(format!("{:>9}B", size(number))));
+        totals.push(Span::raw(format!("{:>9}B", sum(number))));
     }
     let lines = vec![
         Line::styled(title(model), bold),

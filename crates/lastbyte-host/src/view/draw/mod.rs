@@ -7,7 +7,7 @@ mod table;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lastbyte::Fate;
+use lastbyte::{Fate, Total};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
@@ -293,6 +293,15 @@ fn age(age: Duration) -> String {
 }
 
 /// `17`, `2.8M`.
+/// A sum; what is added to it without being known makes it a lower bound.
+fn sum(bytes: Total) -> String {
+    match (bytes.known, bytes.unknown) {
+        (known, 0) => size(known),
+        (0, _) => "?".to_owned(),
+        (known, _) => format!("≥{}", size(known)),
+    }
+}
+
 fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["", "k", "M", "G", "T"];
     let mut value = bytes as f64;
@@ -331,6 +340,15 @@ mod tests {
         assert_eq!(share([2, 2, 8], 18), [8, 2, 8]);
         assert_eq!(share([2, 2, 100], 18), [2, 2, 14]);
         assert_eq!(share([2, 2, 2], 1), [1, 0, 0]);
+    }
+
+    #[test]
+    fn a_sum_says_what_it_does_not_know() {
+        let of = |numbers: &[Option<u64>]| sum(numbers.iter().copied().collect());
+        assert_eq!(of(&[]), "0");
+        assert_eq!(of(&[Some(1500), Some(200)]), "1.7k");
+        assert_eq!(of(&[Some(1500), None]), "≥1.5k");
+        assert_eq!(of(&[None, Some(0)]), "?");
     }
 
     #[test]

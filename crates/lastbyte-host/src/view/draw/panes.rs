@@ -4,7 +4,7 @@ use lastbyte::Fate;
 use ratatui::style::Style;
 
 use super::table::{Column, fit};
-use super::{Pane, Theme, age, clock, process, size};
+use super::{Pane, Theme, age, clock, process, size, sum};
 use crate::doctor::Direction;
 use crate::event::{Ending, Rst};
 use crate::view::{Model, Order, StuckOrder, StuckRow, Waiting};
@@ -88,7 +88,7 @@ pub(super) fn offenders(model: &Model, room: usize) -> Rows {
             0,
             all.iter().map(|(who, _)| process(Some(*who))).collect(),
         ),
-        Column::new("BYTES LOST", 0, count(&|t| size(t.lost))).right(),
+        Column::new("BYTES LOST", 0, count(&|t| sum(t.lost))).right(),
         Column::new("RESETS SENT", 0, count(&|t| t.resets_sent.to_string())).right(),
         Column::new("RESETS GOT", 0, count(&|t| t.resets_got.to_string())).right(),
         Column::new("ENDINGS", 0, count(&|t| t.endings.to_string())).right(),
