@@ -14,7 +14,7 @@ mkdir -p fuzz/corpus/netlink fuzz/corpus/tracefs_format fuzz/corpus/trace_record
 cp fixtures/*.bin fuzz/corpus/netlink/
 cp fixtures/*.bin fuzz/corpus/trace_record/
 cp fixtures/*.format fuzz/corpus/tracefs_format/
-for target in netlink tracefs_format trace_record perf_record procnet joiner; do
+for target in netlink tracefs_format trace_record perf_record procnet tracker; do
     # shellcheck disable=SC2086
     cargo $toolchain fuzz run "$target" -- -max_total_time="$seconds" -verbosity=0 -print_final_stats=1
 done

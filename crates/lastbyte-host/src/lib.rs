@@ -2,26 +2,27 @@
 //! own them.
 //!
 //! The kernel's sources ([`source`]) are read by pure parsers ([`parse`]), joined
-//! by each socket's cookie ([`joiner`]) and judged ([`verdict`]) in the words of
+//! by each socket's cookie ([`tracker`]) and judged ([`judge`]) in the words of
 //! the library `lastbyte`. What a source cannot tell without privilege is
 //! `None`, never a guess. Linux only.
 
 pub mod doctor;
-pub mod event;
+pub mod ending;
+pub mod evidence;
 pub mod explain;
-pub mod joiner;
+pub mod judge;
 #[cfg(feature = "metrics")]
 pub mod metrics;
+pub mod namespaces;
 pub mod parse;
 pub mod process;
 pub mod reason;
 pub mod source;
 pub mod sources;
-pub mod spaces;
 pub mod stop;
 pub mod time_wait;
+pub mod tracker;
 pub mod tuple;
-pub mod verdict;
 #[cfg(feature = "view")]
 pub mod view;
 pub mod watcher;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::event::Ending;
-use crate::joiner::{Finished, Joiner};
+use crate::ending::Ending;
+use crate::namespaces::{Netns, Spaces};
 use crate::parse::inet_diag::Socket;
 use crate::process::{self, Process};
 use crate::source::backlog::{Batch, Dropped};
@@ -16,14 +16,14 @@ use crate::source::owners::Owners;
 use crate::source::tracepoints::Tracepoints;
 use crate::source::{clock, owners};
 use crate::sources::{self, Source};
-use crate::spaces::{Netns, Spaces};
+use crate::tracker::{Finished, Joiner};
 use crate::tuple::{State, Tuple};
 
 /// What to watch.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Network namespaces other than the caller's, each by a name of `ip netns`, a path,
-    /// or the number of a process; [`ALL`](crate::spaces::ALL) for every one there is.
+    /// or the number of a process; [`ALL`](crate::namespaces::ALL) for every one there is.
     pub netns: Vec<String>,
     /// Only connections with one of these ports at either end; empty for all.
     pub ports: Vec<u16>,

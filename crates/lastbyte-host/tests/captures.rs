@@ -2,13 +2,13 @@
 //! each connection is known from the program that did it.
 
 use lastbyte::{Fate, Side};
-use lastbyte_host::event::Evidence;
-use lastbyte_host::joiner::{Finished, Joiner};
+use lastbyte_host::ending::Evidence;
 use lastbyte_host::parse::inet_diag::Socket;
 use lastbyte_host::parse::netlink;
 use lastbyte_host::parse::ring_page::Page;
 use lastbyte_host::parse::trace::{Event, Layouts, Trace};
 use lastbyte_host::parse::tracefs::Format;
+use lastbyte_host::tracker::{Finished, Joiner};
 use lastbyte_host::tuple::State;
 
 fn socket(capture: &[u8]) -> Socket {
@@ -117,7 +117,7 @@ fn a_wiped_socket_is_recognised_and_nothing_made_up() {
     assert_eq!(socket(bytes).tuple.remote.port, 0);
     let ending = ending(bytes).expect("it was a connection once").ending;
     assert_eq!(ending.fate, None);
-    assert_eq!(ending.bytes, lastbyte_host::event::Bytes::default());
+    assert_eq!(ending.bytes, lastbyte_host::ending::Bytes::default());
 }
 
 #[test]

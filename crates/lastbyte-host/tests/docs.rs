@@ -34,7 +34,7 @@ fn every_finding_has_its_paragraph_and_every_paragraph_its_finding() {
 
 #[test]
 fn every_key_of_the_json_line_is_documented() {
-    use lastbyte_host::event::{Bytes, Ending, Evidence};
+    use lastbyte_host::ending::{Bytes, Ending, Evidence};
     use lastbyte_host::tuple::{Endpoint, Tuple};
     let ending = Ending {
         time: std::time::UNIX_EPOCH,
@@ -55,7 +55,7 @@ fn every_key_of_the_json_line_is_documented() {
         mptcp: None,
         netns: None,
         cgroup: None,
-        manner: lastbyte_host::event::Manner::default(),
+        manner: lastbyte_host::ending::Manner::default(),
     };
     let line: serde_json::Value = serde_json::from_str(&ending.to_json()).expect("it is JSON");
     let page = page("watch.md");

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use lastbyte::{Fate, Side};
 
 use super::party::{Party, process};
-use crate::event::{Ending, Rst};
+use crate::ending::{Ending, Rst};
 use crate::reason::Reason;
 use crate::tuple::Tuple;
 

@@ -9,7 +9,7 @@ use lastbyte::{Fate, Side};
 use super::close::Close;
 use super::party::{Party, process};
 use super::strays::Strays;
-use crate::event::Ending;
+use crate::ending::Ending;
 use crate::parse::procnet::Counters;
 use crate::process::Process;
 use crate::tuple::{Endpoint, State, Tuple};

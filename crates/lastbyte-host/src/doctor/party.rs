@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::event::Ending;
+use crate::ending::Ending;
+use crate::judge::Role;
 use crate::process::{Comm, Process};
 use crate::tuple::Tuple;
-use crate::verdict::Role;
 
 /// The part that an end has in its connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -14,11 +14,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::event::{Ending, Evidence, Rst};
-use crate::joiner::Joiner;
+use crate::ending::{Ending, Evidence, Rst};
 use crate::reason::{Reason, WORDS};
 use crate::sources::{NAMES, Source};
 use crate::time_wait::TimeWait;
+use crate::tracker::Joiner;
 use crate::tuple::State;
 use crate::watcher::Losses;
 use labels::{
@@ -62,7 +62,7 @@ const CLOSING: [State; 5] = [
     State::CloseWait,
     State::LastAck,
 ];
-/// Their names in [`StateTimes`](crate::event::StateTimes).
+/// Their names in [`StateTimes`](crate::ending::StateTimes).
 const TIMES: [&str; 5] = [
     "fin_wait1",
     "fin_wait2",
@@ -372,7 +372,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Bytes;
+    use crate::ending::Bytes;
     use crate::tuple::{Endpoint, Tuple};
     use lastbyte::{Fate, Side};
 
@@ -405,7 +405,7 @@ mod tests {
             mptcp: None,
             netns: None,
             cgroup: None,
-            manner: crate::event::Manner::default(),
+            manner: crate::ending::Manner::default(),
         });
         let text = metrics.encode(Format::OpenMetrics);
         for line in [

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::backlog::{Backlog, Batch, Dropped};
 use super::destroy::{Destroyed, Drained};
 use super::tracepoints::{Missed, Tracepoints};
-use super::{check, clock, hurry};
+use super::{check, clock, priority};
 use crate::parse::inet_diag::Socket;
 use crate::parse::netlink;
 
@@ -163,7 +163,7 @@ fn collect(
     shared: &Shared,
     bell: &OwnedFd,
 ) {
-    hurry::hurry();
+    priority::hurry();
     let mut more = false;
     loop {
         wait(&destroyed, tracepoints.as_ref(), bell, more);

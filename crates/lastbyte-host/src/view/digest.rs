@@ -7,10 +7,10 @@ use lastbyte::{Fate, Side, Total};
 
 use super::{CLOSERS, Filter, LATEST, PROCESSES, STUCK, StuckRow, Tally, Waiting};
 use crate::doctor::Direction;
-use crate::event::{Ending, Rst};
-use crate::joiner::Joiner;
+use crate::ending::{Ending, Rst};
 use crate::process::Process;
 use crate::time_wait::TimeWait;
+use crate::tracker::Joiner;
 use crate::tuple::State;
 use crate::watcher::Losses;
 
@@ -247,7 +247,7 @@ impl Look {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Bytes, Evidence};
+    use crate::ending::{Bytes, Evidence};
     use crate::process::Comm;
     use crate::tuple::{Endpoint, Tuple};
 
@@ -278,7 +278,7 @@ mod tests {
             mptcp: None,
             netns: None,
             cgroup: None,
-            manner: crate::event::Manner::default(),
+            manner: crate::ending::Manner::default(),
         }
     }
 

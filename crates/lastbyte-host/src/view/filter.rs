@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::event::Ending;
+use crate::ending::Ending;
 use crate::process::Process;
 
 /// Words that must all hold.

@@ -12,7 +12,7 @@ use lastbyte::Total;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::doctor::Direction;
-use crate::event::Ending;
+use crate::ending::Ending;
 use crate::process::Process;
 use crate::tuple::{State, Tuple};
 use crate::watcher::Losses;

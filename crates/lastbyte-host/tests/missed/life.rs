@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 
 use lastbyte::Side;
-use lastbyte_host::event::Ending;
-use lastbyte_host::joiner::Joiner;
+use lastbyte_host::ending::Ending;
 use lastbyte_host::parse::inet_diag::Socket;
 use lastbyte_host::parse::netlink;
 use lastbyte_host::parse::trace::{Event, Trace};
 use lastbyte_host::process::{Comm, Process};
 use lastbyte_host::reason::Reason;
+use lastbyte_host::tracker::Joiner;
 use lastbyte_host::tuple::State::{self, *};
 use lastbyte_host::tuple::{Endpoint, Tuple};
 

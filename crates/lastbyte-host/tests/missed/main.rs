@@ -5,10 +5,10 @@ mod life;
 mod older;
 
 use lastbyte::{Fate, Side};
-use lastbyte_host::event::{Evidence, Rst};
-use lastbyte_host::joiner::Joiner;
+use lastbyte_host::ending::{Evidence, Rst};
 use lastbyte_host::parse::trace::Event;
 use lastbyte_host::reason::Reason;
+use lastbyte_host::tracker::Joiner;
 use lastbyte_host::tuple::State::{self, *};
 
 use life::{Life, MS, answer, asked, only, opened};

@@ -2,10 +2,10 @@
 //! inferred or null.
 
 use lastbyte::{Errno, Fate, Side};
-use lastbyte_host::event::{Ending, Evidence, Rst};
-use lastbyte_host::joiner::Joiner;
+use lastbyte_host::ending::{Ending, Evidence, Rst};
 use lastbyte_host::parse::trace::Event;
 use lastbyte_host::reason::Reason;
+use lastbyte_host::tracker::Joiner;
 use lastbyte_host::tuple::State::*;
 
 use crate::life::{Life, MS, answer, only};

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lastbyte_host::source::hurry::hurry;
+use lastbyte_host::source::priority::hurry;
 use lastbyte_host::stop::Stop;
 use lastbyte_host::time_wait::TimeWait;
 use lastbyte_host::view::{Answer, Digest, Filter, Look, Model, Theme, draw};

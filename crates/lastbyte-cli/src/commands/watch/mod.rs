@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lastbyte_host::spaces::ALL;
+use lastbyte_host::namespaces::ALL;
 use lastbyte_host::stop::Stop;
 use lastbyte_host::watcher::{Config, Losses, Watcher};
 

@@ -3,11 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::event::{Bytes, Ending, Evidence, Manner, Rst};
+use crate::ending::{Bytes, Ending, Evidence, Manner, Rst};
+use crate::judge::Role;
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::tuple::{Endpoint, Tuple};
-use crate::verdict::Role;
 use lastbyte::{Fate, Side};
 
 const CLIENT: &str = "curl";

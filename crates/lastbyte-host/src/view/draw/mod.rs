@@ -15,7 +15,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 
 use super::{Model, Pane};
-use crate::event::Ending;
+use crate::ending::Ending;
 use crate::process::Process;
 use panes::Rows;
 

@@ -6,7 +6,7 @@ use ratatui::style::Style;
 use super::table::{Column, fit};
 use super::{Pane, Theme, age, clock, process, size, sum};
 use crate::doctor::Direction;
-use crate::event::{Ending, Rst};
+use crate::ending::{Ending, Rst};
 use crate::view::{Model, Order, StuckOrder, StuckRow, Waiting};
 
 /// From this width on there is room for more columns.

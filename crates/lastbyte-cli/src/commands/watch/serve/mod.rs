@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
-use lastbyte_host::event::Ending;
+use lastbyte_host::ending::Ending;
 use lastbyte_host::metrics::{Format, Metrics};
 use lastbyte_host::time_wait::TimeWait;
 use lastbyte_host::watcher::Watcher;

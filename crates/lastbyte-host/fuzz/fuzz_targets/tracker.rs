@@ -2,7 +2,7 @@
 //! told once, and nothing is told that was not.
 #![no_main]
 
-use lastbyte_host::joiner::Joiner;
+use lastbyte_host::tracker::Joiner;
 use lastbyte_host::parse::inet_diag::Socket;
 use lastbyte_host::tuple::State;
 use libfuzzer_sys::fuzz_target;

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::story::{Actor, Nanos, SentReset, Story};
 use super::{DEAD, Joiner, STORIES};
+use crate::evidence::history::{Actor, Nanos, SentReset, Story};
+use crate::judge::After;
 use crate::parse::trace::{Event, Trace};
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::tuple::{State, Tuple};
-use crate::verdict::After;
 
 impl Joiner {
     /// Steps were dropped, none of them before `from` or after `until`: whatever

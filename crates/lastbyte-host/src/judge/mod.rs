@@ -3,9 +3,9 @@
 
 use lastbyte::{Errno, Fate, Side};
 
-use crate::event::{Bytes, Evidence, Rst};
-use crate::joiner::seen::Seen;
-use crate::joiner::story::{End, Story};
+use crate::ending::{Bytes, Evidence, Rst};
+use crate::evidence::history::{End, Story};
+use crate::evidence::last_sample::Seen;
 use crate::parse::inet_diag::Socket;
 use crate::parse::tcp_info::Counts;
 use crate::reason::Reason;

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime};
 use lastbyte::{Errno, Fate, Side};
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
+use crate::judge::Role;
+use crate::namespaces::Netns;
 use crate::process::Process;
 use crate::reason::Reason;
-use crate::spaces::Netns;
 use crate::tuple::Tuple;
-use crate::verdict::Role;
 
 /// How one connection ended, as far as it could be known. `None` is unknown
 /// throughout, never a guess.

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use lastbyte::Side;
 
-use crate::event::StateTimes;
+use crate::ending::StateTimes;
+use crate::judge::Role;
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::tuple::{State, Tuple};
-use crate::verdict::Role;
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 pub type Nanos = u64;

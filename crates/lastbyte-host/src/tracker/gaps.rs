@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::story::Nanos;
+use crate::evidence::history::Nanos;
 
 /// Gaps told apart; the oldest are taken together.
 const GAPS: usize = 64;

@@ -8,24 +8,22 @@
 mod gaps;
 mod numbers;
 mod recent;
-pub mod seen;
 mod steps;
-pub mod story;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 
-use crate::event::{Ending, Evidence, Manner};
+use crate::ending::{Ending, Evidence, Manner};
+use crate::evidence::history::{Nanos, Story};
+use crate::evidence::last_sample::Seen;
+use crate::judge::{After, Case, Verdict, control_bytes, has_queued_fin, judge};
 use crate::parse::inet_diag::Socket;
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::tuple::{Place, State, Tuple};
-use crate::verdict::{After, Case, Verdict, control_bytes, has_queued_fin, judge};
 use gaps::Gaps;
 use numbers::ByNumber;
 use recent::Recent;
-use seen::Seen;
-use story::{Nanos, Story};
 
 /// Living sockets followed through tracepoints.
 const STORIES: usize = 1 << 17;

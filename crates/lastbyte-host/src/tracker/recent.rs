@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-use super::story::Nanos;
+use crate::evidence::history::Nanos;
 
 /// Forgets the oldest when full and the old on [`forget_before`](Self::forget_before).
 #[derive(Debug)]
