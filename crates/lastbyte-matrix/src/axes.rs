@@ -213,9 +213,9 @@ axis! {
         Receipt = "receipt",
         /// A `Closing` let go, left to the background.
         Background = "background",
-        /// `lastbyte::tokio::close`.
+        /// `lastbyte::on_tokio::close`.
         Tokio = "tokio",
-        /// A dropped `lastbyte::tokio::Stream`.
+        /// A dropped `lastbyte::on_tokio::Stream`.
         TokioStream = "tokio_stream",
         /// `lb_close_with`.
         Capi = "capi",

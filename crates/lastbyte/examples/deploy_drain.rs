@@ -20,7 +20,7 @@ use axum::extract::Path;
 use axum::routing::get;
 use http_body::{Frame, SizeHint};
 use lastbyte::Policy;
-use lastbyte::tokio::Listener;
+use lastbyte::on_tokio::Listener;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]

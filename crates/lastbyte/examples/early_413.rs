@@ -11,7 +11,7 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
 use lastbyte::Policy;
-use lastbyte::tokio::Listener;
+use lastbyte::on_tokio::Listener;
 use tokio::net::TcpListener;
 
 #[tokio::main]

@@ -16,7 +16,7 @@ static HOOK: Leaked<Hook> = Leaked::none();
 /// Calls `hook` with what became of each connection that this process closes by this
 /// library, whatever the form: [`close`](crate::close()), [`Closing`](crate::Closing),
 /// [`Closer`](crate::Closer), the [background closer](crate::background), and those of
-/// `lastbyte::tokio`.
+/// `lastbyte::on_tokio`.
 ///
 /// It runs where that becomes known, before the caller is told, and should be quick. A
 /// panic in it is contained. A close with [`Linger::Off`](crate::Linger::Off) that goes

@@ -73,13 +73,13 @@ mod hook;
 mod linger;
 mod live;
 pub mod manual;
+#[cfg(feature = "tokio")]
+pub mod on_tokio;
 mod policy;
 mod report;
 mod shutting;
 mod sums;
 mod sys;
-#[cfg(feature = "tokio")]
-pub mod tokio;
 
 pub use blocking::close;
 pub use closer::background::{Background, background};

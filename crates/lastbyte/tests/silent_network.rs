@@ -49,7 +49,7 @@ async fn stalled_when_nothing_moves() {
     ours.set_nonblocking(true).unwrap();
     let ours = tokio::net::TcpStream::from_std(ours).unwrap();
     let policy = lastbyte::Policy::wait(Duration::from_secs(20)).stall(Duration::from_millis(250));
-    let error = lastbyte::tokio::close(ours, policy).await.unwrap_err();
+    let error = lastbyte::on_tokio::close(ours, policy).await.unwrap_err();
     let report = error.report().unwrap();
     assert_eq!(report.fate, Fate::Stalled);
     assert_eq!((report.acked, report.lost), (Some(0), Some(5)));
@@ -66,7 +66,7 @@ fn a_shutdown_does_not_wait_for_the_background_beyond_its_deadline() {
         .build()
         .unwrap();
     let mut listener = first
-        .block_on(lastbyte::tokio::Listener::bind(
+        .block_on(lastbyte::on_tokio::Listener::bind(
             "127.0.0.1:0",
             lastbyte::Policy::wait(LONG),
         ))

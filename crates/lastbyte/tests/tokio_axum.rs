@@ -1,4 +1,4 @@
-//! `axum::serve` over `lastbyte::tokio::Listener`.
+//! `axum::serve` over `lastbyte::on_tokio::Listener`.
 #![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 mod common;
@@ -13,7 +13,7 @@ use axum::extract::ConnectInfo;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
-use lastbyte::tokio::{Handle, Listener};
+use lastbyte::on_tokio::{Handle, Listener};
 use lastbyte::{Policy, Sums};
 
 const LONG: Duration = Duration::from_secs(20);

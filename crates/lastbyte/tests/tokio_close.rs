@@ -1,4 +1,4 @@
-//! `lastbyte::tokio::close`: each fate, awaited; and what a dropped future does.
+//! `lastbyte::on_tokio::close`: each fate, awaited; and what a dropped future does.
 #![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 mod common;
@@ -27,7 +27,7 @@ fn adopt(stream: Std) -> TcpStream {
 async fn delivered_as_soon_as_the_peer_has_taken_it() {
     let (ours, peer) = pair();
     let written = fill(&ours);
-    let closing = lastbyte::tokio::close(adopt(ours), Policy::wait(LONG));
+    let closing = lastbyte::on_tokio::close(adopt(ours), Policy::wait(LONG));
     let reader = std::thread::spawn(move || read_all(&peer));
     let report = closing.await.unwrap();
     assert_eq!(report.fate, Fate::Delivered);
@@ -47,7 +47,7 @@ async fn delivered_after_the_peer_closed_first() {
     peer.shutdown(std::net::Shutdown::Write).unwrap();
     let ours = adopt(ours);
     ours.readable().await.unwrap();
-    let closing = lastbyte::tokio::close(ours, Policy::wait(LONG));
+    let closing = lastbyte::on_tokio::close(ours, Policy::wait(LONG));
     let mut closing = pin!(closing);
     // It waits for the peer, and asleep: 50 looks at most while nothing happens.
     let polls = polls_within(closing.as_mut(), SHORT).await;
@@ -78,7 +78,7 @@ async fn polls_within<F: Future>(mut future: std::pin::Pin<&mut F>, time: Durati
 async fn asleep_until_something_happens() {
     let (ours, peer) = pair();
     fill(&ours);
-    let mut closing = pin!(lastbyte::tokio::close(adopt(ours), Policy::wait(LONG)));
+    let mut closing = pin!(lastbyte::on_tokio::close(adopt(ours), Policy::wait(LONG)));
     let polls = polls_within(closing.as_mut(), SHORT).await;
     assert!(polls < 50, "{polls} polls while nothing happened");
     drop(peer);
@@ -89,7 +89,7 @@ async fn asleep_until_something_happens() {
 async fn confirmed_when_the_peer_closes_too() {
     let (ours, peer) = pair();
     (&ours).write_all(b"hello").unwrap();
-    let closing = lastbyte::tokio::close(adopt(ours), Policy::wait(LONG).confirm());
+    let closing = lastbyte::on_tokio::close(adopt(ours), Policy::wait(LONG).confirm());
     let peer = std::thread::spawn(move || read_all(&peer));
     let report = closing.await.unwrap();
     assert_eq!(report.fate, Fate::Confirmed);
@@ -101,7 +101,7 @@ async fn confirmed_when_the_peer_closes_too() {
 async fn timed_out_with_every_byte_accounted_for() {
     let (ours, peer) = pair();
     let written = fill(&ours);
-    let error = lastbyte::tokio::close(adopt(ours), Policy::wait(SHORT))
+    let error = lastbyte::on_tokio::close(adopt(ours), Policy::wait(SHORT))
         .await
         .unwrap_err();
     let report = *error.report().unwrap();
@@ -122,7 +122,7 @@ async fn timed_out_with_every_byte_accounted_for() {
 async fn reset_by_the_peer() {
     let (ours, peer) = pair();
     let written = fill(&ours);
-    let closing = lastbyte::tokio::close(adopt(ours), Policy::wait(LONG));
+    let closing = lastbyte::on_tokio::close(adopt(ours), Policy::wait(LONG));
     reset(peer);
     let error = closing.await.unwrap_err();
     let report = error.report().unwrap();
@@ -135,7 +135,7 @@ async fn reset_by_the_peer() {
 async fn aborted_at_once() {
     let (ours, peer) = pair();
     let written = fill(&ours);
-    let report = lastbyte::tokio::close(adopt(ours), Linger::Abort)
+    let report = lastbyte::on_tokio::close(adopt(ours), Linger::Abort)
         .await
         .unwrap();
     assert_eq!(report.fate, Fate::Aborted);
@@ -148,7 +148,7 @@ async fn off_is_detached_and_delivered() {
     let (ours, mut peer) = pair();
     peer.write_all(&[1; 10_000]).unwrap();
     let written = fill(&ours);
-    let report = lastbyte::tokio::close(adopt(ours), Linger::Off)
+    let report = lastbyte::on_tokio::close(adopt(ours), Linger::Off)
         .await
         .unwrap();
     assert_eq!(report.fate, Fate::Detached);
@@ -163,7 +163,7 @@ async fn unread_and_late_input_is_discarded_and_counted() {
     let (ours, mut peer) = pair();
     peer.write_all(&[1; 10_000]).unwrap();
     let written = fill(&ours);
-    let closing = lastbyte::tokio::close(adopt(ours), Policy::wait(LONG));
+    let closing = lastbyte::on_tokio::close(adopt(ours), Policy::wait(LONG));
     peer.write_all(&[2; 5_000]).unwrap();
     let reader = std::thread::spawn(move || {
         let result = read_all(&peer);
@@ -186,8 +186,8 @@ async fn any_owner_of_a_connection_will_do() {
         let written = fill(&ours);
         let policy = Policy::wait(LONG);
         let closing = match how {
-            0 => lastbyte::tokio::close(ours, policy),
-            _ => lastbyte::tokio::close(OwnedFd::from(ours), policy),
+            0 => lastbyte::on_tokio::close(ours, policy),
+            _ => lastbyte::on_tokio::close(OwnedFd::from(ours), policy),
         };
         let reader = std::thread::spawn(move || read_all(&peer));
         assert_eq!(closing.await.unwrap().acked, Some(written));
@@ -198,7 +198,7 @@ async fn any_owner_of_a_connection_will_do() {
 #[tokio::test]
 async fn what_is_no_connection_is_given_back() {
     let file = std::fs::File::open("/dev/null").unwrap();
-    let error = lastbyte::tokio::close(OwnedFd::from(file), Policy::wait(LONG))
+    let error = lastbyte::on_tokio::close(OwnedFd::from(file), Policy::wait(LONG))
         .await
         .unwrap_err();
     assert_eq!(error.refusal(), Some(Refusal::NotASocket));
@@ -212,7 +212,7 @@ async fn dropped_at_any_time_it_goes_on_to_delivery() {
         peer.write_all(&[1; 1000]).unwrap();
         let written = fill(&ours);
         {
-            let mut closing = pin!(lastbyte::tokio::close(adopt(ours), Policy::wait(LONG)));
+            let mut closing = pin!(lastbyte::on_tokio::close(adopt(ours), Policy::wait(LONG)));
             for _ in 0..polls {
                 let mut cx = Context::from_waker(Waker::noop());
                 assert!(closing.as_mut().poll(&mut cx).is_pending());
@@ -229,7 +229,7 @@ async fn dropped_it_goes_on_to_its_deadline() {
     let (ours, peer) = pair();
     let written = fill(&ours);
     let began = Instant::now();
-    drop(lastbyte::tokio::close(adopt(ours), Policy::wait(SHORT)));
+    drop(lastbyte::on_tokio::close(adopt(ours), Policy::wait(SHORT)));
     // The peer reads nothing; the reset wakes it at the deadline.
     let peer = adopt(peer);
     peer.ready(tokio::io::Interest::ERROR).await.unwrap();
@@ -251,7 +251,7 @@ fn a_runtime_that_ends_loses_nothing() {
         peer.write_all(&[1; 1000]).unwrap();
         let written = fill(&ours);
         let _inside = runtime.enter();
-        runtime.spawn(lastbyte::tokio::close(adopt(ours), Policy::wait(LONG)));
+        runtime.spawn(lastbyte::on_tokio::close(adopt(ours), Policy::wait(LONG)));
         peers.push((peer, written));
     }
     drop(runtime);
@@ -270,7 +270,7 @@ async fn many_at_once_each_with_its_own_fate() {
             let (ours, peer) = pair();
             let written = fill(&ours);
             let time = if i % 3 == 0 { SHORT } else { LONG };
-            let closing = lastbyte::tokio::close(adopt(ours), Policy::wait(time));
+            let closing = lastbyte::on_tokio::close(adopt(ours), Policy::wait(time));
             match i % 3 {
                 0 => {
                     let report = *closing.await.unwrap_err().report().unwrap();

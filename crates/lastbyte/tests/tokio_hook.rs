@@ -9,7 +9,7 @@ use std::net::{SocketAddr, TcpStream as Std};
 use std::time::Duration;
 
 use common::pair;
-use lastbyte::tokio::{Listener, Stream};
+use lastbyte::on_tokio::{Listener, Stream};
 use lastbyte::{Fate, Policy};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -45,11 +45,13 @@ async fn the_hook_sees_every_form_once() {
     let policy = Policy::wait(LONG);
 
     let (ours, peer) = pair();
-    lastbyte::tokio::close(adopt(ours), policy).await.unwrap();
+    lastbyte::on_tokio::close(adopt(ours), policy)
+        .await
+        .unwrap();
     expect(&mut told, &peer, Fate::Delivered).await;
 
     let (ours, peer) = pair();
-    lastbyte::tokio::close(ours, policy).await.unwrap();
+    lastbyte::on_tokio::close(ours, policy).await.unwrap();
     expect(&mut told, &peer, Fate::Delivered).await;
 
     let (ours, peer) = pair();

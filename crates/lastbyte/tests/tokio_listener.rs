@@ -1,4 +1,4 @@
-//! `lastbyte::tokio::Listener`: hooks, and the sums of a shutdown.
+//! `lastbyte::on_tokio::Listener`: hooks, and the sums of a shutdown.
 #![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 mod common;
@@ -10,7 +10,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::time::{Duration, Instant};
 
 use common::read_all;
-use lastbyte::tokio::{Handle, Listener};
+use lastbyte::on_tokio::{Handle, Listener};
 use lastbyte::{Fate, Policy, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

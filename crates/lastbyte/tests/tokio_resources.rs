@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{fill, pair, read_all};
-use lastbyte::tokio::{Handle, Listener, Stream};
+use lastbyte::on_tokio::{Handle, Listener, Stream};
 use lastbyte::{Linger, Policy};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -100,7 +100,7 @@ async fn the_background_makes_room() {
     for _ in 0..CLIENTS {
         let (mut stream, _) = listener.accept().await.unwrap().unwrap();
         stream.write_all(b"hello").await.unwrap();
-        lastbyte::tokio::close(stream.into_inner(), Linger::Off)
+        lastbyte::on_tokio::close(stream.into_inner(), Linger::Off)
             .await
             .unwrap();
     }
@@ -145,9 +145,9 @@ async fn streams_are_delivered_without_descriptors() {
 
     let hogs: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
     drop(streams);
-    let own = tokio::spawn(lastbyte::tokio::close(own, Linger::Wait(LONG)));
+    let own = tokio::spawn(lastbyte::on_tokio::close(own, Linger::Wait(LONG)));
     // One that is not in the reactor would need one.
-    let error = lastbyte::tokio::close(refused, Linger::Wait(LONG))
+    let error = lastbyte::on_tokio::close(refused, Linger::Wait(LONG))
         .await
         .unwrap_err();
     assert_eq!(error.errno().unwrap().raw(), libc::EMFILE, "{error}");
@@ -178,7 +178,7 @@ async fn streams_are_delivered_without_descriptors() {
     drop(hogs);
     // Untouched.
     let reader = tokio::task::spawn_blocking(move || read_all(&refused_peer));
-    let report = lastbyte::tokio::close(refused, Linger::Wait(LONG))
+    let report = lastbyte::on_tokio::close(refused, Linger::Wait(LONG))
         .await
         .unwrap();
     assert_eq!(report.acked, Some(refused_written));

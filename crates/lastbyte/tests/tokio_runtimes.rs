@@ -13,7 +13,7 @@ use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use common::{fill, pair, read_all};
-use lastbyte::tokio::{Handle, Listener, Stream};
+use lastbyte::on_tokio::{Handle, Listener, Stream};
 use lastbyte::{Errno, Fate, Linger, Policy};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
@@ -37,7 +37,7 @@ async fn a_paused_clock_keeps_the_deadline() {
     let written = fill(&ours);
     let (real, virtually) = (Instant::now(), tokio::time::Instant::now());
     let time = Duration::from_secs(3600);
-    let error = lastbyte::tokio::close(adopt(ours), Linger::Wait(time))
+    let error = lastbyte::on_tokio::close(adopt(ours), Linger::Wait(time))
         .await
         .unwrap_err();
     let report = error.report().unwrap();
@@ -61,7 +61,7 @@ async fn a_paused_clock_gives_an_acknowledgement_its_time() {
             std::io::Read::read_exact(&mut peer, &mut [0; 7]).unwrap();
         }
         ours.write_all(b"the last byte").unwrap();
-        let report = lastbyte::tokio::close(adopt(ours), Linger::Wait(LONG))
+        let report = lastbyte::on_tokio::close(adopt(ours), Linger::Wait(LONG))
             .await
             .unwrap();
         assert_eq!(report.fate, Fate::Delivered);
@@ -76,7 +76,7 @@ async fn a_paused_clock_keeps_the_other_times() {
     fill(&ours);
     let real = Instant::now();
     let policy = Policy::wait(Duration::from_secs(7200)).stall(Duration::from_secs(600));
-    let error = lastbyte::tokio::close(adopt(ours), policy)
+    let error = lastbyte::on_tokio::close(adopt(ours), policy)
         .await
         .unwrap_err();
     assert_eq!(error.fate(), Some(Fate::Stalled), "{error}");
@@ -121,13 +121,13 @@ fn without_time_there_are_errors_and_nothing_is_lost() {
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
 
-        let error = lastbyte::tokio::close(adopt(first), Linger::Wait(LONG))
+        let error = lastbyte::on_tokio::close(adopt(first), Linger::Wait(LONG))
             .await
             .unwrap_err();
         assert!(error.to_string().contains("untouched"), "{error}");
         // What does not wait needs no time.
         let (idle, _idle_peer) = pair();
-        let report = lastbyte::tokio::close(adopt(idle), Linger::Abort)
+        let report = lastbyte::on_tokio::close(adopt(idle), Linger::Abort)
             .await
             .unwrap();
         assert_eq!(report.fate, Fate::Aborted);
@@ -151,7 +151,7 @@ fn without_io_the_socket_comes_back() {
     let (ours, peer) = pair();
     let written = fill(&ours);
     let error = runtime
-        .block_on(async { lastbyte::tokio::close(ours, Linger::Wait(LONG)).await })
+        .block_on(async { lastbyte::on_tokio::close(ours, Linger::Wait(LONG)).await })
         .unwrap_err();
     assert!(error.to_string().contains("enable_io"), "{error}");
     let ours = error.into_socket().unwrap();
@@ -206,7 +206,7 @@ fn outside_of_a_runtime_a_close_is_told_all_the_same() {
         } else {
             LONG
         };
-        let result = block_on(lastbyte::tokio::close(ours, Linger::Wait(time)));
+        let result = block_on(lastbyte::on_tokio::close(ours, Linger::Wait(time)));
         match reader {
             Some(reader) => {
                 assert_eq!(result.unwrap().acked, Some(written));

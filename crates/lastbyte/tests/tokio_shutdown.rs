@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use common::{read_all, reset};
 use lastbyte::Policy;
-use lastbyte::tokio::{Listener, Stream};
+use lastbyte::on_tokio::{Listener, Stream};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 

@@ -1,4 +1,4 @@
-//! `lastbyte::tokio::Stream`: what passes through, and what a drop does.
+//! `lastbyte::on_tokio::Stream`: what passes through, and what a drop does.
 #![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 mod common;
@@ -8,7 +8,7 @@ use std::net::{Shutdown, TcpStream as Std};
 use std::time::Duration;
 
 use common::{fill, pair, read_all};
-use lastbyte::tokio::Stream;
+use lastbyte::on_tokio::Stream;
 use lastbyte::{Fate, Linger, Policy, Side};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -249,7 +249,7 @@ async fn a_half_close_is_remembered_whatever_the_policy() {
         assert!(common::hung_up(&stream, Duration::from_secs(20)));
         let result = match route {
             0 => stream.close().await,
-            1 => lastbyte::tokio::close(stream, policy).await,
+            1 => lastbyte::on_tokio::close(stream, policy).await,
             _ => {
                 stream.set_policy(policy);
                 stream.close().await

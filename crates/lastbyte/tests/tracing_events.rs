@@ -121,7 +121,7 @@ fn each_form_gives_one_event() {
         .build()
         .unwrap();
     runtime
-        .block_on(async { lastbyte::tokio::close(ours, wait).await })
+        .block_on(async { lastbyte::on_tokio::close(ours, wait).await })
         .unwrap();
     expect(&peer, Level::DEBUG, "delivered");
 }

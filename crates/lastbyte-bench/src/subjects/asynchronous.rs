@@ -1,5 +1,5 @@
 //! Closes awaited on tokio: by hand as its documentation advises, by polling, by
-//! lastbyte::tokio, and by a mere drop.
+//! lastbyte::on_tokio, and by a mere drop.
 
 use std::cell::Cell;
 use std::io;
@@ -85,7 +85,7 @@ impl End {
                 }
             }
             End::Lastbyte => {
-                let close = lastbyte::tokio::close(stream, wait(deadline));
+                let close = lastbyte::on_tokio::close(stream, wait(deadline));
                 begun();
                 match close.await {
                     Ok(_) => Ok(Told::Delivered),

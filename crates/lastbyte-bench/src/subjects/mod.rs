@@ -46,7 +46,7 @@ pub(crate) enum Subject {
     CloserUring,
     /// lastbyte::Closer: off, and the kernel's notice as the receipt.
     CloserOffReceipt,
-    /// lastbyte::tokio::close.
+    /// lastbyte::on_tokio::close.
     Tokio,
     /// Go: SetLinger, Close.
     Go,

@@ -148,9 +148,9 @@ fn on_tokio(cell: &Cell, socket: OwnedFd, policy: Policy) {
             }
         };
         if cell.who == Who::Tokio {
-            return told(lastbyte::tokio::close(stream, policy).await);
+            return told(lastbyte::on_tokio::close(stream, policy).await);
         }
-        drop(lastbyte::tokio::Stream::new(stream, policy));
+        drop(lastbyte::on_tokio::Stream::new(stream, policy));
         returned(0, &std::io::Error::from_raw_os_error(0));
         // The runtime ends with this, and the background takes over: give the
         // stream's task a turn first.

@@ -17,9 +17,9 @@ pub(crate) const FORMS: &[(&str, Form)] = &[
     ("Closing", closing),
     ("Closer", closer),
     #[cfg(feature = "tokio")]
-    ("tokio::close", tokio_close),
+    ("on_tokio::close", tokio_close),
     #[cfg(feature = "tokio")]
-    ("tokio::Stream", tokio_stream),
+    ("on_tokio::Stream", tokio_stream),
 ];
 
 /// By fcntl(2), and not by an ioctl: some tests forbid those.
@@ -66,7 +66,7 @@ fn tokio_close(stream: TcpStream, policy: Policy) -> Result<Report, CloseError> 
     runtime().block_on(async {
         set_nonblocking(&stream, true);
         let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-        lastbyte::tokio::close(stream, policy).await
+        lastbyte::on_tokio::close(stream, policy).await
     })
 }
 
@@ -75,7 +75,9 @@ fn tokio_stream(stream: TcpStream, policy: Policy) -> Result<Report, CloseError>
     runtime().block_on(async {
         set_nonblocking(&stream, true);
         let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-        lastbyte::tokio::Stream::new(stream, policy).close().await
+        lastbyte::on_tokio::Stream::new(stream, policy)
+            .close()
+            .await
     })
 }
 

@@ -58,7 +58,7 @@ impl Handle {
     /// ```
     /// use std::time::Duration;
     /// use lastbyte::Policy;
-    /// use lastbyte::tokio::Listener;
+    /// use lastbyte::on_tokio::Listener;
     ///
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
     /// let listener = Listener::bind("127.0.0.1:0", Policy::wait(Duration::from_secs(5))).await?;

@@ -48,7 +48,7 @@ use crate::report::Report;
 /// stream.write_all(b"the last byte").await?;
 ///
 /// let policy = Policy::wait(Duration::from_secs(5));
-/// let report = lastbyte::tokio::close(stream, policy).await?;
+/// let report = lastbyte::on_tokio::close(stream, policy).await?;
 /// assert_eq!(report.fate, Fate::Delivered);
 /// assert_eq!(report.acked, Some(13));
 /// # Ok(()) }

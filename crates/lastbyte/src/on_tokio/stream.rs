@@ -46,7 +46,7 @@ use crate::policy::Policy;
 ///
 /// ```
 /// use lastbyte::{Fate, Policy};
-/// use lastbyte::tokio::Stream;
+/// use lastbyte::on_tokio::Stream;
 /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
 /// use tokio::net::{TcpListener, TcpStream};
 ///

@@ -1,5 +1,8 @@
 //! Endings on tokio (feature `tokio`).
 //!
+//! The module is not called `tokio`, so that `use lastbyte::*` leaves `tokio::spawn` what
+//! it is.
+//!
 //! | | for |
 //! |---|---|
 //! | [`close`] | one stream, where the program closes it: awaited, it tells what became of the bytes |
@@ -27,7 +30,7 @@
 //! # let mut stream = tokio::net::TcpStream::connect(listener.local_addr()?).await?;
 //! # let (_peer, _) = listener.accept().await?;
 //! stream.write_all(b"the last bytes").await?;
-//! let report = lastbyte::tokio::close(stream, Policy::wait(Duration::from_secs(5))).await?;
+//! let report = lastbyte::on_tokio::close(stream, Policy::wait(Duration::from_secs(5))).await?;
 //! assert_eq!((report.fate, report.acked), (Fate::Delivered, Some(14)));
 //! # Ok(()) }
 //! ```
@@ -41,7 +44,7 @@
 #![cfg_attr(not(feature = "axum"), doc = "```text")]
 //! # async fn serve(app: axum::Router) -> std::io::Result<()> {
 //! use lastbyte::Policy;
-//! use lastbyte::tokio::Listener;
+//! use lastbyte::on_tokio::Listener;
 //!
 //! let tcp = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
 //! // was: axum::serve(tcp, app).await
@@ -56,7 +59,7 @@
 #![cfg_attr(not(feature = "axum"), doc = "```text")]
 //! # async fn serve(tcp: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
 //! use axum::serve::ListenerExt;
-//! # use {lastbyte::Policy, lastbyte::tokio::Listener, std::net::SocketAddr};
+//! # use {lastbyte::Policy, lastbyte::on_tokio::Listener, std::net::SocketAddr};
 //!
 //! let listener = Listener::new(tcp, Policy::off()).tap_io(|_| {});
 //! axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
@@ -70,7 +73,7 @@
 //!
 #![cfg_attr(feature = "axum", doc = "```no_run")]
 #![cfg_attr(not(feature = "axum"), doc = "```text")]
-//! # use {lastbyte::Policy, lastbyte::tokio::Listener, std::future::IntoFuture, std::time::Duration};
+//! # use {lastbyte::Policy, lastbyte::on_tokio::Listener, std::future::IntoFuture, std::time::Duration};
 //! # async fn serve(tcp: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
 //! let listener = Listener::new(tcp, Policy::wait(Duration::from_secs(60)));
 //! let handle = listener.handle();
@@ -96,7 +99,7 @@
 //! # }
 //! # async fn serve() -> std::io::Result<()> {
 //! use lastbyte::Policy;
-//! use lastbyte::tokio::Listener;
+//! use lastbyte::on_tokio::Listener;
 //!
 //! let mut listener = Listener::bind("127.0.0.1:8080", Policy::off()).await?;
 //! while let Some((stream, _peer)) = listener.accept().await? {

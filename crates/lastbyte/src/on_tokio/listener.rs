@@ -32,7 +32,7 @@ use crate::sys;
 ///
 /// ```
 /// use lastbyte::Policy;
-/// use lastbyte::tokio::Listener;
+/// use lastbyte::on_tokio::Listener;
 /// use tokio::io::AsyncWriteExt;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
