@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use lastbyte::{Backend, Closer, Policy};
+use lastbyte::{Closer, CloserBackend, Policy};
 use nix::unistd::Pid;
 use serde::Serialize;
 
@@ -34,10 +34,13 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn measure(effort: Effort, progress: &Progress) -> io::Result<Vec<Flat>> {
     let mut peer = Peer::start()?;
-    let mut backends = vec![("plain", None), ("closer_epoll", Some(Backend::Epoll))];
-    let uring = Closer::builder().backend(Backend::IoUring).build()?;
-    if uring.backend() == Backend::IoUring {
-        backends.push(("closer_uring", Some(Backend::IoUring)));
+    let mut backends = vec![
+        ("plain", None),
+        ("closer_epoll", Some(CloserBackend::Epoll)),
+    ];
+    let uring = Closer::builder().backend(CloserBackend::IoUring).build()?;
+    if uring.backend() == CloserBackend::IoUring {
+        backends.push(("closer_uring", Some(CloserBackend::IoUring)));
     }
     drop(uring);
     let many = effort.connections.max(FEW);
@@ -72,7 +75,7 @@ pub(crate) fn measure(effort: Effort, progress: &Progress) -> io::Result<Vec<Fla
 /// until their peers close too. So `in_flight` are, and the kernel has nothing to
 /// do for those that stand. Plain close(2), with the others merely open, shows
 /// what the kernel's share in the growth is.
-fn sample(peer: &mut Peer, backend: Option<Backend>, in_flight: usize) -> io::Result<Sample> {
+fn sample(peer: &mut Peer, backend: Option<CloserBackend>, in_flight: usize) -> io::Result<Sample> {
     let mut streams = scenario::connect(peer, in_flight - FEW + CLOSES, Habit::Stays)?;
     let standing = streams.split_off(CLOSES);
     let (mark, began);

@@ -83,7 +83,7 @@ mod sys;
 
 pub use blocking::close;
 pub use closer::background::{Background, background};
-pub use closer::{Backend, Builder, Closer, Drained, Ended, WaitError};
+pub use closer::{Closer, CloserBackend, CloserBuilder, ConnectionReport, DrainReport, WaitError};
 pub use closing::Closing;
 pub use errno::Errno;
 pub use error::{CloseError, Refusal};

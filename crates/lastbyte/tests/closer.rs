@@ -23,8 +23,11 @@ fn every_report_is_exact_and_every_deadline_kept() {
 #[cfg(feature = "io-uring")]
 #[test]
 fn the_same_with_io_uring() {
-    use lastbyte::Backend;
-    let closer = Closer::builder().backend(Backend::IoUring).build().unwrap();
+    use lastbyte::CloserBackend;
+    let closer = Closer::builder()
+        .backend(CloserBackend::IoUring)
+        .build()
+        .unwrap();
     // Where the kernel has none, epoll has shown the same above.
     println!("{:?}", closer.backend());
     mixed(&closer);

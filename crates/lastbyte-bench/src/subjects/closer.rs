@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
-use lastbyte::{Backend, Fate, Policy};
+use lastbyte::{CloserBackend, Fate, Policy};
 
 use nix::unistd::Pid;
 
@@ -22,7 +22,7 @@ pub(super) struct Closer {
 const DEADLINE: Duration = Duration::from_secs(5);
 
 impl Closer {
-    pub(super) fn start(backend: Backend, by_receipt: bool) -> io::Result<Self> {
+    pub(super) fn start(backend: CloserBackend, by_receipt: bool) -> io::Result<Self> {
         let closer = lastbyte::Closer::builder().backend(backend).build()?;
         if closer.backend() != backend {
             return Err(io::Error::new(

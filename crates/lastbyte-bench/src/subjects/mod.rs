@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use lastbyte::{Backend, Policy};
+use lastbyte::{CloserBackend, Policy};
 
 use crate::clock;
 use crate::scenario::Scenario;
@@ -230,9 +230,11 @@ impl Subject {
             Subject::TokioPolls => Box::new(asynchronous::Tokio::start(asynchronous::End::Polls)?),
             Subject::EpollByHand => Box::new(by_hand::Epoll::start()?),
             Subject::Blocking => Box::new(blocking::Blocking),
-            Subject::CloserEpoll => Box::new(closer::Closer::start(Backend::Epoll, false)?),
-            Subject::CloserUring => Box::new(closer::Closer::start(Backend::IoUring, false)?),
-            Subject::CloserOffReceipt => Box::new(closer::Closer::start(Backend::Epoll, true)?),
+            Subject::CloserEpoll => Box::new(closer::Closer::start(CloserBackend::Epoll, false)?),
+            Subject::CloserUring => Box::new(closer::Closer::start(CloserBackend::IoUring, false)?),
+            Subject::CloserOffReceipt => {
+                Box::new(closer::Closer::start(CloserBackend::Epoll, true)?)
+            }
             Subject::Tokio => Box::new(asynchronous::Tokio::start(asynchronous::End::Lastbyte)?),
             Subject::Go | Subject::Node | Subject::Asyncio => {
                 return Err(io::Error::other("it is a program of its own"));

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::drain::{Drained, Ended};
+use super::drain::{ConnectionReport, DrainReport};
 use crate::report::Report;
 use crate::sums::Sums;
 
@@ -32,7 +32,7 @@ struct State {
 struct Drain {
     /// What is in flight then is cut short.
     until: Instant,
-    drained: Drained,
+    drained: DrainReport,
 }
 
 impl Account {
@@ -56,7 +56,7 @@ impl Account {
         state.sums.add(report);
         if let Some(drain) = &mut state.drain {
             drain.drained.sums.add(report);
-            drain.drained.endings.push(Ended {
+            drain.drained.endings.push(ConnectionReport {
                 peer,
                 report: *report,
             });
@@ -85,9 +85,9 @@ impl Account {
                 let before = state.sums;
                 state.drain = Some(Drain {
                     until,
-                    drained: Drained {
+                    drained: DrainReport {
                         before,
-                        ..Drained::default()
+                        ..DrainReport::default()
                     },
                 });
             }
@@ -106,7 +106,7 @@ impl Account {
 
     /// Waits until everything is reported, and tells what ended since the first drain
     /// began.
-    pub(super) fn drained(&self) -> Drained {
+    pub(super) fn drained(&self) -> DrainReport {
         let mut state = self.state();
         while state.unreported > 0 {
             state = self
@@ -115,7 +115,7 @@ impl Account {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         let drain = state.drain.as_ref();
-        drain.map_or_else(Drained::default, |drain| drain.drained.clone())
+        drain.map_or_else(DrainReport::default, |drain| drain.drained.clone())
     }
 
     /// Waits up to `time` until everything is reported. Returns `false` on timeout.

@@ -10,9 +10,9 @@ use crate::sums::Sums;
 /// What became of the connections that were in flight when a drain began.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub struct Drained {
+pub struct DrainReport {
     /// Each connection, in the order of their ends.
-    pub endings: Vec<Ended>,
+    pub endings: Vec<ConnectionReport>,
     /// All of them together.
     pub sums: Sums,
     /// Those that had ended before the drain began.
@@ -22,7 +22,7 @@ pub struct Drained {
     pub error: Option<WaitError>,
 }
 
-impl Drained {
+impl DrainReport {
     /// What can be said where nobody may wait.
     pub(super) fn unwaited(error: WaitError, in_flight: usize, before: Sums) -> Self {
         let mut sums = Sums::default();
@@ -40,7 +40,7 @@ impl Drained {
     #[cfg(feature = "tokio")]
     pub(crate) fn add(&mut self, peer: SocketAddr, report: &Report) {
         self.sums.add(report);
-        self.endings.push(Ended {
+        self.endings.push(ConnectionReport {
             peer: Some(peer),
             report: *report,
         });
@@ -50,7 +50,7 @@ impl Drained {
 /// One connection of a drain.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
-pub struct Ended {
+pub struct ConnectionReport {
     /// Whose it was; `None` where it was gone, or left to the kernel,
     /// when the drain began.
     pub peer: Option<SocketAddr>,

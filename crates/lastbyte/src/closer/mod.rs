@@ -28,7 +28,7 @@ use crate::report::Report;
 use crate::sums::Sums;
 use crate::sys::{Edges, Waker};
 use account::Account;
-pub use drain::{Drained, Ended, WaitError};
+pub use drain::{ConnectionReport, DrainReport, WaitError};
 use engine::Engine;
 use inbox::{Inbox, Wake};
 use job::Job;
@@ -73,7 +73,7 @@ pub(crate) type Sink = Box<dyn FnOnce(Result<Report, CloseError>) + Send>;
 /// its own.
 pub struct Closer {
     shared: Arc<Shared>,
-    backend: Backend,
+    backend: CloserBackend,
     /// Whose thread it is.
     pid: u32,
     thread: ThreadId,
@@ -99,16 +99,16 @@ impl Wake for Waker {
 
 /// Settings of a [`Closer`].
 #[derive(Debug, Clone)]
-pub struct Builder {
+pub struct CloserBuilder {
     limit: usize,
     name: String,
-    backend: Option<Backend>,
+    backend: Option<CloserBackend>,
 }
 
 /// What tells a [`Closer`] about its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Backend {
+pub enum CloserBackend {
     /// Edge-triggered epoll; everywhere on Linux.
     Epoll,
     /// io_uring's multishot polls (Linux 6.1); feature `io-uring`, and where the
@@ -116,7 +116,7 @@ pub enum Backend {
     IoUring,
 }
 
-impl Builder {
+impl CloserBuilder {
     /// At most so many endings in flight; beyond that [`Closer::close`] answers
     /// with an error and gives the socket back. 65 536 unless set.
     #[must_use]
@@ -128,7 +128,7 @@ impl Builder {
     /// Asks for a backend. Without it, or where the one asked for is not to be
     /// had, the closer takes epoll; [`Closer::backend`] tells.
     #[must_use]
-    pub fn backend(mut self, backend: Backend) -> Self {
+    pub fn backend(mut self, backend: CloserBackend) -> Self {
         self.backend = Some(backend);
         self
     }
@@ -171,12 +171,16 @@ impl Builder {
 }
 
 /// The closer's thread.
-fn run(shared: Arc<Shared>, asked: Option<Backend>, tell: &mpsc::Sender<io::Result<Backend>>) {
+fn run(
+    shared: Arc<Shared>,
+    asked: Option<CloserBackend>,
+    tell: &mpsc::Sender<io::Result<CloserBackend>>,
+) {
     #[cfg(feature = "io-uring")]
-    if asked == Some(Backend::IoUring) {
+    if asked == Some(CloserBackend::IoUring) {
         let ring = crate::sys::Ring::new();
         if let Ok(engine) = ring.and_then(|ring| Engine::new(Arc::clone(&shared), ring)) {
-            let _ = tell.send(Ok(Backend::IoUring));
+            let _ = tell.send(Ok(CloserBackend::IoUring));
             return engine.run();
         }
     }
@@ -184,7 +188,7 @@ fn run(shared: Arc<Shared>, asked: Option<Backend>, tell: &mpsc::Sender<io::Resu
     let _ = asked;
     match Edges::new().and_then(|edges| Engine::new(shared, edges)) {
         Ok(engine) => {
-            let _ = tell.send(Ok(Backend::Epoll));
+            let _ = tell.send(Ok(CloserBackend::Epoll));
             engine.run();
         }
         Err(error) => {
@@ -197,15 +201,15 @@ impl Closer {
     /// A closer with the default settings.
     ///
     /// # Errors
-    /// As [`Builder::build`].
+    /// As [`CloserBuilder::build`].
     pub fn new() -> io::Result<Self> {
         Self::builder().build()
     }
 
     /// A closer with settings of one's own.
     #[must_use]
-    pub fn builder() -> Builder {
-        Builder {
+    pub fn builder() -> CloserBuilder {
+        CloserBuilder {
             limit: 65_536,
             name: "lastbyte".to_owned(),
             backend: None,
@@ -214,7 +218,7 @@ impl Closer {
 
     /// What tells this closer about its connections.
     #[must_use]
-    pub fn backend(&self) -> Backend {
+    pub fn backend(&self) -> CloserBackend {
         self.backend
     }
 
@@ -263,13 +267,13 @@ impl Closer {
     /// counted). Callbacks are called as ever, each before the drain returns. From
     /// here on the closer takes no further connections.
     ///
-    /// Every close that was accepted before is told: in [`Drained::sums`] if it was in
-    /// flight, in [`Drained::before`] if it had ended. Where two threads drain, or one
+    /// Every close that was accepted before is told: in [`DrainReport::sums`] if it was in
+    /// flight, in [`DrainReport::before`] if it had ended. Where two threads drain, or one
     /// drains again, each is told of all that ended since the first drain began, and
     /// the earliest deadline counts.
     ///
     /// Where there is nobody to wait for (a callback of this closer's, a forked child,
-    /// a thread that failed) it returns at once with [`Drained::error`]; what is in
+    /// a thread that failed) it returns at once with [`DrainReport::error`]; what is in
     /// flight is counted as `unseen`. A callback's drain still ends everything within
     /// its time; [`sums`](Self::sums) tell later.
     ///
@@ -288,10 +292,10 @@ impl Closer {
     /// println!("{} delivered, {:?} bytes lost", drained.sums.delivered, drained.sums.lost);
     /// # Ok(()) }
     /// ```
-    pub fn drain(&self, time: Duration) -> Drained {
+    pub fn drain(&self, time: Duration) -> DrainReport {
         let account = &self.shared.account;
         if self.is_forked() {
-            return Drained::unwaited(
+            return DrainReport::unwaited(
                 WaitError::Forked,
                 self.in_flight_by_count(),
                 Sums::default(),
@@ -306,15 +310,15 @@ impl Closer {
         self.shared.inbox.no_more();
         match self.can_wait() {
             // What has failed was counted as unseen.
-            Err(error @ WaitError::ThreadFailed) => Drained {
+            Err(error @ WaitError::ThreadFailed) => DrainReport {
                 error: Some(error),
                 ..account.drained()
             },
-            Err(error) => Drained::unwaited(error, account.unreported(), account.sums()),
+            Err(error) => DrainReport::unwaited(error, account.unreported(), account.sums()),
             Ok(()) => {
                 let drained = account.drained();
                 let error = account.has_failed().then_some(WaitError::ThreadFailed);
-                Drained { error, ..drained }
+                DrainReport { error, ..drained }
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::roll::{LETTING_IN, ONE_ACK, PATIENCE, Roll, Stage};
 use super::timer;
-use crate::closer::Drained;
+use crate::closer::DrainReport;
 use crate::sums::Sums;
 
 /// Shuts a [`Listener`](super::Listener) down, and tells how many of its
@@ -74,7 +74,7 @@ impl Handle {
     ///
     /// The times are those of the runtime it is called in, which tests can pause; where
     /// there is none, or it has no time, a thread waits for them.
-    pub async fn shutdown(&self, time: Duration) -> Drained {
+    pub async fn shutdown(&self, time: Duration) -> DrainReport {
         self.roll.last_call();
         // Time for what is on its way to be acknowledged, and to end the rest one
         // by one.

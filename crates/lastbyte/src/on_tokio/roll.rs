@@ -17,7 +17,7 @@ pub(super) use super::held::Hold;
 use super::lobby::Lobby;
 use super::timer;
 use crate::blocking::outcome;
-use crate::closer::Drained;
+use crate::closer::DrainReport;
 use crate::contain::contain;
 use crate::error::CloseError;
 use crate::hook;
@@ -104,7 +104,7 @@ struct Book {
     /// Of all that ended since the beginning.
     all: Sums,
     /// Of those that ended since the shutdown began.
-    drained: Drained,
+    drained: DrainReport,
     /// Shutdowns that hold transmission back.
     holding_back: usize,
 }
@@ -183,7 +183,7 @@ impl Roll {
                 open: HashMap::new(),
                 listener_closed: false,
                 all: Sums::default(),
-                drained: Drained::default(),
+                drained: DrainReport::default(),
                 holding_back: 0,
             }),
             empty: Notify::new(),
@@ -314,7 +314,7 @@ impl Roll {
     }
 
     /// Of those that ended since the shutdown began.
-    pub(super) fn drained(&self) -> Drained {
+    pub(super) fn drained(&self) -> DrainReport {
         self.book().drained.clone()
     }
 
