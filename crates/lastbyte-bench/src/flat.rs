@@ -90,7 +90,7 @@ fn sample(peer: &mut Peer, backend: Option<CloserBackend>, in_flight: usize) -> 
         Some(backend) => {
             let closer = Closer::builder().backend(backend).build()?;
             for stream in standing {
-                closer.close(stream, Policy::wait(DEADLINE).confirm(), |_| {})?;
+                closer.close(stream, Policy::wait(DEADLINE).with_confirm(true), |_| {})?;
             }
             clock::settled_heap();
             (mark, began) = (Mark::now(Pid::this())?, Instant::now());
@@ -119,7 +119,7 @@ fn close_groups(closer: &Closer, mut streams: Vec<TcpStream>) -> io::Result<()> 
     while !streams.is_empty() {
         for stream in streams.split_off(streams.len() - FEW) {
             let told = told.clone();
-            let policy = Policy::wait(DEADLINE).drain_for(Duration::ZERO);
+            let policy = Policy::wait(DEADLINE).with_drain_time(Duration::ZERO);
             closer.close(stream, policy, move |result| {
                 let _ = told.send(result);
             })?;

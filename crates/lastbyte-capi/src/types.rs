@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -274,22 +275,22 @@ impl lb_policy {
         }
         let mut policy = Policy::new(linger);
         if self.stall_ms > 0 {
-            policy = policy.stall(time(self.stall_ms));
+            policy = policy.with_stall(time(self.stall_ms));
         }
         if self.flags & confirm != 0 {
-            policy = policy.confirm();
+            policy = policy.with_confirm(true);
         }
         if self.flags & without_time_wait != 0 {
-            policy = policy.without_time_wait();
+            policy = policy.with_time_wait(false);
         }
         if self.flags & half_closed != 0 {
-            policy = policy.half_closed();
+            policy = policy.with_shut_down(Shutdown::Write);
         }
         if self.drain_bytes > 0 {
-            policy = policy.drain(self.drain_bytes);
+            policy = policy.with_drain_bytes(self.drain_bytes);
         }
         if self.drain_ms > 0 {
-            policy = policy.drain_for(time(self.drain_ms));
+            policy = policy.with_drain_time(time(self.drain_ms));
         }
         Ok(policy)
     }

@@ -207,9 +207,9 @@ axis! {
         Closing = "closing",
         /// `lastbyte::Closer`.
         Closer = "closer",
-        /// `lastbyte::Closer` with `Policy::confirm`.
+        /// `lastbyte::Closer` with `Policy::with_confirm`.
         Confirm = "confirm",
-        /// `lastbyte::Closer` with `Policy::by_receipt`.
+        /// `lastbyte::Closer` with `Policy::with_receipt`.
         Receipt = "receipt",
         /// A `Closing` let go, left to the background.
         Background = "background",

@@ -5,7 +5,7 @@
 //! while it sends from memory that it never supplies. So no thread that works for one
 //! user ever touches another's sockets: who blocks it blocks its own closes.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -254,7 +254,7 @@ impl Office {
             other => other,
         });
         if request.flags & flag::FIN_IS_OUT != 0 {
-            policy.half_closed()
+            policy.with_shut_down(Shutdown::Write)
         } else {
             policy
         }

@@ -34,7 +34,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // A connection that the server has closed may take a minute; the drain's
     // deadline goes before that.
-    let policy = Policy::wait(Duration::from_secs(60)).stall(Duration::from_secs(30));
+    let policy = Policy::wait(Duration::from_secs(60)).with_stall(Duration::from_secs(30));
     let listener = Listener::bind(address, policy).await?;
     println!("listening on {}", listener.local_addr()?);
 

@@ -98,7 +98,7 @@ fn step(
                 }
             }
             registry.deregister(&mut stream)?;
-            let policy = Policy::wait(Duration::from_secs(30)).stall(Duration::from_secs(5));
+            let policy = Policy::wait(Duration::from_secs(30)).with_stall(Duration::from_secs(5));
             let closing = Closing::begin(OwnedFd::from(stream), policy)?;
             registry.register(
                 &mut SourceFd(&closing.as_raw_fd()),

@@ -45,6 +45,6 @@ fn answer(mut stream: TcpStream) -> io::Result<lastbyte::Report> {
 
     // Here `drop(stream)` would neither wait nor tell, and with unread input it
     // would destroy the answer on its way.
-    let policy = Policy::wait(Duration::from_secs(30)).stall(Duration::from_secs(5));
+    let policy = Policy::wait(Duration::from_secs(30)).with_stall(Duration::from_secs(5));
     Ok(lastbyte::close(stream, policy)?)
 }

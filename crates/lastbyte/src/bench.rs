@@ -16,7 +16,7 @@ impl Waiting {
     /// Begins one: the first look, and the FIN.
     #[must_use]
     pub fn begin() -> Self {
-        let policy = Policy::wait(Duration::from_secs(5)).stall(Duration::from_secs(1));
+        let policy = Policy::wait(Duration::from_secs(5)).with_stall(Duration::from_secs(1));
         let (ending, step) = Ending::begin(&policy, &first_look());
         assert_eq!(step.action, Action::SendFin);
         Self {

@@ -179,7 +179,7 @@ impl Ending {
     /// Never; an observation without detail is answered with [`Action::Look`].
     pub(crate) fn begin(policy: &Policy, seen: &Observation) -> (Self, Step) {
         let linger = policy.linger();
-        let stall = match (policy.stall_time(), linger) {
+        let stall = match (policy.stall(), linger) {
             (Some(stall), _) => nanos(stall),
             (None, Linger::Off) => nanos(Self::OFF_PATIENCE),
             (None, _) => NEVER,
@@ -187,8 +187,8 @@ impl Ending {
         let mut ending = Self {
             phase: Phase::Flushing,
             off: linger == Linger::Off,
-            confirm: policy.confirms(),
-            time_wait: policy.keeps_time_wait(),
+            confirm: policy.confirm(),
+            time_wait: policy.time_wait(),
             fin: Fin::None,
             in_handshake: false,
             fin_fresh: false,
@@ -201,7 +201,7 @@ impl Ending {
             written: None,
             drained: 0,
             drain_left: policy.drain_bytes(),
-            hold: nanos(policy.drain_time()),
+            hold: nanos(policy.hold_time()),
             hold_quiet: policy.holds_quiet(),
             deadline: linger.deadline().map_or(NEVER, nanos),
             stall,
@@ -226,7 +226,7 @@ impl Ending {
     fn take_stock(&mut self, policy: &Policy, queued: Option<u64>, detail: &Detail) {
         let closed = detail.state == TcpState::Closed;
         let fin = if closed {
-            let told = policy.is_half_closed() || policy.is_shut_down();
+            let told = policy.has_sent_fin();
             queued.is_some_and(|n| tally::fin_of_closed(n, detail, told))
         } else {
             detail.state.fin_queued()

@@ -89,7 +89,7 @@ fn a_duplicate_does_not_keep_the_connection() {
 fn without_time_wait_ends_in_a_reset_after_delivery() {
     let (mut ours, mut peer) = pair();
     ours.write_all(b"all of it").unwrap();
-    let policy = Policy::wait(Duration::from_secs(5)).without_time_wait();
+    let policy = Policy::wait(Duration::from_secs(5)).with_time_wait(false);
     let report = lastbyte::close(ours, policy).unwrap();
     assert_eq!(report.fate, Fate::Delivered);
     assert_eq!(report.rst_sent, Some(true));

@@ -80,7 +80,7 @@ fn a_keepalives_death_during_a_confirmation_is_a_failure() {
                         set(&ours, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 1);
                     }
                     silence(&peer);
-                    let error = close(ours, Policy::wait(LONG).confirm()).unwrap_err();
+                    let error = close(ours, Policy::wait(LONG).with_confirm(true)).unwrap_err();
                     let report = error.report().unwrap();
                     check(report, form, Fate::Failed, libc::ETIMEDOUT, true);
                 });
@@ -97,7 +97,7 @@ fn the_peers_reset_during_a_confirmation_is_a_reset() {
             thread::sleep(Duration::from_millis(50));
             reset(peer);
         });
-        let error = close(ours, Policy::wait(LONG).confirm()).unwrap_err();
+        let error = close(ours, Policy::wait(LONG).with_confirm(true)).unwrap_err();
         peer.join().unwrap();
         let report = error.report().unwrap();
         check(report, form, Fate::Reset, libc::ECONNRESET, false);
@@ -119,7 +119,10 @@ fn an_administrators_end_is_a_failure() {
                 .unwrap();
             String::from_utf8_lossy(&output.stdout).contains(&port)
         });
-        let result = close(ours, Policy::wait(Duration::from_secs(3)).confirm());
+        let result = close(
+            ours,
+            Policy::wait(Duration::from_secs(3)).with_confirm(true),
+        );
         if !killer.join().unwrap() {
             ignore("this kernel lets nobody end connections (INET_DIAG_DESTROY)");
         }

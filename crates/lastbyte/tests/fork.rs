@@ -92,7 +92,8 @@ fn a_child_has_a_background_closer_of_its_own() {
     let written = fill(&ours);
     let reader = std::thread::spawn(move || read_all(&peer));
     let end = forked(move || {
-        let Ok(report) = lastbyte::close(ours, Policy::off().drain_for(Duration::ZERO)) else {
+        let Ok(report) = lastbyte::close(ours, Policy::off().with_drain_time(Duration::ZERO))
+        else {
             return 1;
         };
         if !matches!(report.fate, Fate::Detached | Fate::Delivered) {

@@ -76,7 +76,7 @@ fn the_hook_sees_every_form_once() {
     );
 
     let closer = Closer::new().unwrap();
-    for policy in [wait, Policy::off().by_receipt()] {
+    for policy in [wait, Policy::off().with_receipt(true)] {
         let (ours, peer) = pair();
         closer.close(ours, policy, |_| {}).unwrap();
         let address = peer.local_addr().unwrap();

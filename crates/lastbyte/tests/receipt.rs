@@ -29,7 +29,7 @@ fn closed(
     let written = prepare(&ours, &peer);
     let (send, result) = mpsc::channel();
     closer
-        .close(ours, Policy::off().by_receipt(), move |r| {
+        .close(ours, Policy::off().with_receipt(true), move |r| {
             send.send(r).unwrap();
         })
         .unwrap();
@@ -133,14 +133,14 @@ fn a_drain_waits_for_the_last_words() {
         let (mut ours, peer) = pair();
         ours.write_all(&[1; 100]).unwrap();
         closer
-            .close(ours, Policy::off().by_receipt(), |_| {})
+            .close(ours, Policy::off().with_receipt(true), |_| {})
             .unwrap();
         peers.push(peer);
     }
     let (ours, _deaf) = pair();
     fill(&ours);
     closer
-        .close(ours, Policy::off().by_receipt(), |_| {})
+        .close(ours, Policy::off().with_receipt(true), |_| {})
         .unwrap();
     let drained = closer.drain(Duration::from_secs(1));
     // Those whose last word came before the drain began are not in it.
@@ -169,7 +169,7 @@ fn a_connection_of_another_namespace_is_reported() {
     let closer = Closer::new().unwrap();
     let (send, result) = mpsc::channel();
     closer
-        .close(ours, Policy::off().by_receipt(), move |r| {
+        .close(ours, Policy::off().with_receipt(true), move |r| {
             send.send(r).unwrap();
         })
         .unwrap();

@@ -95,7 +95,7 @@ fn a_confirmation_is_the_peers() {
                 ours.write_all(b"0123456789").unwrap();
                 shut(&ours, how);
                 let begun = Instant::now();
-                let error = close(ours, Policy::wait(SHORT).confirm()).unwrap_err();
+                let error = close(ours, Policy::wait(SHORT).with_confirm(true)).unwrap_err();
                 let report = error.report().unwrap();
                 assert_eq!(report.fate, Fate::TimedOut, "{address} {how:?} {form}");
                 assert!(begun.elapsed() >= SHORT, "{how:?} {form}");
@@ -117,7 +117,7 @@ fn the_peers_fin_is_seen_behind_a_shut_side() {
             ours.write_all(b"0123456789").unwrap();
             shut(&ours, how);
             let peer = thread::spawn(move || read_all(&peer).0);
-            let report = close(ours, Policy::wait(LONG).confirm()).unwrap();
+            let report = close(ours, Policy::wait(LONG).with_confirm(true)).unwrap();
             assert_eq!(report.fate, Fate::Confirmed, "{how:?} {form}");
             // Both FINs may have passed before anybody looked.
             assert_ne!(report.closed_first, Some(Side::Peer), "{how:?} {form}");
@@ -296,7 +296,7 @@ fn a_reset_before_the_close_is_not_blamed_on_the_peer() {
         peer.write_all(b"late").unwrap();
         let (read, end) = read_all(&peer);
         assert!(read < written && end.is_err(), "{form}: no reset");
-        let policy = Policy::wait(LONG).shut_down();
+        let policy = Policy::wait(LONG).with_shut_down(Shutdown::Both);
         let report = *close(ours, policy).unwrap_err().report().unwrap();
         assert_eq!(report.fate, Fate::Failed, "{form}");
         assert_ne!(report.rst_sent, Some(false), "{form}");

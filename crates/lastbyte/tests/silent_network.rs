@@ -48,7 +48,8 @@ async fn stalled_when_nothing_moves() {
     ours.write_all(b"hello").unwrap();
     ours.set_nonblocking(true).unwrap();
     let ours = tokio::net::TcpStream::from_std(ours).unwrap();
-    let policy = lastbyte::Policy::wait(Duration::from_secs(20)).stall(Duration::from_millis(250));
+    let policy =
+        lastbyte::Policy::wait(Duration::from_secs(20)).with_stall(Duration::from_millis(250));
     let error = lastbyte::on_tokio::close(ours, policy).await.unwrap_err();
     let report = error.report().unwrap();
     assert_eq!(report.fate, Fate::Stalled);

@@ -89,7 +89,7 @@ async fn asleep_until_something_happens() {
 async fn confirmed_when_the_peer_closes_too() {
     let (ours, peer) = pair();
     (&ours).write_all(b"hello").unwrap();
-    let closing = lastbyte::on_tokio::close(adopt(ours), Policy::wait(LONG).confirm());
+    let closing = lastbyte::on_tokio::close(adopt(ours), Policy::wait(LONG).with_confirm(true));
     let peer = std::thread::spawn(move || read_all(&peer));
     let report = closing.await.unwrap();
     assert_eq!(report.fate, Fate::Confirmed);

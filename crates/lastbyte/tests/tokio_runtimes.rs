@@ -75,7 +75,7 @@ async fn a_paused_clock_keeps_the_other_times() {
     let (ours, _peer) = pair();
     fill(&ours);
     let real = Instant::now();
-    let policy = Policy::wait(Duration::from_secs(7200)).stall(Duration::from_secs(600));
+    let policy = Policy::wait(Duration::from_secs(7200)).with_stall(Duration::from_secs(600));
     let error = lastbyte::on_tokio::close(adopt(ours), policy)
         .await
         .unwrap_err();

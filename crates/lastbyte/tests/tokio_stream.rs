@@ -63,7 +63,7 @@ async fn a_peer_that_goes_on_sending_after_delivery_is_not_reset() {
 #[tokio::test]
 async fn input_is_discarded_for_the_drain_time_and_no_longer() {
     let (ours, mut peer) = pair();
-    drop(stream(ours, Policy::off().drain_for(SHORT)));
+    drop(stream(ours, Policy::off().with_drain_time(SHORT)));
     let sending = tokio::task::spawn_blocking(move || {
         let began = std::time::Instant::now();
         loop {

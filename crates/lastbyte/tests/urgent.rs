@@ -167,7 +167,7 @@ fn a_connection_with_urgent_data_is_not_left_to_the_kernel() {
         let written = fill(&ours);
         let (told, result) = mpsc::channel();
         closer
-            .close(ours, Policy::off().by_receipt(), move |r| {
+            .close(ours, Policy::off().with_receipt(true), move |r| {
                 told.send(r).unwrap();
             })
             .unwrap();

@@ -119,7 +119,7 @@ fn unread_input_is_discarded_and_counted() {
 fn a_stall_ends_the_wait_before_the_deadline() {
     let (ours, _peer) = pair();
     let written = fill(&ours);
-    let policy = Policy::wait(LONG).stall(Duration::from_millis(200));
+    let policy = Policy::wait(LONG).with_stall(Duration::from_millis(200));
     let error = lastbyte::close(ours, policy).unwrap_err();
     let report = error.report().unwrap();
     assert_eq!(report.fate, Fate::Stalled);
@@ -132,7 +132,8 @@ fn a_stall_ends_the_wait_before_the_deadline() {
 fn confirm_waits_for_the_peers_own_close() {
     let (mut ours, peer) = pair();
     ours.write_all(b"hello").unwrap();
-    let closer = thread::spawn(move || lastbyte::close(ours, Policy::wait(LONG).confirm()));
+    let closer =
+        thread::spawn(move || lastbyte::close(ours, Policy::wait(LONG).with_confirm(true)));
     let (got, end) = read_all(&peer);
     end.unwrap();
     assert_eq!(got, 5);
@@ -173,8 +174,12 @@ fn a_fin_that_left_with_the_last_data_was_delivered() {
             assert_eq!(read_all(&peer).0, written);
             drop(peer);
             assert!(hung_up(&ours, LONG));
-            let policy = Policy::wait(LONG).confirm();
-            let policy = if told { policy.half_closed() } else { policy };
+            let policy = Policy::wait(LONG).with_confirm(true);
+            let policy = if told {
+                policy.with_shut_down(Shutdown::Write)
+            } else {
+                policy
+            };
             let report = lastbyte::close(ours, policy).unwrap();
             assert_eq!(report.fate, Fate::Confirmed, "{accepted} {told} {report:?}");
             assert_eq!((report.acked, report.lost), (Some(written), Some(0)));
@@ -188,7 +193,7 @@ fn a_reset_whose_error_was_taken_is_a_failure_without_a_reason() {
         for half in [true, false] {
             if half && !accepted {
                 // Looks like one that accepted and ended well; see
-                // `Policy::half_closed`.
+                // `Policy::with_shut_down`.
                 continue;
             }
             let (a, b) = pair();

@@ -35,7 +35,7 @@ impl Closer {
 
     fn policy(&self, wait: Policy) -> Policy {
         if self.by_receipt {
-            Policy::off().by_receipt()
+            Policy::off().with_receipt(true)
         } else {
             wait
         }

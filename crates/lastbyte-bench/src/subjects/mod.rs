@@ -97,7 +97,7 @@ pub(crate) struct Fates {
 /// As by hand: the descriptor is closed at delivery, not held for a peer that
 /// might still be sending.
 fn wait(deadline: Duration) -> Policy {
-    Policy::wait(deadline).drain_for(Duration::ZERO)
+    Policy::wait(deadline).with_drain_time(Duration::ZERO)
 }
 
 /// Times to close at, and where to note when the fates were told.

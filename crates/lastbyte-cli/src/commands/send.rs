@@ -160,10 +160,10 @@ fn connect(to: &Endpoint) -> io::Result<TcpStream> {
 fn policy(args: &Args) -> Policy {
     let mut policy = Policy::new(args.linger);
     if args.confirm {
-        policy = policy.confirm();
+        policy = policy.with_confirm(true);
     }
     if let Some(stall) = args.stall {
-        policy = policy.stall(stall);
+        policy = policy.with_stall(stall);
     }
     policy
 }

@@ -185,7 +185,7 @@ fn d4(bench: &Bench) -> Result<Verdict, Stop> {
             conn,
         } = Pair::new(Setup::default())?;
         let written = fill(&ours, 10_000)?;
-        let call = bench.call(ours, Policy::wait(WAIT).confirm());
+        let call = bench.call(ours, Policy::wait(WAIT).with_confirm(true));
         // Ours is acknowledged; whoever did not wait for the peer is back now.
         await_state(&conn, &TcpState::FinWait2)?;
         let early = call.wait(Duration::from_millis(100));

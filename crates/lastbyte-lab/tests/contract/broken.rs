@@ -198,7 +198,7 @@ impl Broken {
                     account.lost = account.lost.map(|n| n + 1);
                 }
             }
-            Flaw::SkipsConfirm if policy.confirms() => {
+            Flaw::SkipsConfirm if policy.confirm() => {
                 if let Some(account) = &mut told.account {
                     account.fate = Fate::Confirmed;
                 }

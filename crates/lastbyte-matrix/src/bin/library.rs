@@ -2,6 +2,7 @@
 
 use std::ffi::c_int;
 use std::mem::{size_of, zeroed};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -43,8 +44,8 @@ fn through_rust(cell: &Cell, fd: RawFd) {
     };
     // The program knows what it has shut down.
     let policy = match (cell.before.shuts_writing(), cell.before.shuts_reading()) {
-        (true, true) => policy.shut_down(),
-        (true, false) => policy.half_closed(),
+        (true, true) => policy.with_shut_down(Shutdown::Both),
+        (true, false) => policy.with_shut_down(Shutdown::Write),
         (false, _) => policy,
     };
     match cell.who {
@@ -57,8 +58,8 @@ fn through_rust(cell: &Cell, fd: RawFd) {
             Err(error) => told(Err(error)),
         },
         Who::Closer => closer(cell, socket, policy),
-        Who::Confirm => closer(cell, socket, policy.confirm()),
-        Who::Receipt => closer(cell, socket, policy.by_receipt()),
+        Who::Confirm => closer(cell, socket, policy.with_confirm(true)),
+        Who::Receipt => closer(cell, socket, policy.with_receipt(true)),
         Who::Background => match Closing::begin(socket, policy) {
             Ok(closing) => {
                 drop(closing);

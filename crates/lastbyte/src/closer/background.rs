@@ -72,7 +72,7 @@ impl Background {
     /// Waits until none is in flight any more, `time` at most. Whether that came.
     ///
     /// A connection stays in flight until its peer has closed too, or the time is over
-    /// for which late input is discarded ([`Policy::drain_for`](crate::Policy::drain_for),
+    /// for which late input is discarded ([`Policy::with_drain_time`](crate::Policy::with_drain_time),
     /// 10 s unless set).
     #[must_use]
     pub fn wait(self, time: Duration) -> bool {

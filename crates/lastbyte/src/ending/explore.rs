@@ -113,7 +113,7 @@ impl Explored<'_> {
         if report.fate == Fate::Confirmed {
             assert!(net.peer_fin, "{world:?}");
         }
-        if self.policy.confirms() {
+        if self.policy.confirm() {
             assert_ne!(report.fate, Fate::Delivered, "{world:?}");
         }
         self.check_counts(world, report);
@@ -240,7 +240,7 @@ impl Explored<'_> {
     }
 
     fn ends_in_time(&self) -> bool {
-        self.policy.linger().deadline().is_some() && self.policy.drain_time() <= TICK * 2
+        self.policy.linger().deadline().is_some() && self.policy.hold_time() <= TICK * 2
     }
 
     fn run(&mut self, start: Net) {
@@ -326,7 +326,7 @@ fn explore(policy: Policy) -> HashSet<&'static str> {
 }
 
 fn wait() -> Policy {
-    Policy::wait(TICK * u32::from(LINGER)).drain_for(TICK * u32::from(HOLD))
+    Policy::wait(TICK * u32::from(LINGER)).with_drain_time(TICK * u32::from(HOLD))
 }
 
 fn assert_fates(fates: &HashSet<&'static str>, expected: &[&'static str]) {
@@ -345,7 +345,7 @@ fn every_wait_ends_well_or_says_why() {
 
 #[test]
 fn every_wait_with_a_stall_time() {
-    let fates = explore(wait().stall(TICK));
+    let fates = explore(wait().with_stall(TICK));
     assert_fates(
         &fates,
         &[
@@ -361,7 +361,7 @@ fn every_wait_with_a_stall_time() {
 
 #[test]
 fn every_confirmed_wait() {
-    let fates = explore(wait().confirm());
+    let fates = explore(wait().with_confirm(true));
     assert_fates(
         &fates,
         &["confirmed", "timed_out", "reset", "failed", "detached"],
@@ -370,7 +370,7 @@ fn every_confirmed_wait() {
 
 #[test]
 fn every_wait_without_time_wait() {
-    let fates = explore(wait().without_time_wait());
+    let fates = explore(wait().with_time_wait(false));
     assert_fates(
         &fates,
         &["delivered", "timed_out", "reset", "failed", "detached"],
@@ -380,7 +380,7 @@ fn every_wait_without_time_wait() {
 #[test]
 fn every_wait_that_may_discard_little() {
     for bytes in [0, 1] {
-        let fates = explore(wait().drain(bytes));
+        let fates = explore(wait().with_drain_bytes(bytes));
         assert_fates(
             &fates,
             &["delivered", "timed_out", "reset", "failed", "detached"],
@@ -390,7 +390,7 @@ fn every_wait_that_may_discard_little() {
 
 #[test]
 fn every_wait_that_closes_at_delivery() {
-    let fates = explore(wait().drain_for(Duration::ZERO));
+    let fates = explore(wait().with_drain_time(Duration::ZERO));
     assert_fates(
         &fates,
         &["delivered", "timed_out", "reset", "failed", "detached"],
@@ -408,19 +408,20 @@ fn every_wait_that_holds_only_a_sending_peer() {
 
 #[test]
 fn every_wait_without_a_deadline() {
-    let endless = Policy::new(Linger::Endless { l_linger: -1 }).drain_for(TICK * u32::from(HOLD));
+    let endless =
+        Policy::new(Linger::Endless { l_linger: -1 }).with_drain_time(TICK * u32::from(HOLD));
     let fates = explore(endless);
     assert_fates(&fates, &["delivered", "reset", "failed", "detached"]);
 }
 
 #[test]
 fn every_background_close() {
-    let off = Policy::off().drain_for(TICK * u32::from(HOLD));
+    let off = Policy::off().with_drain_time(TICK * u32::from(HOLD));
     let fates = explore(off);
     assert_fates(&fates, &["delivered", "reset", "failed", "detached"]);
     // One that loses patience is left to the kernel, or, where that would lose
     // data because of unread input, says so.
-    let fates = explore(off.drain(0).stall(TICK));
+    let fates = explore(off.with_drain_bytes(0).with_stall(TICK));
     assert_fates(
         &fates,
         &["delivered", "detached", "stalled", "reset", "failed"],
@@ -429,8 +430,8 @@ fn every_background_close() {
 
 #[test]
 fn every_background_close_that_is_confirmed_has_a_bound() {
-    let off = Policy::off().drain_for(TICK * u32::from(HOLD));
-    let fates = explore(off.confirm().stall(TICK));
+    let off = Policy::off().with_drain_time(TICK * u32::from(HOLD));
+    let fates = explore(off.with_confirm(true).with_stall(TICK));
     assert_fates(
         &fates,
         &[

@@ -38,7 +38,7 @@ fn begin(policy: Policy) -> Ending {
 
 #[test]
 fn a_stall_is_measured_from_the_last_progress() {
-    let mut ending = begin(Policy::wait(60 * SECOND).stall(4 * SECOND));
+    let mut ending = begin(Policy::wait(60 * SECOND).with_stall(4 * SECOND));
     assert_eq!(
         ending.observe(Duration::ZERO, &seen(41)).action,
         Action::Wait
@@ -120,7 +120,7 @@ fn an_epipe_is_the_peers_reset() {
 
 #[test]
 fn without_time_wait_a_delivered_connection_is_reset() {
-    let mut ending = begin(Policy::wait(SECOND).without_time_wait());
+    let mut ending = begin(Policy::wait(SECOND).with_time_wait(false));
     assert_eq!(
         ending.observe(Duration::ZERO, &seen(0)).action,
         Action::Freeze

@@ -40,7 +40,7 @@
 //! | D1 | everything acknowledged in time | returns as the ACK arrives |
 //! | D2 | time runs out | `EWOULDBLOCK` at N, RST, what was lost counted: written − acknowledged |
 //! | D3 | the peer resets during the wait | `ECONNRESET` at once |
-//! | D4 | has the application read it? | [`Policy::confirm`] waits for the peer's own close |
+//! | D4 | has the application read it? | [`Policy::with_confirm`] waits for the peer's own close |
 //! | D5 | a signal arrives | the wait goes on |
 //! | D6 | unread input, before or during the wait | delivered; the input discarded is counted |
 //! | D7 | the network is gone | as D2, or the kernel's own error if it gives up first |
@@ -90,6 +90,6 @@
 //! [`Report`]: crate::Report
 //! [`Report::rst_sent`]: crate::Report::rst_sent
 //! [`Fate`]: crate::Fate
-//! [`Policy::confirm`]: crate::Policy::confirm
+//! [`Policy::with_confirm`]: crate::Policy::with_confirm
 //! [`Closing::try_finish`]: crate::Closing::try_finish
 //! [`Closer`]: crate::Closer

@@ -7,7 +7,7 @@
 //!    drop it for want of memory, and its counters stay readable.
 //! 2. Input is discarded as it comes (`recv` with `MSG_TRUNC`, which does not
 //!    copy), so that no unread byte turns the close into an RST, up to
-//!    [`Policy::drain`].
+//!    [`Policy::with_drain_bytes`].
 //! 3. The FIN's ACK wakes the socket. After a shutdown the socket is writable for
 //!    good, so level-triggered polling is blind to it; edge-triggered epoll
 //!    reports the wake-up as one more `EPOLLOUT`. Nothing polls, nothing sleeps.
@@ -50,7 +50,7 @@
 //! on it.
 //!
 //! A connection that is reset *before* the close begins no longer shows whether
-//! the program had shut down its sending side; see [`Policy::half_closed`].
+//! the program had shut down its sending side; see [`Policy::with_shut_down`].
 //!
 //! ## After the report
 //!
@@ -58,10 +58,10 @@
 //! outside Linux a reset may take with it what the peer has received and not
 //! read (RFC 9112 §9.6). So a connection on which input kept arriving is held
 //! after delivery, discarding, until the peer closes or
-//! [`Policy::drain_for`] is over. The report does not wait for that.
+//! [`Policy::with_drain_time`] is over. The report does not wait for that.
 //!
-//! [`Policy::drain`]: crate::Policy::drain
-//! [`Policy::drain_for`]: crate::Policy::drain_for
-//! [`Policy::half_closed`]: crate::Policy::half_closed
+//! [`Policy::with_drain_bytes`]: crate::Policy::with_drain_bytes
+//! [`Policy::with_drain_time`]: crate::Policy::with_drain_time
+//! [`Policy::with_shut_down`]: crate::Policy::with_shut_down
 //! [`Report::acked`]: crate::Report::acked
 //! [`Report::lost`]: crate::Report::lost

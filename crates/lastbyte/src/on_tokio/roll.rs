@@ -472,7 +472,7 @@ impl Roll {
             return;
         }
         let policy = if *half_closed {
-            Policy::abort().half_closed()
+            Policy::abort().and_sending_shut_down()
         } else {
             Policy::abort()
         };

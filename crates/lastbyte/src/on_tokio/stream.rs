@@ -27,11 +27,11 @@ use crate::policy::Policy;
 /// | | does |
 /// |---|---|
 /// | [`poll_shutdown`](AsyncWrite::poll_shutdown) | half-closes: sends FIN after what was written. Reading goes on |
-/// | drop | begins the ending: FIN if there was none yet, then whatever the policy says; returns at once. A task of the runtime sees to the rest: discards input that nobody will read, so that it cannot provoke an RST that destroys the response on its way; keeps the deadline; closes the descriptor when the peer has closed, or [the drain bound](Policy::drain_for) is reached |
+/// | drop | begins the ending: FIN if there was none yet, then whatever the policy says; returns at once. A task of the runtime sees to the rest: discards input that nobody will read, so that it cannot provoke an RST that destroys the response on its way; keeps the deadline; closes the descriptor when the peer has closed, or [the drain bound](Policy::with_drain_time) is reached |
 /// | [`close`](Self::close) | the same, and tells what became of the bytes |
 ///
 /// After delivery the connection is held for [`Policy::DRAIN_TIME`], or what
-/// [`drain_for`](Policy::drain_for) says, even if the peer is quiet: a server may
+/// [`with_drain_time`](Policy::with_drain_time) says, even if the peer is quiet: a server may
 /// answer before its client has begun to send the body.
 ///
 /// So a server written for `TcpStream` (hyper, for one, shuts down and then drops
@@ -142,8 +142,8 @@ impl Stream {
     pub fn set_policy(&mut self, policy: impl Into<Policy>) {
         let held = self.held_mut();
         let policy = policy.into();
-        held.policy = if held.policy.is_half_closed() {
-            policy.half_closed()
+        held.policy = if held.policy.has_sent_fin() {
+            policy.and_sending_shut_down()
         } else {
             policy
         };
@@ -300,7 +300,7 @@ impl AsyncWrite for Stream {
                 turn.note_half_closed();
             }
         }
-        held.policy = held.policy.half_closed();
+        held.policy = held.policy.and_sending_shut_down();
         Poll::Ready(Ok(()))
     }
 }
