@@ -12,14 +12,12 @@ mod transfer;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
     // The lab runs this program again as the process of row B4.
     if let Some(code) = lastbyte_lab::run_if_asked() {
         return code;
     }
-    let cli = match cli::Cli::try_parse() {
+    let cli = match cli::Cli::from_arguments() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers, not errors; clap knows which is which.

@@ -1,7 +1,6 @@
 //! What becomes of a command whose standard output cannot be written: with a full
 //! device it says so and its status is 2; a reader that has gone ends it as it ends
 //! any program, by SIGPIPE and in silence.
-#![cfg(target_os = "linux")]
 
 use std::fs::File;
 use std::io::Write;

@@ -1,5 +1,4 @@
 //! Man pages and completions, as `man` and the shells read them.
-#![cfg(target_os = "linux")]
 
 #[macro_use]
 extern crate lastbyte_testkit;

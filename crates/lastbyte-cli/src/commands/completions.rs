@@ -2,10 +2,9 @@
 
 use std::io::Write;
 
-use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
+use crate::cli;
 use crate::output::{ended, output};
 use crate::status::{DONE, Status};
 
@@ -20,7 +19,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Status {
     // Into memory first: the generator panics where a write fails.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "lastbyte", &mut script);
+    clap_complete::generate(args.shell, &mut cli::command(), "lastbyte", &mut script);
     script.extend(addition(args.shell).into_bytes());
     let mut out = output();
     ended(out.write_all(&script).and_then(|()| out.flush()), DONE)
@@ -46,7 +45,7 @@ fn words() -> Vec<&'static str> {
 
 /// The options of a subcommand after which a value stands.
 fn options_with_values(subcommand: &str) -> Vec<String> {
-    let command = Cli::command();
+    let command = cli::command();
     let Some(found) = command.find_subcommand(subcommand) else {
         return Vec::new();
     };

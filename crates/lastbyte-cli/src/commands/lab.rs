@@ -12,13 +12,11 @@ use crate::output::say;
 use crate::status::{DONE, NOT_SO, Status};
 use crate::terminal;
 
-/// Runs every row of the contract on this machine, once with plain close(2) and
-/// once with lastbyte, and shows who kept it.
+/// Runs each row of the contract: close(2) beside lastbyte.
 ///
-/// The rows run in a private user and network namespace, which needs no
-/// privilege where the system allows it; else on the loopback interface of this
-/// host, and then it says so. Nothing is sent anywhere else, and nothing is left
-/// behind.
+/// The rows run in a private user and network namespace, which needs no privilege where the
+/// system allows it. Elsewhere they run on the loopback interface of this host, and the last
+/// lines name the reason. Nothing is sent anywhere else, and nothing is left behind.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit status: 0 lastbyte kept every row that ran, 1 it did not, 2 usage, or standard

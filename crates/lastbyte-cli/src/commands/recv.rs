@@ -9,8 +9,9 @@ use lastbyte::Errno;
 use crate::output::{failed, output};
 use crate::status::{DONE, NOT_SO, Status, USAGE};
 
-/// Receives one connection to standard output, and says on standard error how it
-/// ended.
+/// Receives one connection, and reports how it ended.
+///
+/// The bytes go to standard output, the report to standard error.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit status: 0 the connection ended with EOF, 1 it was reset or failed, 2 usage, or

@@ -16,10 +16,10 @@ use crate::output::say;
 use crate::status::{DONE, NOT_SO, Status, USAGE};
 use crate::transfer::{Stopped, Transfer, transfer};
 
-/// Sends a file, or standard input, over TCP; closes the connection by the
-/// policy, and says what became of the bytes.
+/// Sends a file or standard input, and reports what became of it.
 ///
-/// What the peer sends meanwhile is discarded.
+/// The policy (--linger, --confirm, --stall) decides how the connection is closed. What the
+/// peer sends meanwhile is discarded.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit status: 0 everything was delivered (or, with --confirm, confirmed), 1 it was

@@ -7,11 +7,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use crate::cli::Cli;
+use crate::cli;
 use crate::status::{DONE, Status, USAGE};
 
 #[derive(Debug, clap::Args)]
@@ -22,9 +21,12 @@ pub(crate) struct Args {
     folder: PathBuf,
 }
 
+/// The document of `lastbyte doctor`, with a paragraph for each finding.
+pub(crate) const DOCTOR: &str = include_str!("../../../docs/doctor.md");
+
 /// The document of each subcommand that has one.
 const DOCUMENTS: &[(&str, &str)] = &[
-    ("doctor", include_str!("../../../docs/doctor.md")),
+    ("doctor", DOCTOR),
     ("explain", include_str!("../../../docs/explain.md")),
     ("lab", include_str!("../../../docs/lab.md")),
     ("recv", include_str!("../../../docs/recv.md")),
@@ -69,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Status {
 }
 
 fn write_all(folder: &Path) -> io::Result<()> {
-    let mut command = Cli::command();
+    let mut command = cli::command();
     command = command.disable_help_subcommand(true);
     // Names subcommands as `lastbyte-run`, after which their pages are called.
     command.build();
