@@ -210,7 +210,7 @@ fn every_term_that_doctor_and_watch_print_is_explained() {
 }
 
 /// Names in the code, in the same lines as what is printed.
-const CONSTANTS: [&str; 3] = ["CARGO_PKG_REPOSITORY", "FIRST_NAMESPACE", "LISTENER_CLOSED"];
+const CONSTANTS: [&str; 2] = ["FIRST_NAMESPACE", "LISTENER_CLOSED"];
 
 /// Errnos, states, options, counters and sysctls: what nobody takes for English.
 fn terms(text: &str) -> impl Iterator<Item = String> + '_ {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use lastbyte_host::explain::{Entry, all, find, like};
+use lastbyte_host::explain::{Entry, Kind, all, find, like};
 
 use crate::complete::Completed;
 use crate::output::{ended, output};
@@ -63,6 +63,21 @@ fn meanings(out: &mut impl Write, entries: &[&Entry]) -> io::Result<()> {
             entry.meaning,
             entry.todo
         )?;
+        if entry.kind == Kind::Finding {
+            paragraph(out, entry.name)?;
+        }
     }
     out.flush()
+}
+
+/// What `docs/doctor.md`, which is also the man page, has of a finding.
+fn paragraph(out: &mut impl Write, id: &str) -> io::Result<()> {
+    let heading = format!("## {id}");
+    let lines = super::man::DOCTOR.lines();
+    let section = lines.skip_while(|line| *line != heading).skip(1);
+    for line in section.take_while(|line| !line.starts_with("## ")) {
+        let line = line.replace('*', "");
+        writeln!(out, "{}", format!("  {line}").trim_end())?;
+    }
+    writeln!(out, "  man lastbyte-doctor has all findings.")
 }

@@ -162,10 +162,7 @@ fn has<'a>(found: &'a [Value], id: &str, what: &str, why: &str) -> &'a str {
         .find(|finding| plain(finding).contains(what) && part(finding, "why").contains(why))
         .unwrap_or_else(|| panic!("{id}: {what:?} because {why:?} is not among {found:#?}"));
     let explained = part(finding, "explained");
-    assert!(
-        explained.ends_with(&format!("doctor.md#{id}")),
-        "{explained}"
-    );
+    assert_eq!(explained, format!("lastbyte explain {id}"));
     part(finding, "what")
 }
 

@@ -47,7 +47,7 @@ pub struct Finding {
     pub cure: String,
     /// What people try instead, and why it does not help.
     pub myth: Option<&'static str>,
-    /// Where it is explained.
+    /// The command that prints its paragraph of `docs/doctor.md`.
     pub explained: String,
     /// The program that does it, where it is known.
     pub program: Option<Comm>,
@@ -127,10 +127,7 @@ impl Finding {
             why: why.into(),
             cure: cure.into(),
             myth: None,
-            explained: format!(
-                "{}/blob/main/docs/doctor.md#{id}",
-                env!("CARGO_PKG_REPOSITORY")
-            ),
+            explained: format!("lastbyte explain {id}"),
             program: None,
             side: None,
             ports: Vec::new(),
