@@ -49,13 +49,13 @@ impl TimeWait {
             .all_ports()
             .map(|(first, last)| number(first, last))
             .min();
-        let joiner = watcher.joiner();
-        let living = joiner.living().map(|(_, socket)| socket);
+        let tracker = watcher.tracker();
+        let living = tracker.living().map(|(_, socket)| socket);
         let living = living.filter(|socket| socket.state != State::Listen);
         let directions = Self::count(
             &waiting,
             living.map(|socket| socket.place()),
-            |space, port| joiner.listens_in(space, port),
+            |space, port| tracker.listens_in(space, port),
             |space| watcher.ports(space),
         );
         Ok(Self { directions, ports })

@@ -1,4 +1,4 @@
-//! Drives the sources and the joiner: opens what the privilege allows, waits,
+//! Drives the sources and the tracker: opens what the privilege allows, waits,
 //! reads in the order that keeps causes before effects, and hands over endings.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::source::owners::Owners;
 use crate::source::tracepoints::Tracepoints;
 use crate::source::{clock, owners};
 use crate::sources::{self, Source};
-use crate::tracker::{Finished, Joiner};
+use crate::tracker::{Finished, Tracker};
 use crate::tuple::{State, Tuple};
 
 /// What to watch.
@@ -35,7 +35,7 @@ pub struct Config {
 /// What could not be told, counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Obituaries dropped: endings that are not told (or sockets that never were
+    /// Destroy notices dropped: endings that are not told (or sockets that never were
     /// connections).
     pub endings: Dropped,
     /// Steps dropped: the endings that they belong to are inferred, not observed.
@@ -62,7 +62,7 @@ pub struct Watcher {
     cgroups: Cgroups,
     /// Why steps are not told, or not all of them.
     blind: Option<Blind>,
-    joiner: Joiner,
+    tracker: Tracker,
     next_round: Instant,
     next_owners: Instant,
     next_listeners: Instant,
@@ -85,13 +85,13 @@ const ROUND: Duration = Duration::from_millis(500);
 const LISTENERS: Duration = Duration::from_millis(20);
 /// A dump, and a reading of owners, take at most this share of the time: 1/20.
 const SHARE: u32 = 20;
-/// How long the last batch of obituaries is waited for.
+/// How long the last batch of destroy notices is waited for.
 const LAST_BATCH: Duration = Duration::from_millis(30);
 /// How long the collector is waited for at the end, on a machine too busy for it.
 const LAST_STEPS: Duration = Duration::from_secs(2);
 /// A step reads, and looks up, for this long at most each.
 const STEP: Duration = Duration::from_millis(50);
-/// Steps, and obituaries, joined between two looks at the clock.
+/// Steps, and destroy notices, joined between two looks at the clock.
 const HANDFUL: usize = 512;
 /// Look-ups carried out between two looks at the clock.
 const LOOK_UPS: usize = 256;
@@ -114,8 +114,8 @@ impl Watcher {
             Err(why) => Some(Blind::Everywhere(why.to_string())),
         };
         let tracepoints = tracepoints.ok();
-        let mut joiner = Joiner::new(tracepoints.is_some());
-        joiner.complete_since(tracepoints.as_ref().map_or(0, Tracepoints::complete_since));
+        let mut tracker = Tracker::new(tracepoints.is_some());
+        tracker.complete_since(tracepoints.as_ref().map_or(0, Tracepoints::complete_since));
         let collector = Collector::start(opened, tracepoints)?;
         let now = Instant::now();
         let mut watcher = Self {
@@ -126,7 +126,7 @@ impl Watcher {
             spaces,
             going: Vec::new(),
             cgroups: Cgroups::new(),
-            joiner,
+            tracker,
             blind,
             next_round: now,
             next_owners: now,
@@ -137,7 +137,7 @@ impl Watcher {
         watcher.round()?;
         // What ends before it is certain of everything is told with less: whoever is
         // told that it watches need not know that.
-        let certain = Duration::from_nanos(watcher.joiner.certain_since());
+        let certain = Duration::from_nanos(watcher.tracker.certain_since());
         std::thread::sleep(certain.saturating_sub(Duration::from_nanos(clock::monotonic())));
         Ok(watcher)
     }
@@ -232,14 +232,14 @@ impl Watcher {
 
     /// What it follows.
     #[must_use]
-    pub fn joiner(&self) -> &Joiner {
-        &self.joiner
+    pub fn tracker(&self) -> &Tracker {
+        &self.tracker
     }
 
     /// Takes the RSTs that answered segments for which the kernel had no socket; see
-    /// [`Joiner::take_strays`].
+    /// [`Tracker::take_strays`].
     pub fn take_strays(&mut self) -> Vec<Tuple> {
-        self.joiner.take_strays()
+        self.tracker.take_strays()
     }
 
     /// What could not be told so far.
@@ -249,8 +249,8 @@ impl Watcher {
         Losses {
             endings,
             steps,
-            unfollowed: self.joiner.counts().unfollowed,
-            unasked: self.joiner.counts().unasked,
+            unfollowed: self.tracker.counts().unfollowed,
+            unasked: self.tracker.counts().unasked,
         }
     }
 
@@ -290,7 +290,7 @@ impl Watcher {
     pub fn step(&mut self, wait: Duration, mut each: impl FnMut(Ending)) -> io::Result<()> {
         let now = clock::monotonic();
         let wait = self
-            .joiner
+            .tracker
             .next_query()
             .map_or(wait, |due| {
                 wait.min(Duration::from_nanos(due.saturating_sub(now)))
@@ -302,7 +302,7 @@ impl Watcher {
         if Instant::now() >= self.next_round {
             self.round()?;
         }
-        self.joiner.tick(self.joined);
+        self.tracker.tick(self.joined);
         let gone = self.come_and_go();
         self.hand_over(&mut each);
         for space in gone {
@@ -319,15 +319,15 @@ impl Watcher {
     /// A source broke.
     pub fn finish(&mut self, mut each: impl FnMut(Ending)) -> io::Result<()> {
         self.catch_up()?;
-        // The kernel writes obituaries a moment after the end.
+        // The kernel writes destroy notices a moment after the end.
         for _ in 0..2 {
             while self.read(LAST_BATCH)? {}
         }
-        self.joiner.ask_all();
+        self.tracker.ask_all();
         while self.look_up()? {}
         // What was gone may have gone by an RST that is not joined yet.
         self.catch_up()?;
-        self.joiner.flush();
+        self.tracker.flush();
         self.hand_over(&mut each);
         Ok(())
     }
@@ -335,7 +335,7 @@ impl Watcher {
     /// Joins all that was there when it began.
     fn catch_up(&mut self) -> io::Result<()> {
         let (asked, began) = (clock::monotonic(), Instant::now());
-        self.collector.hurry();
+        self.collector.collect_now();
         while self.joined < asked && began.elapsed() < LAST_STEPS {
             self.read(LAST_BATCH)?;
         }
@@ -355,12 +355,12 @@ impl Watcher {
                 if let Some(Batch { missed, .. }) = &self.batch
                     && missed.any()
                 {
-                    self.joiner.missed(missed.from, missed.until);
+                    self.tracker.missed(missed.from, missed.until);
                 }
             }
             let Self {
                 batch,
-                joiner,
+                tracker,
                 spaces,
                 next_listeners,
                 ..
@@ -369,22 +369,24 @@ impl Watcher {
                 return Ok(false);
             };
             for (at, trace, process) in left.traces.by_ref().take(HANDFUL) {
-                joiner.trace(at, &trace, process);
+                tracker.trace(at, &trace, process);
             }
             if left.traces.len() == 0 {
-                let next = left.obituaries.as_slice();
+                let next = left.notices.as_slice();
                 let next = &next[..next.len().min(HANDFUL)];
                 let now = Instant::now();
-                if now >= *next_listeners && joiner.wants_listeners(next) {
+                if now >= *next_listeners && tracker.wants_listeners(next) {
                     for diag in spaces.diags() {
-                        diag.dump(State::Listen.bit(), false, |socket| joiner.listener(socket))?;
+                        diag.dump(State::Listen.bit(), false, |socket| {
+                            tracker.listener(socket)
+                        })?;
                     }
                     *next_listeners = Instant::now() + LISTENERS.max(now.elapsed() * SHARE);
                 }
-                for (at, socket) in left.obituaries.by_ref().take(HANDFUL) {
-                    joiner.obituary(at, &socket);
+                for (at, socket) in left.notices.by_ref().take(HANDFUL) {
+                    tracker.destroy_notice(at, &socket);
                 }
-                if left.obituaries.len() == 0 {
+                if left.notices.len() == 0 {
                     self.joined = left.at;
                     *batch = None;
                 }
@@ -397,8 +399,10 @@ impl Watcher {
 
     /// Carries out some of the look-ups that are due; whether more may be.
     fn look_up(&mut self) -> io::Result<bool> {
-        let queries = self.joiner.queries(clock::monotonic(), LOOK_UPS);
-        let Self { spaces, joiner, .. } = self;
+        let queries = self.tracker.queries(clock::monotonic(), LOOK_UPS);
+        let Self {
+            spaces, tracker, ..
+        } = self;
         let mut by_space: BTreeMap<u32, Vec<Tuple>> = BTreeMap::new();
         for place in &queries {
             by_space.entry(place.space).or_default().push(place.tuple);
@@ -407,7 +411,7 @@ impl Watcher {
             // Of one that went, what is known is told soon.
             if let Some(diag) = spaces.diag(space) {
                 diag.find(&tuples, |place, socket| {
-                    joiner.answer(clock::monotonic(), place, socket);
+                    tracker.answer(clock::monotonic(), place, socket);
                 })?;
             }
         }
@@ -423,19 +427,21 @@ impl Watcher {
             .fold(0, |mask, state| mask | state.bit());
         let Self {
             spaces,
-            joiner,
+            tracker,
             owners,
             ..
         } = self;
-        joiner.begin_round(clock::monotonic());
+        tracker.begin_round(clock::monotonic());
         for diag in spaces.diags() {
-            diag.dump(every, true, |socket| joiner.row(clock::monotonic(), socket))?;
+            diag.dump(every, true, |socket| {
+                tracker.row(clock::monotonic(), socket)
+            })?;
         }
-        joiner.end_round(|inode| owners.get(&inode).copied());
-        if joiner.owners_wanted() && Instant::now() >= self.next_owners {
+        tracker.end_round(|inode| owners.get(&inode).copied());
+        if tracker.owners_wanted() && Instant::now() >= self.next_owners {
             let began = Instant::now();
             *owners = owners::read()?;
-            joiner.end_round(|inode| owners.get(&inode).copied());
+            tracker.end_round(|inode| owners.get(&inode).copied());
             self.next_owners = Instant::now() + began.elapsed() * SHARE;
         }
         self.rounds += 1;
@@ -463,13 +469,13 @@ impl Watcher {
             stays
         });
         for space in &gone {
-            self.joiner.leave(*space);
+            self.tracker.leave(*space);
         }
         gone
     }
 
     fn hand_over(&mut self, each: &mut impl FnMut(Ending)) {
-        let finished = self.joiner.take();
+        let finished = self.tracker.take();
         let wall = clock::Wall::now();
         for finished in finished {
             if self.wanted(&finished) {

@@ -1,4 +1,4 @@
-//! The parsers and the joiner on bytes captured from Linux 6.18: what was done to
+//! The parsers and the tracker on bytes captured from Linux 6.18: what was done to
 //! each connection is known from the program that did it.
 
 use lastbyte::{Fate, Side};
@@ -8,23 +8,23 @@ use lastbyte_host::parse::netlink;
 use lastbyte_host::parse::ring_page::Page;
 use lastbyte_host::parse::trace::{Event, Layouts, Trace};
 use lastbyte_host::parse::tracefs::Format;
-use lastbyte_host::tracker::{Finished, Joiner};
+use lastbyte_host::tracker::{Finished, Tracker};
 use lastbyte_host::tuple::State;
 
 fn socket(capture: &[u8]) -> Socket {
     let message = netlink::messages(capture).next().expect("one message");
-    Socket::parse(message.payload).expect("an obituary")
+    Socket::parse(message.payload).expect("a destroy notice")
 }
 
-/// What an ordinary user learns from an obituary alone, the table empty.
+/// What an ordinary user learns from a destroy notice alone, the table empty.
 fn ending(capture: &[u8]) -> Option<Finished> {
-    let mut joiner = Joiner::new(false);
-    joiner.obituary(1_000_000_000, &socket(capture));
-    let queries = joiner.queries(1_000_000_000, 10);
+    let mut tracker = Tracker::new(false);
+    tracker.destroy_notice(1_000_000_000, &socket(capture));
+    let queries = tracker.queries(1_000_000_000, 10);
     for tuple in queries {
-        joiner.answer(1_000_000_000, tuple, None);
+        tracker.answer(1_000_000_000, tuple, None);
     }
-    joiner.take().pop()
+    tracker.take().pop()
 }
 
 fn in_state(state: State) -> Socket {
@@ -58,12 +58,12 @@ fn a_clean_end_counts_payload_and_nothing_else() {
 #[test]
 fn the_table_tells_who_closed_first() {
     let socket = socket(include_bytes!("../fixtures/destroy_clean_client.bin"));
-    let mut joiner = Joiner::new(false);
-    joiner.obituary(0, &socket);
-    for tuple in joiner.queries(0, 10) {
-        joiner.answer(0, tuple, Some(&in_state(State::TimeWait)));
+    let mut tracker = Tracker::new(false);
+    tracker.destroy_notice(0, &socket);
+    for tuple in tracker.queries(0, 10) {
+        tracker.answer(0, tuple, Some(&in_state(State::TimeWait)));
     }
-    let ending = joiner.take().pop().expect("a connection").ending;
+    let ending = tracker.take().pop().expect("a connection").ending;
     assert_eq!(ending.fate, Some(Fate::Confirmed));
     assert_eq!(ending.closed_first, Some(Side::Local));
 }
@@ -71,20 +71,20 @@ fn the_table_tells_who_closed_first() {
 #[test]
 fn fin_wait2_is_waited_for_and_told_once() {
     let socket = socket(include_bytes!("../fixtures/destroy_clean_client.bin"));
-    let mut joiner = Joiner::new(false);
-    joiner.obituary(0, &socket);
-    for tuple in joiner.queries(0, 10) {
-        joiner.answer(0, tuple, Some(&in_state(State::FinWait2)));
+    let mut tracker = Tracker::new(false);
+    tracker.destroy_notice(0, &socket);
+    for tuple in tracker.queries(0, 10) {
+        tracker.answer(0, tuple, Some(&in_state(State::FinWait2)));
     }
-    assert_eq!(joiner.take(), []);
-    assert_eq!(joiner.waiting(), 1);
-    let due = joiner.next_query().expect("it will be asked again");
-    for tuple in joiner.queries(due, 10) {
-        joiner.answer(due, tuple, Some(&in_state(State::TimeWait)));
+    assert_eq!(tracker.take(), []);
+    assert_eq!(tracker.waiting(), 1);
+    let due = tracker.next_query().expect("it will be asked again");
+    for tuple in tracker.queries(due, 10) {
+        tracker.answer(due, tuple, Some(&in_state(State::TimeWait)));
     }
-    assert_eq!(joiner.take().len(), 1);
-    joiner.flush();
-    assert_eq!(joiner.take(), []);
+    assert_eq!(tracker.take().len(), 1);
+    tracker.flush();
+    assert_eq!(tracker.take(), []);
 }
 
 #[test]
@@ -93,20 +93,20 @@ fn an_orphan_reset_by_its_peer_shows_what_was_lost_when_the_fin_is_known() {
     let bytes = include_bytes!("../fixtures/destroy_orphan_reset.bin");
     assert_eq!(socket(bytes).wqueue, 2_803_473);
     let alone = ending(bytes).expect("a connection").ending;
-    // Whether a FIN is behind the unsent cannot be known from the obituary alone.
+    // Whether a FIN is behind the unsent cannot be known from the destroy notice alone.
     assert_eq!((alone.fate, alone.bytes.lost), (None, None));
 
     // One look at it while it lived, and it can.
-    let mut joiner = Joiner::new(false);
-    joiner.begin_round(0);
+    let mut tracker = Tracker::new(false);
+    tracker.begin_round(0);
     let living = Socket {
         state: State::FinWait1,
         ..socket(bytes)
     };
-    joiner.row(0, &living);
-    joiner.end_round(|_| None);
-    joiner.obituary(1, &socket(bytes));
-    let ending = joiner.take().pop().expect("a connection").ending;
+    tracker.row(0, &living);
+    tracker.end_round(|_| None);
+    tracker.destroy_notice(1, &socket(bytes));
+    let ending = tracker.take().pop().expect("a connection").ending;
     assert_eq!(ending.bytes.lost, Some(2_803_472));
     assert_eq!(ending.closed_first, Some(Side::Local));
 }
@@ -123,11 +123,11 @@ fn a_wiped_socket_is_recognised_and_nothing_made_up() {
 #[test]
 fn a_listener_is_no_connection_but_its_port_is_known_from_then_on() {
     let socket = socket(include_bytes!("../fixtures/destroy_listener.bin"));
-    let mut joiner = Joiner::new(false);
-    joiner.obituary(0, &socket);
-    assert_eq!(joiner.take(), []);
-    assert_eq!(joiner.counts().not_connections, 1);
-    assert!(joiner.listens(socket.tuple.local.port));
+    let mut tracker = Tracker::new(false);
+    tracker.destroy_notice(0, &socket);
+    assert_eq!(tracker.take(), []);
+    assert_eq!(tracker.counts().not_connections, 1);
+    assert!(tracker.listens(socket.tuple.local.port));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::holders::inherited;
 use super::observations::{Listener, Observations, Stuck, direction};
 use super::party::Party;
 use crate::ending::Ending;
-use crate::evidence::last_sample::Seen;
+use crate::evidence::last_sample::LastSample;
 use crate::source::counters;
 use crate::source::rst_tap::RstTap;
 use crate::stop::Stop;
@@ -67,8 +67,8 @@ pub fn look(
 
 /// The sockets that are there at the end of the look.
 fn living(seen: &mut Observations, watcher: &Watcher) {
-    let joiner = watcher.joiner();
-    for (_, socket) in joiner.living() {
+    let tracker = watcher.tracker();
+    for (_, socket) in tracker.living() {
         seen.strays.known(&socket.tuple);
         let owner = socket.owner.map(|(process, _)| process);
         let unaccepted =
@@ -89,16 +89,16 @@ fn living(seen: &mut Observations, watcher: &Watcher) {
             | State::FinWait1
             | State::FinWait2
             | State::Closing
-            | State::LastAck => seen.stuck.push(stuck(socket, |port| joiner.listens(port))),
+            | State::LastAck => seen.stuck.push(stuck(socket, |port| tracker.listens(port))),
             State::Established if unaccepted => {
-                seen.stuck.push(stuck(socket, |port| joiner.listens(port)));
+                seen.stuck.push(stuck(socket, |port| tracker.listens(port)));
             }
             _ => {}
         }
     }
 }
 
-fn stuck(socket: &Seen, listens: impl Fn(u16) -> bool) -> Stuck {
+fn stuck(socket: &LastSample, listens: impl Fn(u16) -> bool) -> Stuck {
     let owner = socket.owner.map(|(process, _)| process);
     let unread_end = socket.state == State::CloseWait && socket.rqueue > 0;
     Stuck {
@@ -138,7 +138,7 @@ fn strays(seen: &mut Observations, watcher: &mut Watcher, tap: Option<&mut RstTa
 
 fn take(seen: &mut Observations, watcher: &Watcher, endings: &[Ending]) {
     for ending in endings {
-        seen.ending(ending, |port| watcher.joiner().listens(port));
+        seen.ending(ending, |port| watcher.tracker().listens(port));
     }
 }
 
@@ -151,7 +151,7 @@ fn time_waits(watcher: &mut Watcher, seen: &mut Observations, end: bool) -> io::
         }
     })?;
     for tuple in tuples.iter().filter(|tuple| watcher.wants_ends(tuple)) {
-        let listens = watcher.joiner().listens(tuple.local.port);
+        let listens = watcher.tracker().listens(tuple.local.port);
         if let Some(time_wait) = seen.time_wait(direction(tuple, listens)) {
             if end {
                 time_wait.after += 1;

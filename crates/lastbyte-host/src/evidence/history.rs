@@ -24,7 +24,7 @@ pub struct Actor {
 
 /// One socket's life, as far as its transitions were seen.
 #[derive(Clone, Copy, Debug)]
-pub struct Story {
+pub struct History {
     /// The ends, as whole as they ever were.
     pub tuple: Tuple,
     /// When it was established.
@@ -89,7 +89,7 @@ pub struct SentReset {
     pub answers: bool,
 }
 
-impl Story {
+impl History {
     /// Of a socket first heard of now.
     #[must_use]
     pub fn new(tuple: Tuple) -> Self {
@@ -298,15 +298,15 @@ mod tests {
             thread: 7,
             process: None,
         });
-        let mut story = Story::new(Tuple {
+        let mut history = History::new(Tuple {
             local: Endpoint::UNKNOWN,
             remote: Endpoint::UNKNOWN,
         });
-        story.transition(0, State::Established, State::FinWait1, process);
+        history.transition(0, State::Established, State::FinWait1, process);
         let actor = process.filter(|_| ack_in_call);
-        story.transition(1000, State::FinWait1, State::FinWait2, actor);
-        story.transition(gone, State::FinWait2, State::Close, process);
-        story.let_go_half_closed()
+        history.transition(1000, State::FinWait1, State::FinWait2, actor);
+        history.transition(gone, State::FinWait2, State::Close, process);
+        history.let_go_half_closed()
     }
 
     #[test]

@@ -8,12 +8,12 @@ use crate::process::Process;
 use crate::tuple::{Place, State, Tuple};
 
 /// How far two readings of the same moment may lie apart: the kernel counts in
-/// ticks of up to 10 ms, and an obituary is written a moment after the end.
+/// ticks of up to 10 ms, and a destroy notice is written a moment after the end.
 const SLACK: Nanos = 25_000_000;
 
 /// A socket as a dump showed it.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen {
+pub struct LastSample {
     /// When, at the latest.
     pub at: Nanos,
     /// When, at the earliest: the dump began.
@@ -50,7 +50,7 @@ pub struct Seen {
     widest_window: u32,
 }
 
-impl Seen {
+impl LastSample {
     /// From a row of a dump; `before` is what the dump before showed.
     #[must_use]
     pub fn new(
@@ -81,21 +81,21 @@ impl Seen {
             inode: socket.inode,
             mptcp: socket.mptcp,
             counts,
-            role: role.or(before.and_then(|seen| seen.role)),
-            owner: before.and_then(|seen| seen.owner),
+            role: role.or(before.and_then(|sample| sample.role)),
+            owner: before.and_then(|sample| sample.owner),
             since: before
-                .filter(|seen| seen.state == socket.state)
-                .map_or(at, |seen| seen.since),
+                .filter(|sample| sample.state == socket.state)
+                .map_or(at, |sample| sample.since),
             round,
             full: socket.full == Some(true),
             last_ack: ago(info.last_ack_recv_ms),
             last_sent: ago(info.last_data_sent_ms),
             window,
-            widest_window: window.max(before.map_or(0, |seen| seen.widest_window)),
+            widest_window: window.max(before.map_or(0, |sample| sample.widest_window)),
         }
     }
 
-    /// Whether a wiped socket's obituary, written between `ended` and `told`, shows
+    /// Whether a wiped socket's destroy notice, written between `ended` and `told`, shows
     /// that since this look nothing was sent and nothing acknowledged.
     ///
     /// A disconnect clears the counters, but it leaves the times of the last segment
@@ -135,7 +135,7 @@ impl Seen {
     }
 }
 
-impl Seen {
+impl LastSample {
     /// The ends, and in which network namespace.
     #[must_use]
     pub fn place(&self) -> Place {
@@ -195,9 +195,9 @@ mod tests {
     }
 
     /// A dump from 990 to 1000 ms; the last ACK came at 500, the last segment left at 600.
-    fn look(wqueue: u32, window: u32, full: bool) -> Seen {
+    fn look(wqueue: u32, window: u32, full: bool) -> LastSample {
         let socket = socket(wqueue, 500, 400, window, full);
-        Seen::new(1000 * MS, (1, 990 * MS), &socket, None)
+        LastSample::new(1000 * MS, (1, 990 * MS), &socket, None)
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn what_moved_right_before_the_look_is_known_by_its_moment() {
         let busy = socket(0, 20, 20, WINDOW, false);
-        let look = Seen::new(1000 * MS, (1, 990 * MS), &busy, None);
+        let look = LastSample::new(1000 * MS, (1, 990 * MS), &busy, None);
         let wiped = |ago| socket(WINDOW + 2, ago, ago, WINDOW, false);
         assert!(look.unmoved_until(&wiped(420), 1400 * MS, 1401 * MS));
         assert!(!look.unmoved_until(&wiped(300), 1400 * MS, 1401 * MS));

@@ -4,8 +4,8 @@
 use lastbyte::{Errno, Fate, Side};
 
 use crate::ending::{Bytes, Evidence, Rst};
-use crate::evidence::history::{End, Story};
-use crate::evidence::last_sample::Seen;
+use crate::evidence::history::{End, History};
+use crate::evidence::last_sample::LastSample;
 use crate::parse::inet_diag::Socket;
 use crate::parse::tcp_info::Counts;
 use crate::reason::Reason;
@@ -23,20 +23,20 @@ pub enum Role {
 /// Everything known of one ended connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Case<'a> {
-    /// The kernel's obituary.
+    /// The kernel's destroy notice.
     pub socket: &'a Socket,
     /// What the tracepoints told, if they could.
-    pub story: Option<&'a Story>,
-    /// Steps were missed when the story ended: what was not told, an RST above all,
+    pub history: Option<&'a History>,
+    /// Steps were missed when the history ended: what was not told, an RST above all,
     /// may have happened.
     pub blind: bool,
     /// The last look at the living socket, if there was one.
-    pub seen: Option<&'a Seen>,
+    pub sample: Option<&'a LastSample>,
     /// Whether it is known to be a subflow of an MPTCP connection.
     pub mptcp: bool,
     /// When it ended, in nanoseconds of `CLOCK_MONOTONIC`; else as `told`.
     pub at: u64,
-    /// When the obituary came.
+    /// When the destroy notice came.
     pub told: u64,
     /// Whether its local port was ever seen listening.
     pub port_listens: bool,
@@ -90,8 +90,8 @@ pub struct Verdict {
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Verdict {
     let signs = Signs::read(case);
-    let mut verdict = match case.story.filter(|story| story.end.is_some()) {
-        Some(story) => observed(case, story, &signs),
+    let mut verdict = match case.history.filter(|history| history.end.is_some()) {
+        Some(history) => observed(case, history, &signs),
         None => inferred(case, &signs),
     };
     if let After::Reset(reason) = case.after {
@@ -132,9 +132,9 @@ impl Signs {
         let counts = counts(case.socket).filter(|_| !scrubbed);
         let control = counts.and_then(|c| control_bytes(&c, case.socket.wqueue));
         let role = case
-            .story
-            .and_then(|story| story.role)
-            .or(case.seen.and_then(|seen| seen.role))
+            .history
+            .and_then(|history| history.role)
+            .or(case.sample.and_then(|sample| sample.role))
             .or_else(|| role(control?, case.port_listens));
         let fin_sent = match (control, role) {
             (Some(control), Some(role)) => Some(control > syn(role)),
@@ -183,10 +183,14 @@ fn role(control: u64, port_listens: bool) -> Option<Role> {
 }
 
 fn fin_queued(case: &Case<'_>, fin_sent: Option<bool>, counts: Option<Counts>) -> Option<bool> {
-    if let Some(end) = case.story.and_then(|story| story.end) {
+    if let Some(end) = case.history.and_then(|history| history.end) {
         return Some(has_queued_fin(end.from));
     }
-    if case.seen.is_some_and(|seen| has_queued_fin(seen.state)) || fin_sent == Some(true) {
+    if case
+        .sample
+        .is_some_and(|sample| has_queued_fin(sample.state))
+        || fin_sent == Some(true)
+    {
         return Some(true);
     }
     // It may be queued behind what was never transmitted.
@@ -208,22 +212,25 @@ fn fin_received(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
         After::FinWait2 | After::Expired | After::Reset(_) => return Some(false),
         After::Unasked | After::Nothing => {}
     }
-    if let Some(story) = case.story
-        && let Some(end) = story.end
+    if let Some(history) = case.history
+        && let Some(end) = history.end
     {
         match end.from {
             State::CloseWait | State::LastAck | State::Closing => return Some(true),
             State::FinWait2 if case.blind => return None,
-            State::FinWait2 if !story.got_reset && story.sent_reset.is_none() => {
+            State::FinWait2 if !history.got_reset && history.sent_reset.is_none() => {
                 // The peer's FIN, or the move of an orphan into a smaller
                 // socket that waits for it.
-                let held = story.outlived_end() == Some(true);
+                let held = history.outlived_end() == Some(true);
                 return (case.socket.rqueue > 0 || held).then_some(true);
             }
             _ => return Some(false),
         }
     }
-    if case.seen.is_some_and(|seen| has_received_fin(seen.state)) {
+    if case
+        .sample
+        .is_some_and(|sample| has_received_fin(sample.state))
+    {
         return Some(true);
     }
     // Without payload, what was received is the FIN.
@@ -238,24 +245,24 @@ fn fin_counted(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
     {
         return Some(counts.received > 0);
     }
-    let Some(story) = case.story else {
+    let Some(history) = case.history else {
         return match case.after {
             // It came before the socket was gone, or after.
             After::TimeWait => (case.socket.rqueue > 0).then_some(true),
             _ => fin_received(case, counts),
         };
     };
-    match story.end?.from {
+    match history.end?.from {
         // Nothing but TIME_WAIT shows that no RST ended it.
         State::FinWait2 if case.blind && case.after != After::TimeWait => None,
-        State::FinWait2 if !story.got_reset && story.sent_reset.is_none() => {
+        State::FinWait2 if !history.got_reset && history.sent_reset.is_none() => {
             // An orphan's receive queue was empty when it was closed; only a FIN
             // takes a place in it since. A socket that outlived its end was still
             // held, and then nothing but the FIN ends it.
             if case.socket.rqueue > 0 {
                 Some(true)
             } else {
-                story.outlived_end()
+                history.outlived_end()
             }
         }
         _ => fin_received(case, counts),
@@ -270,14 +277,14 @@ const fn has_received_fin(state: State) -> bool {
 }
 
 /// The verdict when the transitions are known.
-fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
-    let end = story
+fn observed(case: &Case<'_>, history: &History, signs: &Signs) -> Verdict {
+    let end = history
         .end
-        .expect("the caller has checked that the story has an end");
-    let fin_acked = fin_acked(case, story, end, signs.scrubbed);
-    let answered = story.sent_reset.is_some_and(|reset| reset.answers);
-    let side = match (story.sent_reset, story.got_reset) {
-        (Some(_), _) if answered || !story.got_reset => Some(Side::Local),
+        .expect("the caller has checked that the history has an end");
+    let fin_acked = fin_acked(case, history, end, signs.scrubbed);
+    let answered = history.sent_reset.is_some_and(|reset| reset.answers);
+    let side = match (history.sent_reset, history.got_reset) {
+        (Some(_), _) if answered || !history.got_reset => Some(Side::Local),
         // Our own RST to a segment it could not take looks the same at first.
         (_, true) if !case.blind => Some(Side::Peer),
         _ => None,
@@ -293,13 +300,13 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
         None if fin_acked.is_none() => None,
         Some(Side::Local) => Some(Fate::Aborted),
         Some(Side::Peer) => Some(Fate::Reset),
-        None if case.blind || story.broken => None,
+        None if case.blind || history.broken => None,
         None if end.in_process => Some(Fate::Aborted),
         // A timer gave it up. Of a socket that nobody held the kernel reports no error.
         None => Some(Fate::Failed),
     };
-    let closed_first = story.closed_first.or(match side {
-        Some(side) if gave_up.is_none() && !story.crossed => Some(side),
+    let closed_first = history.closed_first.or(match side {
+        Some(side) if gave_up.is_none() && !history.crossed => Some(side),
         _ => None,
     });
     let mut verdict = Verdict {
@@ -317,15 +324,15 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
             None => Some(Rst::None),
             Some(Side::Local) => Some(Rst::By {
                 side: Side::Local,
-                reason: story.sent_reset.and_then(|reset| reset.reason),
-                listener: story.listener_closed,
+                reason: history.sent_reset.and_then(|reset| reset.reason),
+                listener: history.listener_closed,
             }),
             Some(Side::Peer) => peers_rst(case),
         },
         bytes: Bytes::default(),
         // That the peer had not closed is not known where the table was asked in
         // vain, or not at all.
-        evidence: match unresolved || case.blind || story.broken || !story.from_start {
+        evidence: match unresolved || case.blind || history.broken || !history.from_start {
             true => Evidence::Inferred,
             false => Evidence::Observed,
         },
@@ -333,13 +340,13 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
     };
     if signs.scrubbed {
         verdict.evidence = Evidence::Inferred;
-        verdict.bytes = match story.listener_closed {
+        verdict.bytes = match history.listener_closed {
             true => never_accepted_bytes(case),
             false => scrubbed_bytes(case),
         };
     } else if let Some(counts) = counts(case.socket) {
         verdict.bytes = bytes(&counts, case.socket, signs);
-        let discards = story
+        let discards = history
             .sent_reset
             .and_then(|reset| reset.reason)
             .is_some_and(Reason::discards_input);
@@ -353,15 +360,15 @@ fn observed(case: &Case<'_>, story: &Story, signs: &Signs) -> Verdict {
 }
 
 /// Whether our FIN was acknowledged; `None` where a disconnect has wiped that.
-fn fin_acked(case: &Case<'_>, story: &Story, end: End, scrubbed: bool) -> Option<bool> {
-    let reset = story.sent_reset.is_some() || scrubbed && story.got_reset;
+fn fin_acked(case: &Case<'_>, history: &History, end: End, scrubbed: bool) -> Option<bool> {
+    let reset = history.sent_reset.is_some() || scrubbed && history.got_reset;
     match end.from {
         State::FinWait2 => Some(true),
         State::Closing | State::LastAck if scrubbed && !reset => {
             // It was wiped later, unless a process did both. (What arrives while a
             // process is at the socket is taken in that process.) A timer that ended
             // it would have told whoever held it.
-            let held = story.outlived_end() == Some(true);
+            let held = history.outlived_end() == Some(true);
             (held && case.errno.is_none()).then_some(true)
         }
         // An RST ends these without the last ACK.
@@ -384,7 +391,7 @@ fn inferred(case: &Case<'_>, signs: &Signs) -> Verdict {
     let mut verdict = Verdict {
         fate: None,
         error: None,
-        closed_first: case.seen.and_then(|seen| match seen.state {
+        closed_first: case.sample.and_then(|sample| match sample.state {
             State::FinWait1 | State::FinWait2 => Some(Side::Local),
             State::CloseWait | State::LastAck => Some(Side::Peer),
             _ => None,
@@ -398,8 +405,8 @@ fn inferred(case: &Case<'_>, signs: &Signs) -> Verdict {
         // A connection the peer had reset before can be wiped as well; one that
         // was alive at the last look was aborted.
         let alive = case
-            .seen
-            .is_some_and(|seen| seen.unmoved_until(case.socket, case.at, case.told));
+            .sample
+            .is_some_and(|sample| sample.unmoved_until(case.socket, case.at, case.told));
         verdict.fate = alive.then_some(Fate::Aborted);
         verdict.bytes = scrubbed_bytes(case);
         return verdict;
@@ -416,7 +423,9 @@ fn inferred(case: &Case<'_>, signs: &Signs) -> Verdict {
         return verdict;
     }
     // All is acknowledged, our FIN included.
-    let crossed = case.seen.is_some_and(|seen| seen.state == State::Closing);
+    let crossed = case
+        .sample
+        .is_some_and(|sample| sample.state == State::Closing);
     match case.after {
         After::TimeWait | After::FinWait2 | After::Expired if !crossed => {
             verdict.closed_first = Some(Side::Local);
@@ -469,11 +478,11 @@ fn bytes(counts: &Counts, socket: &Socket, signs: &Signs) -> Bytes {
 /// Nobody had it to write to, or to read from: what the last look said had come.
 fn never_accepted_bytes(case: &Case<'_>) -> Bytes {
     let received = case
-        .seen
-        .filter(|seen| seen.unmoved_until(case.socket, case.at, case.told))
-        .and_then(|seen| {
-            let fin = u64::from(has_received_fin(seen.state));
-            seen.counts?.received.checked_sub(fin)
+        .sample
+        .filter(|sample| sample.unmoved_until(case.socket, case.at, case.told))
+        .and_then(|sample| {
+            let fin = u64::from(has_received_fin(sample.state));
+            sample.counts?.received.checked_sub(fin)
         });
     Bytes {
         sent: Some(0),
@@ -489,39 +498,42 @@ fn never_accepted_bytes(case: &Case<'_>) -> Bytes {
 fn scrubbed_bytes(case: &Case<'_>) -> Bytes {
     let known = Bytes {
         // With input unread, a close would not have wiped it.
-        unread: case.story.filter(|story| story.ended_by_close()).map(|_| 0),
+        unread: case
+            .history
+            .filter(|history| history.ended_by_close())
+            .map(|_| 0),
         ..Bytes::default()
     };
-    let Some(seen) = case
-        .seen
-        .filter(|seen| seen.unmoved_until(case.socket, case.at, case.told))
+    let Some(sample) = case
+        .sample
+        .filter(|sample| sample.unmoved_until(case.socket, case.at, case.told))
     else {
         return known;
     };
-    let Some(counts) = seen.counts else {
+    let Some(counts) = sample.counts else {
         return known;
     };
-    let control = control_bytes(&counts, seen.wqueue);
+    let control = control_bytes(&counts, sample.wqueue);
     let role = case
-        .story
-        .and_then(|story| story.role)
-        .or(seen.role)
+        .history
+        .and_then(|history| history.role)
+        .or(sample.role)
         .or_else(|| role(control?, case.port_listens));
-    let fin_received = has_received_fin(seen.state);
+    let fin_received = has_received_fin(sample.state);
     let signs = Signs {
         role,
-        fin_queued: Some(has_queued_fin(seen.state)),
+        fin_queued: Some(has_queued_fin(sample.state)),
         fin_received: Some(fin_received),
         fin_counted: Some(fin_received),
         scrubbed: false,
     };
     let living = Socket {
-        rqueue: seen.rqueue,
-        wqueue: seen.wqueue,
+        rqueue: sample.rqueue,
+        wqueue: sample.wqueue,
         ..*case.socket
     };
     let then = bytes(&counts, &living, &signs);
-    let took_no_more = seen.took_no_more(case.socket);
+    let took_no_more = sample.took_no_more(case.socket);
     Bytes {
         acked: then.acked,
         sent: then.sent.filter(|_| took_no_more),

@@ -18,7 +18,7 @@ use crate::ending::{Ending, Evidence, Rst};
 use crate::reason::{Reason, WORDS};
 use crate::sources::{NAMES, Source};
 use crate::time_wait::TimeWait;
-use crate::tracker::Joiner;
+use crate::tracker::Tracker;
 use crate::tuple::State;
 use crate::watcher::Losses;
 use labels::{
@@ -298,7 +298,7 @@ impl Metrics {
     }
 
     /// Takes over what else the watch knows.
-    pub fn update(&mut self, joiner: &Joiner, losses: Losses) {
+    pub fn update(&mut self, tracker: &Tracker, losses: Losses) {
         let told = self.told;
         for (counter, now, before) in [
             (&self.dropped_endings, losses.endings, told.endings),
@@ -323,7 +323,7 @@ impl Metrics {
         }
         self.told = losses;
         let mut numbers = [0; 5];
-        for (_, socket) in joiner.living() {
+        for (_, socket) in tracker.living() {
             if let Some(at) = CLOSING.iter().position(|state| *state == socket.state) {
                 numbers[at] += 1;
             }

@@ -14,7 +14,7 @@ const INET_DIAG_SKMEMINFO: u16 = 7;
 const INET_DIAG_PROTOCOL: u16 = 10;
 const INET_DIAG_ULP_INFO: u16 = 19;
 
-/// One TCP socket, as the kernel's table or its obituary shows it.
+/// One TCP socket, as the kernel's table or its destroy notice shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Socket {
     /// The network namespace it is in, by the watch's own number: 0 until whoever read
@@ -22,7 +22,7 @@ pub struct Socket {
     pub space: u32,
     /// The ends.
     pub tuple: Tuple,
-    /// The state; always `CLOSE` in an obituary.
+    /// The state; always `CLOSE` in a destroy notice.
     pub state: State,
     /// The socket's number for its whole life, never used twice.
     pub cookie: u64,
@@ -43,7 +43,7 @@ pub struct Socket {
     /// where the message tells: then send() takes no more until something is
     /// acknowledged.
     pub full: Option<bool>,
-    /// Whether it is a subflow of an MPTCP connection; obituaries never tell.
+    /// Whether it is a subflow of an MPTCP connection; destroy notices never tell.
     pub mptcp: bool,
     /// The counters, where the message has them.
     pub info: Option<TcpInfo>,

@@ -10,19 +10,19 @@ use crate::parse::inet_diag::Socket;
 use crate::parse::trace::Trace;
 use crate::process::Process;
 
-/// Obituaries kept for a slow consumer; 40 MB.
-const OBITUARIES: usize = 1 << 18;
+/// Destroy notices kept for a slow consumer; 40 MB.
+const NOTICES: usize = 1 << 18;
 /// Steps kept for a slow consumer; 59 MB.
 const STEPS: usize = 1 << 19;
 /// Steps older than this are passed over when their turn comes, so that whoever
-/// has fallen behind catches up. Obituaries never are.
+/// has fallen behind catches up. Destroy notices never are.
 const LATE: Duration = Duration::from_secs(3);
 
 /// A step, when it happened and who ran, if that is known.
 pub type Step = (u64, Trace, Option<Process>);
 
 /// What the kernel told in a moment. What was missed is to be taken into account
-/// first, then the steps: each fires before its socket's obituary is written.
+/// first, then the steps: each fires before its socket's destroy notice is written.
 #[derive(Debug)]
 pub struct Batch {
     /// When it was collected.
@@ -31,8 +31,8 @@ pub struct Batch {
     pub missed: Missed,
     /// Steps, in the order of time.
     pub traces: vec::IntoIter<Step>,
-    /// Obituaries and when they came, in the order they came.
-    pub obituaries: vec::IntoIter<(u64, Socket)>,
+    /// Destroy notices and when they came, in the order they came.
+    pub notices: vec::IntoIter<(u64, Socket)>,
 }
 
 /// How many of something were dropped, and by whom.
@@ -56,9 +56,9 @@ impl Dropped {
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     batches: VecDeque<Batch>,
-    obituaries: usize,
+    notices: usize,
     steps: usize,
-    pub(super) dropped_obituaries: Dropped,
+    pub(super) dropped_notices: Dropped,
     pub(super) dropped_steps: Dropped,
 }
 
@@ -68,31 +68,31 @@ impl Backlog {
     }
 
     /// Keeps what there is room for. `missed` tells what the kernel dropped of the
-    /// steps, `unseen` of the obituaries.
+    /// steps, `unseen` of the destroy notices.
     pub(super) fn push(
         &mut self,
         at: u64,
         mut steps: Vec<Step>,
-        mut obituaries: Vec<(u64, Socket)>,
+        mut notices: Vec<(u64, Socket)>,
         mut missed: Missed,
         unseen: u64,
     ) {
-        self.dropped_obituaries.by_kernel += unseen;
+        self.dropped_notices.by_kernel += unseen;
         self.dropped_steps.by_kernel += missed.count;
-        let room = OBITUARIES.saturating_sub(self.obituaries);
-        self.dropped_obituaries.here += obituaries.len().saturating_sub(room) as u64;
-        obituaries.truncate(room);
+        let room = NOTICES.saturating_sub(self.notices);
+        self.dropped_notices.here += notices.len().saturating_sub(room) as u64;
+        notices.truncate(room);
         let room = STEPS.saturating_sub(self.steps);
         self.dropped_steps.here += missed.steps(steps.get(room..).unwrap_or_default());
         steps.truncate(room);
-        self.obituaries += obituaries.len();
+        self.notices += notices.len();
         self.steps += steps.len();
-        if !steps.is_empty() || !obituaries.is_empty() || missed.any() {
+        if !steps.is_empty() || !notices.is_empty() || missed.any() {
             self.batches.push_back(Batch {
                 at,
                 missed,
                 traces: steps.into_iter(),
-                obituaries: obituaries.into_iter(),
+                notices: notices.into_iter(),
             });
         }
     }
@@ -100,7 +100,7 @@ impl Backlog {
     /// The oldest batch.
     pub(super) fn pop(&mut self, now: u64) -> Option<Batch> {
         let mut batch = self.batches.pop_front()?;
-        self.obituaries -= batch.obituaries.len();
+        self.notices -= batch.notices.len();
         self.steps -= batch.traces.len();
         if u128::from(now.saturating_sub(batch.at)) > LATE.as_nanos() {
             self.dropped_steps.here += batch.missed.steps(batch.traces.as_slice());
@@ -128,7 +128,7 @@ mod tests {
             .collect()
     }
 
-    fn obituaries(number: usize) -> Vec<(u64, Socket)> {
+    fn notices(number: usize) -> Vec<(u64, Socket)> {
         let socket = Socket {
             space: 0,
             tuple: Tuple {
@@ -155,39 +155,39 @@ mod tests {
         let parts = 8;
         for n in 0..=parts {
             let steps = steps(STEPS / parts, n as u64 * STEPS as u64);
-            let told = obituaries(OBITUARIES / parts + 1);
+            let told = notices(NOTICES / parts + 1);
             backlog.push(0, steps, told, Missed::default(), 0);
         }
-        let given = (parts + 1) * (OBITUARIES / parts + 1);
+        let given = (parts + 1) * (NOTICES / parts + 1);
         let mut kept = (0, 0);
         let mut last = None;
         while let Some(batch) = backlog.pop(0) {
             kept.0 += batch.traces.len();
-            kept.1 += batch.obituaries.len();
+            kept.1 += batch.notices.len();
             last = Some(batch.missed);
         }
-        assert_eq!(kept, (STEPS, OBITUARIES));
+        assert_eq!(kept, (STEPS, NOTICES));
         assert_eq!(backlog.dropped_steps.here, (STEPS / parts) as u64);
-        assert_eq!(backlog.dropped_obituaries.here as usize, given - OBITUARIES);
+        assert_eq!(backlog.dropped_notices.here as usize, given - NOTICES);
         // When the steps were missed is told with what came beside them.
         let from = (parts * STEPS) as u64;
         let missed = last.expect("some batches");
         let until = from + (STEPS / parts) as u64 - 1;
         assert_eq!((missed.from, missed.until), (from, until));
         // There is room again.
-        backlog.push(0, steps(1, 0), obituaries(1), Missed::default(), 7);
+        backlog.push(0, steps(1, 0), notices(1), Missed::default(), 7);
         assert!(backlog.pop(0).is_some());
-        assert_eq!(backlog.dropped_obituaries.by_kernel, 7);
+        assert_eq!(backlog.dropped_notices.by_kernel, 7);
     }
 
     #[test]
-    fn late_steps_are_passed_over_and_no_obituary() {
+    fn late_steps_are_passed_over_and_no_destroy_notice() {
         let mut backlog = Backlog::default();
-        backlog.push(0, steps(5, 10), obituaries(3), Missed::default(), 0);
+        backlog.push(0, steps(5, 10), notices(3), Missed::default(), 0);
         let batch = backlog
             .pop(LATE.as_nanos() as u64 + 1)
             .expect("it is there");
-        assert_eq!((batch.traces.len(), batch.obituaries.len()), (0, 3));
+        assert_eq!((batch.traces.len(), batch.notices.len()), (0, 3));
         assert_eq!((batch.missed.from, batch.missed.until), (10, 14));
         assert_eq!(backlog.dropped_steps.here, 5);
         assert!(backlog.is_empty());

@@ -1,5 +1,5 @@
 //! A thread that does nothing but take what the kernel tells before its buffers
-//! overflow: that of an ordinary user holds some 300 obituaries.
+//! overflow: that of an ordinary user holds some 300 destroy notices.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -116,28 +116,28 @@ impl Collector {
         changes.came.extend(came);
         changes.went.extend(went);
         drop(changes);
-        self.hurry();
+        self.collect_now();
     }
 
     /// Has it collect at once, also where nothing seems to be there.
-    pub fn hurry(&self) {
+    pub fn collect_now(&self) {
         let one = 1u64;
         // SAFETY: eight bytes, as an eventfd wants them.
         unsafe { libc::write(self.bell.as_raw_fd(), (&raw const one).cast(), 8) };
     }
 
-    /// How many obituaries, and how many steps, were dropped so far.
+    /// How many destroy notices, and how many steps, were dropped so far.
     #[must_use]
     pub fn dropped(&self) -> (Dropped, Dropped) {
         let backlog = &self.shared.lock().backlog;
-        (backlog.dropped_obituaries, backlog.dropped_steps)
+        (backlog.dropped_notices, backlog.dropped_steps)
     }
 }
 
 impl Drop for Collector {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
-        self.hurry();
+        self.collect_now();
         if let Some(thread) = self.thread.take() {
             // Its panic was told when it happened.
             let _ = thread.join();
@@ -163,19 +163,19 @@ fn collect(
     shared: &Shared,
     bell: &OwnedFd,
 ) {
-    priority::hurry();
+    priority::raise_priority();
     let mut more = false;
     loop {
         wait(&destroyed, tracepoints.as_ref(), bell, more);
         if shared.stopping.load(Ordering::Acquire) {
             return;
         }
-        let (mut steps, mut obituaries) = (Vec::new(), Vec::new());
+        let (mut steps, mut notices) = (Vec::new(), Vec::new());
         let at = clock::monotonic();
         let mut changes = std::mem::take(&mut *shared.changes());
         destroyed.append(&mut changes.came);
-        // Obituaries first: the steps that led to them are in the rings then.
-        let drained = drain(&mut destroyed, |socket| obituaries.push((at, socket)));
+        // Destroy notices first: the steps that led to them are in the rings then.
+        let drained = drain(&mut destroyed, |socket| notices.push((at, socket)));
         destroyed.retain(|(space, _)| !changes.went.contains(space));
         let missed = tracepoints.as_mut().map_or(Missed::default(), |t| {
             t.drain(|at, trace, process| steps.push((at, *trace, process)))
@@ -191,7 +191,7 @@ fn collect(
                 0
             }
         };
-        queue.backlog.push(at, steps, obituaries, missed, unseen);
+        queue.backlog.push(at, steps, notices, missed, unseen);
         queue.collected = at;
         let failed = queue.failed.is_some();
         drop(queue);

@@ -12,7 +12,7 @@ use super::{check, doing};
 const BATCH: usize = 64;
 /// A message of Linux 6.18 has 384 bytes; newer ones may grow.
 const MESSAGE: usize = 1024;
-/// Asked for: with privilege room for some 100 000 obituaries. Memory is taken only
+/// Asked for: with privilege room for some 100 000 destroy notices. Memory is taken only
 /// as far as they come.
 const WANTED_BUFFER: libc::c_int = 64 << 20;
 

@@ -7,7 +7,7 @@
 /// (`sched_autogroup_enabled`), that is against our own other threads; and Linux
 /// 6.18 was seen to leave a whole session without a CPU for three seconds beside
 /// one that was busy with sockets.
-pub fn hurry() {
+pub fn raise_priority() {
     let lowest = libc::sched_param { sched_priority: 1 };
     // SAFETY: plain system call; 0 is the calling thread.
     unsafe {

@@ -14,8 +14,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 
 use crate::ending::{Ending, Evidence, Manner};
-use crate::evidence::history::{Nanos, Story};
-use crate::evidence::last_sample::Seen;
+use crate::evidence::history::{History, Nanos};
+use crate::evidence::last_sample::LastSample;
 use crate::judge::{After, Case, Verdict, control_bytes, has_queued_fin, judge};
 use crate::parse::inet_diag::Socket;
 use crate::process::Process;
@@ -26,21 +26,21 @@ use numbers::ByNumber;
 use recent::Recent;
 
 /// Living sockets followed through tracepoints.
-const STORIES: usize = 1 << 17;
+const HISTORIES: usize = 1 << 17;
 /// Living sockets remembered from dumps.
-pub const SEEN: usize = 1 << 18;
+pub const SAMPLES: usize = 1 << 18;
 /// Endings that wait for the peer's FIN.
 const WAITING: usize = 1 << 15;
-/// Destroyed sockets whose obituary has not come: in a flood the kernel's work
+/// Destroyed sockets whose destroy notice has not come: in a flood the kernel's work
 /// queue, which writes them, was seen to fall 66 000 behind.
 const DEAD: usize = 1 << 18;
 /// Resets and errors remembered for the other end.
 const RESETS: usize = 1 << 14;
 
 const SECOND: Nanos = 1_000_000_000;
-/// How long a destroyed socket waits for its obituary: the kernel writes it from
+/// How long a destroyed socket waits for its destroy notice: the kernel writes it from
 /// a work queue, at once. Sockets of other network namespaces never have one.
-const OBITUARY_WAIT: Nanos = 5 * SECOND;
+const NOTICE_WAIT: Nanos = 5 * SECOND;
 /// How long an RST is remembered for the peer it hits, when that is on this host.
 const RESET_MEMORY: Nanos = 10 * SECOND;
 /// First wait before looking again whether the peer's FIN has come.
@@ -59,16 +59,16 @@ const MOMENT: Nanos = SECOND / 100;
 /// How far the kernel's word on when a socket expires can be off: it counts in ticks.
 const TICKS: Nanos = SECOND / 50;
 
-/// The joiner.
+/// The tracker.
 #[derive(Debug)]
-pub struct Joiner {
+pub struct Tracker {
     tracing: bool,
     // Boxed, as tables keep room to grow in.
-    stories: ByNumber<Box<Story>>,
-    dead: ByNumber<(u64, Box<Story>)>,
+    histories: ByNumber<Box<History>>,
+    dead: ByNumber<(u64, Box<History>)>,
     dead_sk: ByNumber<u64>,
     dead_order: VecDeque<(Nanos, u64)>,
-    seen: ByNumber<Box<Seen>>,
+    samples: ByNumber<Box<LastSample>>,
     round: u32,
     /// When it began.
     round_began: Nanos,
@@ -93,16 +93,16 @@ pub struct Joiner {
     gaps: Gaps,
     /// Since when every tracepoint has been on.
     complete_since: Nanos,
-    /// Up to which gap stale stories were looked for.
+    /// Up to which gap stale histories were looked for.
     cleared: Nanos,
     /// Up to when all is joined.
     joined: Nanos,
 }
 
-/// What the joiner itself counts.
+/// What the tracker itself counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Obituaries of sockets that never were connections: listeners, failed
+    /// Destroy notices of sockets that never were connections: listeners, failed
     /// connects, sockets never used.
     pub not_connections: u64,
     /// Sockets not followed, or not to their end, because a limit was reached.
@@ -112,7 +112,7 @@ pub struct Counts {
     pub unasked: u64,
 }
 
-/// An ending in the joiner's clock.
+/// An ending in the tracker's clock.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Finished {
     /// When the kernel let the connection go.
@@ -130,10 +130,10 @@ pub struct Finished {
 #[derive(Debug)]
 struct Waiting {
     socket: Socket,
-    story: Option<Box<Story>>,
-    seen: Option<Box<Seen>>,
+    history: Option<Box<History>>,
+    sample: Option<Box<LastSample>>,
     at: Nanos,
-    /// When the obituary came.
+    /// When the destroy notice came.
     told: Nanos,
     step: Nanos,
     last: After,
@@ -143,17 +143,17 @@ struct Waiting {
     gone: Option<Nanos>,
 }
 
-impl Joiner {
+impl Tracker {
     /// `tracing` tells whether tracepoints will be brought.
     #[must_use]
     pub fn new(tracing: bool) -> Self {
         Self {
             tracing,
-            stories: ByNumber::default(),
+            histories: ByNumber::default(),
             dead: ByNumber::default(),
             dead_sk: ByNumber::default(),
             dead_order: VecDeque::new(),
-            seen: ByNumber::default(),
+            samples: ByNumber::default(),
             round: 0,
             round_began: 0,
             listening: HashMap::new(),
@@ -199,8 +199,10 @@ impl Joiner {
     }
 
     /// The living sockets of the last dump.
-    pub fn living(&self) -> impl Iterator<Item = (u64, &Seen)> {
-        self.seen.iter().map(|(cookie, seen)| (*cookie, &**seen))
+    pub fn living(&self) -> impl Iterator<Item = (u64, &LastSample)> {
+        self.samples
+            .iter()
+            .map(|(cookie, sample)| (*cookie, &**sample))
     }
 
     /// How many endings wait for their last word.
@@ -209,17 +211,17 @@ impl Joiner {
         self.waiting.len()
     }
 
-    /// Whether which ports listen would tell more of some of these obituaries: only
+    /// Whether which ports listen would tell more of some of these destroy notices: only
     /// one of SYN and FIN is among what was acknowledged.
     #[must_use]
-    pub fn wants_listeners(&self, obituaries: &[(Nanos, Socket)]) -> bool {
-        obituaries.iter().any(|(_, socket)| {
+    pub fn wants_listeners(&self, notices: &[(Nanos, Socket)]) -> bool {
+        notices.iter().any(|(_, socket)| {
             let counts = socket.info.and_then(|info| info.counts);
             let control = counts.and_then(|counts| control_bytes(&counts, socket.wqueue));
-            let seen = self.seen.get(&socket.cookie);
+            let sample = self.samples.get(&socket.cookie);
             let known = self.listens_in(socket.space, socket.tuple.local.port)
                 || self.dead.contains_key(&socket.cookie)
-                || seen.is_some_and(|seen| seen.role.is_some());
+                || sample.is_some_and(|sample| sample.role.is_some());
             control == Some(1) && !known
         })
     }
@@ -244,12 +246,12 @@ impl Joiner {
         ports[usize::from(port) / 64] |= 1 << (port % 64);
     }
 
-    fn forget_dead(&mut self, cookie: u64) -> Option<Box<Story>> {
-        let (sk, story) = self.dead.remove(&cookie)?;
+    fn forget_dead(&mut self, cookie: u64) -> Option<Box<History>> {
+        let (sk, history) = self.dead.remove(&cookie)?;
         if self.dead_sk.get(&sk) == Some(&cookie) {
             self.dead_sk.remove(&sk);
         }
-        Some(story)
+        Some(history)
     }
 
     /// A dump begins: what it does not show again is forgotten at its end.
@@ -261,13 +263,13 @@ impl Joiner {
     /// A row of the dump.
     pub fn row(&mut self, at: Nanos, socket: &Socket) {
         self.listener(socket);
-        let before = self.seen.get(&socket.cookie).map(|seen| &**seen);
-        if before.is_none() && self.seen.len() >= SEEN {
+        let before = self.samples.get(&socket.cookie).map(|sample| &**sample);
+        if before.is_none() && self.samples.len() >= SAMPLES {
             self.counts.unfollowed += 1;
             return;
         }
-        let seen = Seen::new(at, (self.round, self.round_began), socket, before);
-        self.seen.insert(socket.cookie, Box::new(seen));
+        let sample = LastSample::new(at, (self.round, self.round_began), socket, before);
+        self.samples.insert(socket.cookie, Box::new(sample));
     }
 
     /// A listener, seen between two dumps.
@@ -281,18 +283,22 @@ impl Joiner {
     /// descriptor.
     pub fn end_round(&mut self, mut owner: impl FnMut(u32) -> Option<(Process, u32)>) {
         let round = self.round;
-        // One round's grace: the obituary of a socket that just left the table
+        // One round's grace: the destroy notice of a socket that just left the table
         // may still be on its way, and a socket that ended but is held open
         // leaves the table long before.
         let joined = self.joined;
-        self.seen.retain(|_, seen| {
-            round.wrapping_sub(seen.round) <= 1
-                || seen.at >= joined
-                || seen.inode != 0 && round.wrapping_sub(seen.round) <= 60
+        self.samples.retain(|_, sample| {
+            round.wrapping_sub(sample.round) <= 1
+                || sample.at >= joined
+                || sample.inode != 0 && round.wrapping_sub(sample.round) <= 60
         });
-        for seen in self.seen.values_mut().filter(|seen| seen.round == round) {
-            if seen.inode != 0 {
-                seen.owner = owner(seen.inode).or(seen.owner);
+        for sample in self
+            .samples
+            .values_mut()
+            .filter(|sample| sample.round == round)
+        {
+            if sample.inode != 0 {
+                sample.owner = owner(sample.inode).or(sample.owner);
             }
         }
     }
@@ -300,18 +306,18 @@ impl Joiner {
     /// Whether a living socket has a descriptor but no known owner.
     #[must_use]
     pub fn owners_wanted(&self) -> bool {
-        self.seen
+        self.samples
             .values()
             .any(|s| s.round == self.round && s.inode != 0 && s.owner.is_none())
     }
 
-    /// The kernel's obituary of a socket.
-    pub fn obituary(&mut self, at: Nanos, socket: &Socket) {
+    /// The kernel's destroy notice of a socket.
+    pub fn destroy_notice(&mut self, at: Nanos, socket: &Socket) {
         self.spaces.insert(socket.space);
-        let story = self.forget_dead(socket.cookie);
-        let seen = self.seen.remove(&socket.cookie);
-        let known = story.as_deref();
-        let was_connection = known.is_some_and(|story| story.opened.is_some())
+        let history = self.forget_dead(socket.cookie);
+        let sample = self.samples.remove(&socket.cookie);
+        let known = history.as_deref();
+        let was_connection = known.is_some_and(|history| history.opened.is_some())
             || match socket.info.and_then(|info| info.counts) {
                 Some(counts) => counts.was_established(),
                 None => socket.tuple.remote.port != 0,
@@ -324,11 +330,11 @@ impl Joiner {
             self.counts.not_connections += 1;
             return;
         }
-        let ended = known.and_then(|story| story.end);
+        let ended = known.and_then(|history| history.end);
         let waiting = Waiting {
             socket: *socket,
-            story,
-            seen,
+            history,
+            sample,
             at: ended.map_or(at, |end| end.at),
             told: at,
             step: LOOK_AGAIN,
@@ -454,7 +460,7 @@ impl Joiner {
             }
         }
         while let Some((at, cookie)) = self.dead_order.front().copied()
-            && (now.saturating_sub(at) > OBITUARY_WAIT || !self.dead.contains_key(&cookie))
+            && (now.saturating_sub(at) > NOTICE_WAIT || !self.dead.contains_key(&cookie))
         {
             self.dead_order.pop_front();
             self.forget_dead(cookie);
@@ -517,10 +523,10 @@ impl Joiner {
 
     fn judge(&self, waiting: &Waiting) -> Verdict {
         let tuple = whole(waiting);
-        let story = waiting.story.as_deref();
+        let history = waiting.history.as_deref();
         // Another connection may have had the same ends a moment earlier.
-        let opened = story.and_then(|story| story.opened).unwrap_or(0);
-        let errno = story
+        let opened = history.and_then(|history| history.opened).unwrap_or(0);
+        let errno = history
             .and_then(|_| self.errors.find(&tuple))
             .filter(|(when, _)| *when >= opened);
         let peer_reason = self
@@ -529,9 +535,9 @@ impl Joiner {
             .filter(|(when, _)| *when >= opened);
         judge(&Case {
             socket: &waiting.socket,
-            story,
-            blind: story.is_some_and(|story| self.was_blind(story, waiting.last)),
-            seen: waiting.seen.as_deref(),
+            history,
+            blind: history.is_some_and(|history| self.was_blind(history, waiting.last)),
+            sample: waiting.sample.as_deref(),
             mptcp: self.is_mptcp(waiting) == Some(true),
             at: waiting.at,
             told: waiting.told,
@@ -546,31 +552,31 @@ impl Joiner {
     /// Whether it is a subflow of an MPTCP connection; `None` where that cannot be
     /// seen: of a further subflow that no look has shown.
     fn is_mptcp(&self, waiting: &Waiting) -> Option<bool> {
-        let story = waiting.story.as_deref();
-        let opened = story.and_then(|story| story.opened).unwrap_or(0);
-        let named = story.is_some()
+        let history = waiting.history.as_deref();
+        let opened = history.and_then(|history| history.opened).unwrap_or(0);
+        let named = history.is_some()
             && self
                 .mptcp
                 .find(&whole(waiting))
                 .is_some_and(|(when, ())| when >= opened);
-        let seen = waiting.seen.as_deref().map(|seen| seen.mptcp);
-        if named { Some(true) } else { seen }
+        let sample = waiting.sample.as_deref().map(|sample| sample.mptcp);
+        if named { Some(true) } else { sample }
     }
 
     /// Whether an RST, or what else ended the connection, may have gone unseen. A
     /// gap before the state that it left last is of no matter: an RST would have
     /// ended it then.
-    fn was_blind(&self, story: &Story, last: After) -> bool {
-        let Some(end) = story.end else { return false };
+    fn was_blind(&self, history: &History, last: After) -> bool {
+        let Some(end) = history.end else { return false };
         if end.at < self.certain_since() {
             return true;
         }
         let Some(since) = end.whole_since else {
-            let missing = story.broken || self.gaps.any() || self.counts.unfollowed > 0;
+            let missing = history.broken || self.gaps.any() || self.counts.unfollowed > 0;
             return missing;
         };
         // While the peer's FIN is waited for, one may still come.
-        let until = match (last, story.destroyed) {
+        let until = match (last, history.destroyed) {
             (After::Unasked | After::TimeWait, Some((at, _))) => at.saturating_add(MOMENT),
             _ => Nanos::MAX,
         };
@@ -580,20 +586,20 @@ impl Joiner {
     fn finish(&mut self, waiting: &Waiting) {
         let verdict = self.judge(waiting);
         let mptcp = self.is_mptcp(waiting);
-        let story = waiting.story.as_ref();
+        let history = waiting.history.as_ref();
         // Whoever ran when it ended may have met a peer's RST that went unseen.
-        let closer = story.and_then(|story| {
-            let by_end = story.end.is_some_and(|end| !has_queued_fin(end.from));
+        let closer = history.and_then(|history| {
+            let by_end = history.end.is_some_and(|end| !has_queued_fin(end.from));
             // Nor has one that was at the socket when a timer ran out: the kernel waits
             // for it to leave, and then gives up in its name.
-            let by_timer = verdict.error.is_some() && story.destroyer.is_none();
-            let unsure = by_end && (by_timer || self.was_blind(story, waiting.last));
+            let by_timer = verdict.error.is_some() && history.destroyer.is_none();
+            let unsure = by_end && (by_timer || self.was_blind(history, waiting.last));
             // A subflow is closed by a thread of the kernel, whoever closed the whole.
-            let closer = story.closer.or(story.destroyer);
+            let closer = history.closer.or(history.destroyer);
             closer.filter(|_| !unsure && mptcp != Some(true))
         });
-        let mut states = story.filter(|s| s.end.is_some()).map(|s| s.times);
-        if let (Some(states), Some(end)) = (&mut states, story.and_then(|s| s.end)) {
+        let mut states = history.filter(|s| s.end.is_some()).map(|s| s.times);
+        if let (Some(states), Some(end)) = (&mut states, history.and_then(|s| s.end)) {
             // It went on in a smaller socket, whose time nobody tells, unless
             // our RST ended it.
             let moved = end.from == State::FinWait2
@@ -603,27 +609,27 @@ impl Joiner {
             }
         }
         let owner = waiting
-            .seen
+            .sample
             .as_ref()
-            .and_then(|seen| seen.owner.map(|(process, _)| process));
-        let from_story = story.and_then(|story| {
-            if story.listener_closed {
+            .and_then(|sample| sample.owner.map(|(process, _)| process));
+        let from_history = history.and_then(|history| {
+            if history.listener_closed {
                 None
             } else if mptcp == Some(true) {
-                story.opener
+                history.opener
             } else {
-                story.closer.or(story.opener).or(story.releaser)
+                history.closer.or(history.opener).or(history.releaser)
             }
         });
         self.finished.push(Finished {
             at: waiting.at,
-            opened: story.and_then(|story| story.opened),
+            opened: history.and_then(|history| history.opened),
             space: waiting.socket.space,
             ending: Ending {
                 time: std::time::UNIX_EPOCH,
                 opened: None,
                 tuple: whole(waiting),
-                owner: owner.or(from_story),
+                owner: owner.or(from_history),
                 closer,
                 fate: verdict.fate,
                 error: verdict.error,
@@ -640,12 +646,12 @@ impl Joiner {
                     Evidence::Inferred
                 },
                 manner: Manner {
-                    role: story
-                        .and_then(|story| story.role)
-                        .or(waiting.seen.as_ref().and_then(|seen| seen.role)),
-                    held: story.and_then(|story| story.outlived_end()),
-                    half_closed: story.and_then(|story| story.let_go_half_closed()),
-                    peer_closed: story.and_then(|story| story.ended_after_peers_fin()),
+                    role: history
+                        .and_then(|history| history.role)
+                        .or(waiting.sample.as_ref().and_then(|sample| sample.role)),
+                    held: history.and_then(|history| history.outlived_end()),
+                    half_closed: history.and_then(|history| history.let_go_half_closed()),
+                    peer_closed: history.and_then(|history| history.ended_after_peers_fin()),
                 },
             },
         });
@@ -669,10 +675,10 @@ fn whole(waiting: &Waiting) -> Tuple {
     if tuple.is_whole() {
         return tuple;
     }
-    let story = waiting.story.as_ref().map(|story| story.tuple);
-    let seen = waiting.seen.as_ref().map(|seen| seen.tuple);
-    story
+    let history = waiting.history.as_ref().map(|history| history.tuple);
+    let sample = waiting.sample.as_ref().map(|sample| sample.tuple);
+    history
         .filter(Tuple::is_whole)
-        .or(seen.filter(Tuple::is_whole))
+        .or(sample.filter(Tuple::is_whole))
         .unwrap_or(tuple)
 }

@@ -1,17 +1,17 @@
-//! What each tracepoint does to the stories.
+//! What each tracepoint does to the histories.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::{DEAD, Joiner, STORIES};
-use crate::evidence::history::{Actor, Nanos, SentReset, Story};
+use super::{DEAD, HISTORIES, Tracker};
+use crate::evidence::history::{Actor, History, Nanos, SentReset};
 use crate::judge::After;
 use crate::parse::trace::{Event, Trace};
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::tuple::{State, Tuple};
 
-impl Joiner {
+impl Tracker {
     /// Steps were dropped, none of them before `from` or after `until`: whatever
     /// they would have told is not known. To be told before later steps.
     pub fn missed(&mut self, from: Nanos, until: Nanos) {
@@ -47,8 +47,8 @@ impl Joiner {
             Event::ReceiveReset { sk, .. } => {
                 // It fires before the step into CLOSE, which may be the first step
                 // told of a connection older than the watch.
-                if let Some(story) = self.story(sk, Tuple::UNKNOWN) {
-                    story.got_reset = true;
+                if let Some(history) = self.history(sk, Tuple::UNKNOWN) {
+                    history.got_reset = true;
                 }
             }
             Event::Destroy { sk, cookie } => self.destroy(at, sk, cookie, actor),
@@ -78,41 +78,41 @@ impl Joiner {
             }
             // A new life; whatever was known of the address is over.
             (State::Close, State::SynSent) | (State::Listen, State::SynRecv) => {
-                self.stories.remove(&sk);
+                self.histories.remove(&sk);
             }
             _ => {}
         }
         if new == State::Listen {
             return;
         }
-        let known = self.stories.get(&sk);
-        if known.is_some_and(|story| story.is_over(tuple, old)) {
-            self.stories.remove(&sk);
+        let known = self.histories.get(&sk);
+        if known.is_some_and(|history| history.is_over(tuple, old)) {
+            self.histories.remove(&sk);
         }
         let closing = actor.and_then(|actor| self.listener_closing.get(&actor.thread));
         let closing = closing.map(|(_, port)| *port);
-        let Some(story) = self.story(sk, tuple) else {
+        let Some(history) = self.history(sk, tuple) else {
             return;
         };
         if tuple.is_whole() {
-            story.tuple = tuple;
+            history.tuple = tuple;
         }
-        story.transition(at, old, new, actor);
+        history.transition(at, old, new, actor);
         if new == State::Close && closing.is_some() {
-            story.listener_closed = closing == Some(story.tuple.local.port);
+            history.listener_closed = closing == Some(history.tuple.local.port);
         }
     }
 
-    /// The story of a socket, begun with these ends if it is new; `None` where there
+    /// The history of a socket, begun with these ends if it is new; `None` where there
     /// is no room for it.
-    fn story(&mut self, sk: u64, tuple: Tuple) -> Option<&mut Story> {
-        let known = self.stories.contains_key(&sk);
-        if !known && self.stories.len() >= STORIES && !self.forget_stale() {
+    fn history(&mut self, sk: u64, tuple: Tuple) -> Option<&mut History> {
+        let known = self.histories.contains_key(&sk);
+        if !known && self.histories.len() >= HISTORIES && !self.forget_stale() {
             self.counts.unfollowed += 1;
             return None;
         }
-        let story = self.stories.entry(sk);
-        Some(story.or_insert_with(|| Box::new(Story::new(tuple))))
+        let history = self.histories.entry(sk);
+        Some(history.or_insert_with(|| Box::new(History::new(tuple))))
     }
 
     fn send_reset(
@@ -127,31 +127,31 @@ impl Joiner {
         // Where the kernel gives a connection up, it resets it before the step into
         // CLOSE, which may be the first step told of a connection older than the watch.
         if !reset.answers && sk != 0 && !self.dead_sk.contains_key(&sk) {
-            let _ = self.story(sk, tuple);
+            let _ = self.history(sk, tuple);
         }
-        let story = match self.dead_sk.get(&sk) {
-            Some(cookie) if !self.stories.contains_key(&sk) => {
-                self.dead.get_mut(cookie).map(|(_, story)| story)
+        let history = match self.dead_sk.get(&sk) {
+            Some(cookie) if !self.histories.contains_key(&sk) => {
+                self.dead.get_mut(cookie).map(|(_, history)| history)
             }
-            _ => self.stories.get_mut(&sk),
+            _ => self.histories.get_mut(&sk),
         };
         // After missed steps the address may be another socket's by now.
-        let story = story.filter(|story| !story.is_of_others(tuple));
-        if let Some(story) = story {
+        let history = history.filter(|history| !history.is_of_others(tuple));
+        if let Some(history) = history {
             // Whoever closes has left the state before the RST goes out.
-            let from_outside = actor.is_some() && !reset.answers && story.end.is_none();
+            let from_outside = actor.is_some() && !reset.answers && history.end.is_none();
             if from_outside && reset.reason == Some(Reason::STATE) {
                 reset.reason = Some(Reason::DESTROYED);
             }
-            story.sent_reset = Some(reset);
-            listener = story.listener_closed;
+            history.sent_reset = Some(reset);
+            listener = history.listener_closed;
         } else if let Some(reason) = reset.reason
             && let Some(place) = self.waiting_somewhere(tuple)
             && let Some(waiting) = self.waiting.get_mut(&place)
         {
             waiting.last = After::Reset(reason);
-            if let Some(story) = &mut waiting.story {
-                story.times.fin_wait2 = story
+            if let Some(history) = &mut waiting.history {
+                history.times.fin_wait2 = history
                     .end
                     .map(|end| Duration::from_nanos(at.saturating_sub(end.at)));
             }
@@ -175,10 +175,10 @@ impl Joiner {
             return false;
         };
         self.cleared = gap;
-        let living: HashSet<Tuple> = self.seen.values().map(|seen| seen.tuple).collect();
-        self.stories
-            .retain(|_, story| story.heard() > gap || living.contains(&story.tuple));
-        self.stories.len() < STORIES
+        let living: HashSet<Tuple> = self.samples.values().map(|sample| sample.tuple).collect();
+        self.histories
+            .retain(|_, history| history.heard() > gap || living.contains(&history.tuple));
+        self.histories.len() < HISTORIES
     }
 
     fn destroy(&mut self, at: Nanos, sk: u64, cookie: u64, actor: Option<Actor>) {
@@ -190,20 +190,20 @@ impl Joiner {
         {
             self.listener_closing.remove(&thread);
         }
-        let Some(mut story) = self.stories.remove(&sk) else {
+        let Some(mut history) = self.histories.remove(&sk) else {
             return;
         };
         let releaser = actor.and_then(|actor| actor.process);
         // Whoever destroyed an orphan never had it open.
-        story.releaser = releaser.filter(|_| releaser != story.destroyer);
-        story.destroyed = Some((at, actor.is_some()));
+        history.releaser = releaser.filter(|_| releaser != history.destroyer);
+        history.destroyed = Some((at, actor.is_some()));
         if self.dead.len() >= DEAD
             && let Some((_, oldest)) = self.dead_order.pop_front()
             && self.forget_dead(oldest).is_some()
         {
             self.counts.unfollowed += 1;
         }
-        self.dead.insert(cookie, (sk, story));
+        self.dead.insert(cookie, (sk, history));
         self.dead_sk.insert(sk, cookie);
         self.dead_order.push_back((at, cookie));
     }

@@ -10,7 +10,7 @@ use crate::doctor::Direction;
 use crate::ending::{Ending, Rst};
 use crate::process::Process;
 use crate::time_wait::TimeWait;
-use crate::tracker::Joiner;
+use crate::tracker::Tracker;
 use crate::tuple::State;
 use crate::watcher::Losses;
 
@@ -188,7 +188,7 @@ pub struct Look {
 impl Look {
     /// At the living sockets and at TIME_WAIT, as far as the filter admits them.
     #[must_use]
-    pub fn new(joiner: &Joiner, time_wait: &TimeWait, losses: Losses, filter: &Filter) -> Self {
+    pub fn new(tracker: &Tracker, time_wait: &TimeWait, losses: Losses, filter: &Filter) -> Self {
         let mut waiting: Vec<_> = time_wait
             .directions
             .iter()
@@ -204,7 +204,7 @@ impl Look {
         waiting.sort_by_key(|w| std::cmp::Reverse(w.number));
         let waiting_in_all = waiting.iter().map(|w| w.number).sum();
         waiting.truncate(STUCK);
-        let mut stuck: Vec<_> = joiner
+        let mut stuck: Vec<_> = tracker
             .living()
             .filter(|(_, s)| {
                 matches!(

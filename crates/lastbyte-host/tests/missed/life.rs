@@ -1,4 +1,4 @@
-//! A connection as the tracepoints and the obituary tell of it.
+//! A connection as the tracepoints and the destroy notice tell of it.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ use lastbyte_host::parse::netlink;
 use lastbyte_host::parse::trace::{Event, Trace};
 use lastbyte_host::process::{Comm, Process};
 use lastbyte_host::reason::Reason;
-use lastbyte_host::tracker::Joiner;
+use lastbyte_host::tracker::Tracker;
 use lastbyte_host::tuple::State::{self, *};
 use lastbyte_host::tuple::{Endpoint, Tuple};
 
@@ -41,13 +41,13 @@ impl Life {
         }
     }
 
-    pub(crate) fn step(&self, joiner: &mut Joiner, ms: u64, old: State, new: State) {
+    pub(crate) fn step(&self, tracker: &mut Tracker, ms: u64, old: State, new: State) {
         let in_process = matches!(
             (old, new),
             (_, SynSent | FinWait1 | LastAck) | (Established, Close)
         );
         self.event(
-            joiner,
+            tracker,
             ms,
             in_process,
             Event::SetState {
@@ -59,7 +59,7 @@ impl Life {
         );
     }
 
-    pub(crate) fn event(&self, joiner: &mut Joiner, ms: u64, in_process: bool, event: Event) {
+    pub(crate) fn event(&self, tracker: &mut Tracker, ms: u64, in_process: bool, event: Event) {
         let process = Process {
             pid: 812,
             comm: Comm::from_bytes(b"app"),
@@ -69,71 +69,71 @@ impl Life {
             in_process,
             thread: 813,
         };
-        joiner.trace(self.at + ms * MS, &trace, Some(process));
+        tracker.trace(self.at + ms * MS, &trace, Some(process));
     }
 
-    pub(crate) fn opens(&self, joiner: &mut Joiner) {
-        self.step(joiner, 0, Close, SynSent);
-        self.step(joiner, 0, SynSent, Established);
+    pub(crate) fn opens(&self, tracker: &mut Tracker) {
+        self.step(tracker, 0, Close, SynSent);
+        self.step(tracker, 0, SynSent, Established);
     }
 
     /// Our close, its ACK, and the end, seen from an orphan.
-    pub(crate) fn closes_first(&self, joiner: &mut Joiner) {
-        self.step(joiner, 10, Established, FinWait1);
-        self.step(joiner, 20, FinWait1, FinWait2);
-        self.step(joiner, 30, FinWait2, Close);
-        self.is_destroyed(joiner, 30);
+    pub(crate) fn closes_first(&self, tracker: &mut Tracker) {
+        self.step(tracker, 10, Established, FinWait1);
+        self.step(tracker, 20, FinWait1, FinWait2);
+        self.step(tracker, 30, FinWait2, Close);
+        self.is_destroyed(tracker, 30);
     }
 
     /// A close with input unread.
-    pub(crate) fn aborts(&self, joiner: &mut Joiner, ms: u64) {
+    pub(crate) fn aborts(&self, tracker: &mut Tracker, ms: u64) {
         let reset = Event::SendReset {
             sk: self.sk,
             tuple: self.tuple(),
             reason: Some(Reason::ABORT_ON_CLOSE),
             answers: false,
         };
-        self.event(joiner, ms, true, reset);
+        self.event(tracker, ms, true, reset);
     }
 
     /// It closes first, the peer after it; what is told.
-    pub(crate) fn ends_in_time_wait(&self, joiner: &mut Joiner) -> Ending {
-        self.closes_first(joiner);
-        self.obituary(joiner);
-        answer(joiner, self.at + 40 * MS, Some(TimeWait));
-        only(joiner)
+    pub(crate) fn ends_in_time_wait(&self, tracker: &mut Tracker) -> Ending {
+        self.closes_first(tracker);
+        self.destroy_notice(tracker);
+        answer(tracker, self.at + 40 * MS, Some(TimeWait));
+        only(tracker)
     }
 
-    pub(crate) fn is_destroyed(&self, joiner: &mut Joiner, ms: u64) {
-        self.destroy(joiner, ms, false);
+    pub(crate) fn is_destroyed(&self, tracker: &mut Tracker, ms: u64) {
+        self.destroy(tracker, ms, false);
     }
 
     /// By the process that held it to the last.
-    pub(crate) fn is_let_go(&self, joiner: &mut Joiner, ms: u64) {
-        self.destroy(joiner, ms, true);
+    pub(crate) fn is_let_go(&self, tracker: &mut Tracker, ms: u64) {
+        self.destroy(tracker, ms, true);
     }
 
-    fn destroy(&self, joiner: &mut Joiner, ms: u64, in_process: bool) {
+    fn destroy(&self, tracker: &mut Tracker, ms: u64, in_process: bool) {
         let destroy = Event::Destroy {
             sk: self.sk,
             cookie: self.cookie(),
         };
-        self.event(joiner, ms, in_process, destroy);
+        self.event(tracker, ms, in_process, destroy);
     }
 
     pub(crate) fn cookie(&self) -> u64 {
         u64::from(self.number) + 1
     }
 
-    pub(crate) fn obituary(&self, joiner: &mut Joiner) {
-        self.obituary_of(joiner, self.tuple());
+    pub(crate) fn destroy_notice(&self, tracker: &mut Tracker) {
+        self.notice_of(tracker, self.tuple());
     }
 
     /// After a disconnect.
-    pub(crate) fn wiped_obituary(&self, joiner: &mut Joiner) {
+    pub(crate) fn wiped_notice(&self, tracker: &mut Tracker) {
         let remote = Endpoint::UNKNOWN;
-        self.obituary_of(
-            joiner,
+        self.notice_of(
+            tracker,
             Tuple {
                 remote,
                 ..self.tuple()
@@ -141,18 +141,18 @@ impl Life {
         );
     }
 
-    fn obituary_of(&self, joiner: &mut Joiner, tuple: Tuple) {
+    fn notice_of(&self, tracker: &mut Tracker, tuple: Tuple) {
         let socket = Socket {
             tuple,
             cookie: self.cookie(),
             rqueue: 0,
             ..a_socket()
         };
-        joiner.obituary(self.at + 31 * MS, &socket);
+        tracker.destroy_notice(self.at + 31 * MS, &socket);
     }
 
     /// An RST of ours, or of the peer's, which is on this host as well.
-    pub(crate) fn reset(&self, joiner: &mut Joiner, ms: u64, by: Side, reason: Reason) {
+    pub(crate) fn reset(&self, tracker: &mut Tracker, ms: u64, by: Side, reason: Reason) {
         let tuple = match by {
             Side::Local => self.tuple(),
             Side::Peer => self.tuple().reversed(),
@@ -163,7 +163,7 @@ impl Life {
             reason: Some(reason),
             answers: true,
         };
-        self.event(joiner, ms, false, event);
+        self.event(tracker, ms, false, event);
     }
 }
 
@@ -171,33 +171,33 @@ impl Life {
 pub(crate) fn a_socket() -> Socket {
     let bytes = include_bytes!("../../fixtures/destroy_clean_client.bin");
     let message = netlink::messages(bytes).next().expect("one message");
-    Socket::parse(message.payload).expect("an obituary")
+    Socket::parse(message.payload).expect("a destroy notice")
 }
 
 /// One connection, established.
-pub(crate) fn opened() -> (Joiner, Life) {
-    let mut joiner = Joiner::new(true);
+pub(crate) fn opened() -> (Tracker, Life) {
+    let mut tracker = Tracker::new(true);
     let life = Life::new(1);
-    life.opens(&mut joiner);
-    (joiner, life)
+    life.opens(&mut tracker);
+    (tracker, life)
 }
 
-pub(crate) fn only(joiner: &mut Joiner) -> Ending {
-    let mut told = joiner.take();
+pub(crate) fn only(tracker: &mut Tracker) -> Ending {
+    let mut told = tracker.take();
     assert_eq!(told.len(), 1);
     told.remove(0).ending
 }
 
 /// The kernel's answers to all that is asked; all up to then is joined. FIN_WAIT2
 /// is held until a moment, all else for a minute.
-pub(crate) fn answer(joiner: &mut Joiner, now: u64, state: Option<State>) {
-    asked(joiner, now, state);
-    joiner.tick(now);
+pub(crate) fn answer(tracker: &mut Tracker, now: u64, state: Option<State>) {
+    asked(tracker, now, state);
+    tracker.tick(now);
 }
 
-pub(crate) fn asked(joiner: &mut Joiner, now: u64, state: Option<State>) {
+pub(crate) fn asked(tracker: &mut Tracker, now: u64, state: Option<State>) {
     const LET_GO: u64 = 5_020 * MS;
-    for tuple in joiner.queries(now, usize::MAX) {
+    for tuple in tracker.queries(now, usize::MAX) {
         let expires = match state {
             Some(FinWait2) => LET_GO.saturating_sub(now) / MS,
             _ => 60_000,
@@ -207,6 +207,6 @@ pub(crate) fn asked(joiner: &mut Joiner, now: u64, state: Option<State>) {
             expires_ms: expires as u32,
             ..a_socket()
         });
-        joiner.answer(now, tuple, socket.as_ref());
+        tracker.answer(now, tuple, socket.as_ref());
     }
 }

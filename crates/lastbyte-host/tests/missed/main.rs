@@ -1,4 +1,4 @@
-//! What the joiner tells when steps were missed or a table was full: what is not
+//! What the tracker tells when steps were missed or a table was full: what is not
 //! known is null and inferred, and nothing is wrong.
 
 mod life;
@@ -8,15 +8,15 @@ use lastbyte::{Fate, Side};
 use lastbyte_host::ending::{Evidence, Rst};
 use lastbyte_host::parse::trace::Event;
 use lastbyte_host::reason::Reason;
-use lastbyte_host::tracker::Joiner;
+use lastbyte_host::tracker::Tracker;
 use lastbyte_host::tuple::State::{self, *};
 
 use life::{Life, MS, answer, asked, only, opened};
 
 #[test]
 fn what_was_seen_whole_is_observed() {
-    let (mut joiner, life) = opened();
-    let ending = life.ends_in_time_wait(&mut joiner);
+    let (mut tracker, life) = opened();
+    let ending = life.ends_in_time_wait(&mut tracker);
     assert_eq!(ending.fate, Some(Fate::Confirmed));
     assert_eq!(ending.rst, Some(Rst::None));
     assert_eq!(ending.closed_first, Some(Side::Local));
@@ -27,13 +27,13 @@ fn what_was_seen_whole_is_observed() {
 #[test]
 fn delivered_is_observed_only_where_the_peer_is_known_not_to_have_closed() {
     let told = |answers: &[(u64, Option<State>)]| {
-        let (mut joiner, life) = opened();
-        life.closes_first(&mut joiner);
-        life.obituary(&mut joiner);
+        let (mut tracker, life) = opened();
+        life.closes_first(&mut tracker);
+        life.destroy_notice(&mut tracker);
         for (ms, state) in answers {
-            answer(&mut joiner, ms * MS, *state);
+            answer(&mut tracker, ms * MS, *state);
         }
-        let ending = only(&mut joiner);
+        let ending = only(&mut tracker);
         assert_eq!(ending.fate, Some(Fate::Delivered));
         ending.evidence
     };
@@ -55,22 +55,22 @@ fn delivered_is_observed_only_where_the_peer_is_known_not_to_have_closed() {
 #[test]
 fn an_rst_that_ended_the_wait_for_the_peer_is_told_though_the_look_up_was_faster() {
     let told = |by: Side, reason: Reason, faster: bool| {
-        let (mut joiner, life) = opened();
-        life.closes_first(&mut joiner);
-        life.obituary(&mut joiner);
-        answer(&mut joiner, 40 * MS, Some(FinWait2));
+        let (mut tracker, life) = opened();
+        life.closes_first(&mut tracker);
+        life.destroy_notice(&mut tracker);
+        answer(&mut tracker, 40 * MS, Some(FinWait2));
         if faster {
-            asked(&mut joiner, 95 * MS, None);
+            asked(&mut tracker, 95 * MS, None);
             // Joined is what happened before the look-up, and not all of it.
-            joiner.tick(94 * MS);
-            assert!(joiner.take().is_empty());
+            tracker.tick(94 * MS);
+            assert!(tracker.take().is_empty());
         }
-        life.reset(&mut joiner, 93, by, reason);
+        life.reset(&mut tracker, 93, by, reason);
         if !faster {
-            asked(&mut joiner, 95 * MS, None);
+            asked(&mut tracker, 95 * MS, None);
         }
-        joiner.tick(95 * MS);
-        let ending = only(&mut joiner);
+        tracker.tick(95 * MS);
+        let ending = only(&mut tracker);
         assert_eq!(ending.fate, Some(Fate::Delivered));
         assert_eq!(ending.closed_first, Some(Side::Local));
         (ending.rst, ending.bytes.unread, ending.evidence)
@@ -94,15 +94,15 @@ fn an_rst_that_ended_the_wait_for_the_peer_is_told_though_the_look_up_was_faster
 #[test]
 fn no_rst_is_told_only_where_none_can_have_come() {
     let told = |answers: &[(u64, Option<State>)]| {
-        let (mut joiner, life) = opened();
-        life.closes_first(&mut joiner);
-        life.obituary(&mut joiner);
+        let (mut tracker, life) = opened();
+        life.closes_first(&mut tracker);
+        life.destroy_notice(&mut tracker);
         for (ms, state) in answers {
-            answer(&mut joiner, ms * MS, *state);
+            answer(&mut tracker, ms * MS, *state);
         }
         // Long after, the peer's end meets an RST of its own making.
-        life.reset(&mut joiner, 9_000, Side::Peer, Reason::ABORT_ON_CLOSE);
-        only(&mut joiner).rst
+        life.reset(&mut tracker, 9_000, Side::Peer, Reason::ABORT_ON_CLOSE);
+        only(&mut tracker).rst
     };
     // A peer on another host may have reset it.
     assert_eq!(told(&[(40, None)]), None);
@@ -115,34 +115,34 @@ fn no_rst_is_told_only_where_none_can_have_come() {
 
 #[test]
 fn the_same_ends_again_do_not_show_how_the_earlier_connection_ended() {
-    let mut joiner = Joiner::new(true);
+    let mut tracker = Tracker::new(true);
     for number in [1, 2] {
         let life = Life {
             number: 1,
             ..Life::new(number)
         };
-        life.opens(&mut joiner);
-        life.closes_first(&mut joiner);
-        life.obituary(&mut joiner);
+        life.opens(&mut tracker);
+        life.closes_first(&mut tracker);
+        life.destroy_notice(&mut tracker);
     }
-    let ending = only(&mut joiner);
+    let ending = only(&mut tracker);
     assert_eq!(ending.fate, Some(Fate::Delivered));
     assert_eq!(ending.evidence, Evidence::Inferred);
 }
 
 #[test]
 fn when_too_many_wait_to_be_asked_the_rest_is_inferred() {
-    let mut joiner = Joiner::new(true);
+    let mut tracker = Tracker::new(true);
     for number in 1.. {
         let life = Life::new(number);
-        life.opens(&mut joiner);
-        life.closes_first(&mut joiner);
-        life.obituary(&mut joiner);
-        if let Some(told) = joiner.take().pop() {
+        life.opens(&mut tracker);
+        life.closes_first(&mut tracker);
+        life.destroy_notice(&mut tracker);
+        if let Some(told) = tracker.take().pop() {
             assert_eq!(told.ending.fate, Some(Fate::Delivered));
             assert_eq!(told.ending.evidence, Evidence::Inferred);
-            assert_eq!(joiner.waiting(), number as usize - 1);
-            assert_eq!(joiner.counts().unasked, 1);
+            assert_eq!(tracker.waiting(), number as usize - 1);
+            assert_eq!(tracker.counts().unasked, 1);
             return;
         }
     }
@@ -150,13 +150,13 @@ fn when_too_many_wait_to_be_asked_the_rest_is_inferred() {
 
 #[test]
 fn after_a_gap_no_rst_is_unknown_and_not_none() {
-    let (mut joiner, life) = opened();
+    let (mut tracker, life) = opened();
     // The peer's RST is among what was dropped; a system call of ours met it.
-    joiner.missed(life.at + 5 * MS, life.at + 6 * MS);
-    life.step(&mut joiner, 10, Established, Close);
-    life.is_destroyed(&mut joiner, 10);
-    life.obituary(&mut joiner);
-    let ending = only(&mut joiner);
+    tracker.missed(life.at + 5 * MS, life.at + 6 * MS);
+    life.step(&mut tracker, 10, Established, Close);
+    life.is_destroyed(&mut tracker, 10);
+    life.destroy_notice(&mut tracker);
+    let ending = only(&mut tracker);
     assert_eq!((ending.fate, ending.rst), (None, None));
     assert_eq!((ending.closed_first, ending.closer), (None, None));
     assert_eq!(ending.bytes.unread, None);
@@ -165,18 +165,18 @@ fn after_a_gap_no_rst_is_unknown_and_not_none() {
 
 #[test]
 fn a_peers_rst_after_a_gap_may_have_been_provoked_by_ours() {
-    let (mut joiner, life) = opened();
-    life.step(&mut joiner, 10, Established, FinWait1);
+    let (mut tracker, life) = opened();
+    life.step(&mut tracker, 10, Established, FinWait1);
     let got = Event::ReceiveReset {
         sk: life.sk,
         cookie: life.cookie(),
     };
-    life.event(&mut joiner, 20, false, got);
-    life.step(&mut joiner, 20, FinWait1, Close);
-    joiner.missed(life.at + 20 * MS, life.at + 21 * MS);
-    life.is_destroyed(&mut joiner, 20);
-    life.obituary(&mut joiner);
-    let ending = only(&mut joiner);
+    life.event(&mut tracker, 20, false, got);
+    life.step(&mut tracker, 20, FinWait1, Close);
+    tracker.missed(life.at + 20 * MS, life.at + 21 * MS);
+    life.is_destroyed(&mut tracker, 20);
+    life.destroy_notice(&mut tracker);
+    let ending = only(&mut tracker);
     assert_eq!((ending.fate, ending.rst), (None, None));
     // That our FIN came before any RST is certain.
     assert_eq!(ending.closed_first, Some(Side::Local));
@@ -186,13 +186,13 @@ fn a_peers_rst_after_a_gap_may_have_been_provoked_by_ours() {
 
 #[test]
 fn our_own_rst_is_told_though_a_gap_was_near() {
-    let (mut joiner, life) = opened();
-    joiner.missed(life.at + 5 * MS, life.at + 6 * MS);
-    life.step(&mut joiner, 10, Established, Close);
-    life.aborts(&mut joiner, 10);
-    life.is_destroyed(&mut joiner, 10);
-    life.obituary(&mut joiner);
-    let ending = only(&mut joiner);
+    let (mut tracker, life) = opened();
+    tracker.missed(life.at + 5 * MS, life.at + 6 * MS);
+    life.step(&mut tracker, 10, Established, Close);
+    life.aborts(&mut tracker, 10);
+    life.is_destroyed(&mut tracker, 10);
+    life.destroy_notice(&mut tracker);
+    let ending = only(&mut tracker);
     assert_eq!(ending.fate, Some(Fate::Aborted));
     assert_eq!(ending.rst.map(Rst::by), Some("local"));
     assert_eq!(ending.evidence, Evidence::Inferred);
@@ -200,9 +200,9 @@ fn our_own_rst_is_told_though_a_gap_was_near() {
 
 #[test]
 fn after_a_gap_time_wait_still_shows_that_the_peer_closed() {
-    let (mut joiner, life) = opened();
-    joiner.missed(life.at + 25 * MS, life.at + 26 * MS);
-    let ending = life.ends_in_time_wait(&mut joiner);
+    let (mut tracker, life) = opened();
+    tracker.missed(life.at + 25 * MS, life.at + 26 * MS);
+    let ending = life.ends_in_time_wait(&mut tracker);
     assert_eq!(ending.fate, Some(Fate::Confirmed));
     assert_eq!(ending.rst, Some(Rst::None));
     assert_eq!(ending.evidence, Evidence::Inferred);
@@ -210,36 +210,36 @@ fn after_a_gap_time_wait_still_shows_that_the_peer_closed() {
 
 #[test]
 fn a_gap_while_the_peer_is_waited_for_may_hide_a_late_rst() {
-    let (mut joiner, life) = opened();
-    life.closes_first(&mut joiner);
-    life.obituary(&mut joiner);
-    answer(&mut joiner, 40 * MS, Some(FinWait2));
-    joiner.missed(1_000 * MS, 1_001 * MS);
-    answer(&mut joiner, 5_040 * MS, None);
-    let ending = only(&mut joiner);
+    let (mut tracker, life) = opened();
+    life.closes_first(&mut tracker);
+    life.destroy_notice(&mut tracker);
+    answer(&mut tracker, 40 * MS, Some(FinWait2));
+    tracker.missed(1_000 * MS, 1_001 * MS);
+    answer(&mut tracker, 5_040 * MS, None);
+    let ending = only(&mut tracker);
     assert_eq!((ending.fate, ending.rst), (Some(Fate::Delivered), None));
     assert_eq!(ending.evidence, Evidence::Inferred);
 }
 
 #[test]
 fn a_gap_long_before_the_end_is_of_no_matter() {
-    let (mut joiner, life) = opened();
-    joiner.missed(life.at + 5 * MS, life.at + 6 * MS);
-    let ending = life.ends_in_time_wait(&mut joiner);
+    let (mut tracker, life) = opened();
+    tracker.missed(life.at + 5 * MS, life.at + 6 * MS);
+    let ending = life.ends_in_time_wait(&mut tracker);
     assert_eq!(ending.evidence, Evidence::Observed);
 }
 
 #[test]
 fn a_missing_step_leaves_no_wrong_time() {
-    let (mut joiner, life) = opened();
+    let (mut tracker, life) = opened();
     // Our close was dropped: FIN_WAIT1 did not begin when it was established.
-    joiner.missed(life.at + 10 * MS, life.at + 10 * MS);
-    life.step(&mut joiner, 20, FinWait1, FinWait2);
-    life.step(&mut joiner, 30, FinWait2, Close);
-    life.is_destroyed(&mut joiner, 30);
-    life.obituary(&mut joiner);
-    answer(&mut joiner, 40 * MS, Some(TimeWait));
-    let ending = only(&mut joiner);
+    tracker.missed(life.at + 10 * MS, life.at + 10 * MS);
+    life.step(&mut tracker, 20, FinWait1, FinWait2);
+    life.step(&mut tracker, 30, FinWait2, Close);
+    life.is_destroyed(&mut tracker, 30);
+    life.destroy_notice(&mut tracker);
+    answer(&mut tracker, 40 * MS, Some(TimeWait));
+    let ending = only(&mut tracker);
     assert_eq!(ending.states.expect("its end was seen").fin_wait1, None);
     assert_eq!(ending.closed_first, Some(Side::Local));
     assert_eq!(ending.closer, None);
@@ -248,23 +248,23 @@ fn a_missing_step_leaves_no_wrong_time() {
 
 #[test]
 fn a_socket_at_a_used_address_begins_anew() {
-    let mut joiner = Joiner::new(true);
+    let mut tracker = Tracker::new(true);
     let earlier = Life::new(1);
-    earlier.opens(&mut joiner);
-    earlier.step(&mut joiner, 10, Established, FinWait1);
+    earlier.opens(&mut tracker);
+    earlier.step(&mut tracker, 10, Established, FinWait1);
     // Its end was dropped. The next socket there is accepted, and its peer closes.
-    joiner.missed(earlier.at + 11 * MS, earlier.at + 12 * MS);
+    tracker.missed(earlier.at + 11 * MS, earlier.at + 12 * MS);
     let life = Life {
         sk: earlier.sk,
         ..Life::new(100)
     };
-    life.step(&mut joiner, 0, SynRecv, Established);
-    life.step(&mut joiner, 10, Established, CloseWait);
-    life.step(&mut joiner, 20, CloseWait, LastAck);
-    life.step(&mut joiner, 30, LastAck, Close);
-    life.is_destroyed(&mut joiner, 30);
-    life.obituary(&mut joiner);
-    let told = joiner.take().pop().expect("it ended");
+    life.step(&mut tracker, 0, SynRecv, Established);
+    life.step(&mut tracker, 10, Established, CloseWait);
+    life.step(&mut tracker, 20, CloseWait, LastAck);
+    life.step(&mut tracker, 30, LastAck, Close);
+    life.is_destroyed(&mut tracker, 30);
+    life.destroy_notice(&mut tracker);
+    let told = tracker.take().pop().expect("it ended");
     assert_eq!(told.opened, Some(life.at));
     assert_eq!(told.ending.tuple, life.tuple());
     assert_eq!(told.ending.closed_first, Some(Side::Peer));
@@ -274,45 +274,45 @@ fn a_socket_at_a_used_address_begins_anew() {
 
 #[test]
 fn a_socket_at_a_used_address_is_known_by_its_ends_alone() {
-    let mut joiner = Joiner::new(true);
+    let mut tracker = Tracker::new(true);
     let earlier = Life::new(1);
-    earlier.opens(&mut joiner);
-    joiner.missed(earlier.at + 11 * MS, earlier.at + 99 * MS);
+    earlier.opens(&mut tracker);
+    tracker.missed(earlier.at + 11 * MS, earlier.at + 99 * MS);
     // Of the next one there, the beginning is missing too.
     let life = Life {
         sk: earlier.sk,
         ..Life::new(100)
     };
-    life.aborts(&mut joiner, 5);
-    life.closes_first(&mut joiner);
-    life.obituary(&mut joiner);
-    answer(&mut joiner, 140 * MS, Some(TimeWait));
-    let told = joiner.take().pop().expect("it ended");
+    life.aborts(&mut tracker, 5);
+    life.closes_first(&mut tracker);
+    life.destroy_notice(&mut tracker);
+    answer(&mut tracker, 140 * MS, Some(TimeWait));
+    let told = tracker.take().pop().expect("it ended");
     assert_eq!(told.opened, None);
     assert_eq!(told.ending.tuple, life.tuple());
     // Nor does an RST of another's ends stick to the earlier one.
-    earlier.step(&mut joiner, 200, Established, Close);
-    earlier.is_destroyed(&mut joiner, 200);
-    earlier.obituary(&mut joiner);
-    let ending = only(&mut joiner);
+    earlier.step(&mut tracker, 200, Established, Close);
+    earlier.is_destroyed(&mut tracker, 200);
+    earlier.destroy_notice(&mut tracker);
+    let ending = only(&mut tracker);
     assert_eq!((ending.fate, ending.rst), (None, None));
 }
 
 #[test]
 fn an_ending_whose_story_was_let_go_is_inferred() {
-    let mut joiner = Joiner::new(true);
+    let mut tracker = Tracker::new(true);
     let lives: Vec<_> = (1..=(1 << 18) + 1).map(Life::new).collect();
     for life in &lives {
-        assert_eq!(joiner.counts().unfollowed, 0);
-        life.opens(&mut joiner);
-        life.closes_first(&mut joiner);
+        assert_eq!(tracker.counts().unfollowed, 0);
+        life.opens(&mut tracker);
+        life.closes_first(&mut tracker);
     }
-    assert_eq!(joiner.counts().unfollowed, 1);
+    assert_eq!(tracker.counts().unfollowed, 1);
     let last = lives[lives.len() - 1];
     for (life, evidence) in [(lives[0], Evidence::Inferred), (last, Evidence::Observed)] {
-        life.obituary(&mut joiner);
-        answer(&mut joiner, last.at + 40 * MS, Some(TimeWait));
-        let ending = only(&mut joiner);
+        life.destroy_notice(&mut tracker);
+        answer(&mut tracker, last.at + 40 * MS, Some(TimeWait));
+        let ending = only(&mut tracker);
         assert_eq!(ending.fate, Some(Fate::Confirmed));
         assert_eq!(ending.evidence, evidence);
     }
@@ -320,43 +320,43 @@ fn an_ending_whose_story_was_let_go_is_inferred() {
 
 #[test]
 fn stories_without_an_end_make_room_after_a_gap() {
-    let mut joiner = Joiner::new(true);
+    let mut tracker = Tracker::new(true);
     let full = 1 << 17;
     for number in 1..=full {
-        Life::new(number).opens(&mut joiner);
+        Life::new(number).opens(&mut tracker);
     }
     let unfollowed = Life::new(full + 1);
-    unfollowed.opens(&mut joiner);
-    assert!(joiner.counts().unfollowed > 0);
+    unfollowed.opens(&mut tracker);
+    assert!(tracker.counts().unfollowed > 0);
     // Of what is not followed the end alone may be heard: then little is known.
-    let before = joiner.counts().unfollowed;
-    joiner.missed(unfollowed.at, unfollowed.at + MS);
-    unfollowed.step(&mut joiner, 10, Established, Close);
-    unfollowed.is_destroyed(&mut joiner, 10);
-    unfollowed.obituary(&mut joiner);
-    let ending = only(&mut joiner);
+    let before = tracker.counts().unfollowed;
+    tracker.missed(unfollowed.at, unfollowed.at + MS);
+    unfollowed.step(&mut tracker, 10, Established, Close);
+    unfollowed.is_destroyed(&mut tracker, 10);
+    unfollowed.destroy_notice(&mut tracker);
+    let ending = only(&mut tracker);
     assert_eq!((ending.fate, ending.rst), (None, None));
     assert_eq!(ending.evidence, Evidence::Inferred);
     // The ends of all the others were in the gap.
     let life = Life::new(full + 2);
-    life.opens(&mut joiner);
-    assert_eq!(joiner.counts().unfollowed, before);
-    let ending = life.ends_in_time_wait(&mut joiner);
+    life.opens(&mut tracker);
+    assert_eq!(tracker.counts().unfollowed, before);
+    let ending = life.ends_in_time_wait(&mut tracker);
     assert_eq!(ending.evidence, Evidence::Observed);
 }
 
 #[test]
 fn what_a_timer_ended_was_given_up_unless_an_rst_may_have_gone_unseen() {
     let told = |gap: bool| {
-        let (mut joiner, life) = opened();
-        life.step(&mut joiner, 10, Established, FinWait1);
+        let (mut tracker, life) = opened();
+        life.step(&mut tracker, 10, Established, FinWait1);
         if gap {
-            joiner.missed(life.at + 15 * MS, life.at + 16 * MS);
+            tracker.missed(life.at + 15 * MS, life.at + 16 * MS);
         }
-        life.step(&mut joiner, 20, FinWait1, Close);
-        life.is_destroyed(&mut joiner, 20);
-        life.obituary(&mut joiner);
-        only(&mut joiner)
+        life.step(&mut tracker, 20, FinWait1, Close);
+        life.is_destroyed(&mut tracker, 20);
+        life.destroy_notice(&mut tracker);
+        only(&mut tracker)
     };
     let ending = told(false);
     assert_eq!((ending.fate, ending.error), (Some(Fate::Failed), None));
@@ -369,19 +369,19 @@ fn what_a_timer_ended_was_given_up_unless_an_rst_may_have_gone_unseen() {
 #[test]
 fn what_was_wiped_after_its_last_ack_was_confirmed_or_is_unknown() {
     let told = |by_process: bool| {
-        let (mut joiner, life) = opened();
-        life.step(&mut joiner, 10, Established, CloseWait);
-        life.step(&mut joiner, 20, CloseWait, LastAck);
+        let (mut tracker, life) = opened();
+        life.step(&mut tracker, 10, Established, CloseWait);
+        life.step(&mut tracker, 20, CloseWait, LastAck);
         let last = Event::SetState {
             sk: life.sk,
             tuple: life.tuple(),
             old: LastAck,
             new: Close,
         };
-        life.event(&mut joiner, 30, by_process, last);
-        life.is_let_go(&mut joiner, 5_000);
-        life.wiped_obituary(&mut joiner);
-        let ending = only(&mut joiner);
+        life.event(&mut tracker, 30, by_process, last);
+        life.is_let_go(&mut tracker, 5_000);
+        life.wiped_notice(&mut tracker);
+        let ending = only(&mut tracker);
         assert_eq!(ending.rst, Some(Rst::None));
         assert_eq!(ending.closed_first, Some(Side::Peer));
         ending.fate
@@ -393,13 +393,13 @@ fn what_was_wiped_after_its_last_ack_was_confirmed_or_is_unknown() {
 
 #[test]
 fn of_crossing_fins_none_came_first() {
-    let (mut joiner, life) = opened();
-    life.step(&mut joiner, 10, Established, FinWait1);
-    life.step(&mut joiner, 20, FinWait1, Closing);
-    life.step(&mut joiner, 30, Closing, Close);
-    life.is_destroyed(&mut joiner, 30);
-    life.obituary(&mut joiner);
-    let ending = only(&mut joiner);
+    let (mut tracker, life) = opened();
+    life.step(&mut tracker, 10, Established, FinWait1);
+    life.step(&mut tracker, 20, FinWait1, Closing);
+    life.step(&mut tracker, 30, Closing, Close);
+    life.is_destroyed(&mut tracker, 30);
+    life.destroy_notice(&mut tracker);
+    let ending = only(&mut tracker);
     assert_eq!(ending.fate, Some(Fate::Confirmed));
     assert_eq!(ending.closed_first, None);
     assert_eq!(ending.evidence, Evidence::Observed);
@@ -407,15 +407,15 @@ fn of_crossing_fins_none_came_first() {
 
 #[test]
 fn whoever_was_at_the_socket_when_a_timer_ran_out_has_not_closed_it() {
-    let (mut joiner, life) = opened();
+    let (mut tracker, life) = opened();
     // The kernel puts the timer off until the process has left the socket.
-    life.step(&mut joiner, 10, Established, Close);
+    life.step(&mut tracker, 10, Established, Close);
     let tuple = life.tuple();
     let error = Event::Error { tuple, errno: 110 };
-    life.event(&mut joiner, 10, true, error);
-    life.is_let_go(&mut joiner, 20);
-    life.obituary(&mut joiner);
-    let ending = only(&mut joiner);
+    life.event(&mut tracker, 10, true, error);
+    life.is_let_go(&mut tracker, 20);
+    life.destroy_notice(&mut tracker);
+    let ending = only(&mut tracker);
     assert_eq!(ending.fate, Some(Fate::Failed));
     assert_eq!((ending.closer, ending.closed_first), (None, None));
     assert_eq!(ending.owner.map(|process| process.pid), Some(812));

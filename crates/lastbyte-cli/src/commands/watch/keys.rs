@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
-use lastbyte_host::source::priority::hurry;
+use lastbyte_host::source::priority::raise_priority;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use ratatui::crossterm::event::{self, Event};
 
@@ -38,7 +38,7 @@ impl Keys {
         thread::Builder::new()
             .name("keys".to_owned())
             .spawn(move || {
-                hurry();
+                raise_priority();
                 if let Err(error) = read(&terminal, &sender) {
                     // Nobody listens any more: the view has ended.
                     let _ = sender.send(Err(error));

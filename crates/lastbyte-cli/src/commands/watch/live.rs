@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lastbyte_host::source::priority::hurry;
+use lastbyte_host::source::priority::raise_priority;
 use lastbyte_host::stop::Stop;
 use lastbyte_host::time_wait::TimeWait;
 use lastbyte_host::view::{Answer, Digest, Filter, Look, Model, Theme, draw};
@@ -40,7 +40,7 @@ pub(super) fn show(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) 
         let follower = thread::Builder::new()
             .name("watch".to_owned())
             .spawn_scoped(scope, || follow(watcher, &digest, &over, served));
-        hurry();
+        raise_priority();
         let shown = match &follower {
             Ok(follower) => screen(&mut model, &digest, &mut terminal, &keys, || {
                 !stop.now() && !follower.is_finished()
@@ -128,7 +128,7 @@ fn follow(
         if now >= next_look || filter != looked_for {
             let time_wait = TimeWait::look(watcher)?;
             look = Some(Look::new(
-                watcher.joiner(),
+                watcher.tracker(),
                 &time_wait,
                 watcher.losses(),
                 &filter,
@@ -144,7 +144,7 @@ fn follow(
         // for a CPU, and the screen with them.
         let mut digest = lock(shared).take_out();
         for ending in endings.drain(..) {
-            let listens = watcher.joiner().listens(ending.tuple.local.port);
+            let listens = watcher.tracker().listens(ending.tuple.local.port);
             digest.ending(ending, listens);
         }
         if let Some(look) = look {

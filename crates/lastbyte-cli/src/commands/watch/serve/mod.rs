@@ -113,7 +113,7 @@ impl Served {
         };
         let mut metrics = lock(&self.metrics);
         metrics.sources(&watcher.sources());
-        metrics.update(watcher.joiner(), watcher.losses());
+        metrics.update(watcher.tracker(), watcher.losses());
         if seen.is_some() {
             metrics.time_wait(seen.as_ref());
             *next_look = Instant::now() + LOOK.max(began.elapsed() * SHARE);
