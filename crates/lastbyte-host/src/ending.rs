@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use lastbyte::{Errno, Fate, Side};
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
-use crate::judge::Role;
 use crate::namespaces::Netns;
 use crate::process::Process;
 use crate::reason::Reason;
+use crate::tuple::Role;
 use crate::tuple::Tuple;
 
 /// How one connection ended, as far as it could be known. `None` is unknown

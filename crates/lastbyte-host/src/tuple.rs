@@ -111,6 +111,15 @@ pub struct Place {
     pub tuple: Tuple,
 }
 
+/// Who sent the SYN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// We connected: our SYN counts among the acknowledged bytes.
+    Connected,
+    /// We accepted.
+    Accepted,
+}
+
 /// A TCP state, numbered as in the kernel (`include/net/tcp_states.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)] // RFC 9293 section 3.3.2 documents them; the names are its names.

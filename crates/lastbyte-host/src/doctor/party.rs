@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::ending::Ending;
-use crate::judge::Role;
 use crate::process::{Comm, Process};
+use crate::tuple::Role;
 use crate::tuple::Tuple;
 
 /// The part that an end has in its connection.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use lastbyte::Side;
 
 use crate::ending::StateTimes;
-use crate::judge::Role;
 use crate::process::Process;
 use crate::reason::Reason;
+use crate::tuple::Role;
 use crate::tuple::{State, Tuple};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.

@@ -1,11 +1,11 @@
 //! The last look at a living socket.
 
 use super::history::Nanos;
-use crate::judge::{Role, control_bytes};
+use super::payload::control_bytes;
 use crate::parse::inet_diag::Socket;
 use crate::parse::tcp_info::Counts;
 use crate::process::Process;
-use crate::tuple::{Place, State, Tuple};
+use crate::tuple::{Place, Role, State, Tuple};
 
 /// How far two readings of the same moment may lie apart: the kernel counts in
 /// ticks of up to 10 ms, and a destroy notice is written a moment after the end.

@@ -3,3 +3,4 @@
 
 pub mod history;
 pub mod last_sample;
+pub mod payload;

@@ -50,6 +50,12 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// The lengths of the receive queue and of the send queue.
+    #[must_use]
+    pub const fn queues(&self) -> (u32, u32) {
+        (self.rqueue, self.wqueue)
+    }
+
     /// Reads one message's payload. `None` when it is cut off, of an unknown
     /// family or state, or not of TCP.
     #[must_use]

@@ -16,7 +16,8 @@ use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
 use crate::ending::{Ending, Evidence, Manner};
 use crate::evidence::history::{History, Nanos};
 use crate::evidence::last_sample::LastSample;
-use crate::judge::{After, Case, Verdict, control_bytes, has_queued_fin, judge};
+use crate::evidence::payload::{control_bytes, has_queued_fin};
+use crate::judge::{After, Case, Verdict, judge};
 use crate::parse::inet_diag::Socket;
 use crate::process::Process;
 use crate::reason::Reason;
@@ -338,7 +339,7 @@ impl Tracker {
             at: ended.map_or(at, |end| end.at),
             told: at,
             step: LOOK_AGAIN,
-            last: After::Unasked,
+            last: After::NotAsked,
             held: None,
             gone: None,
         };
@@ -577,7 +578,7 @@ impl Tracker {
         };
         // While the peer's FIN is waited for, one may still come.
         let until = match (last, history.destroyed) {
-            (After::Unasked | After::TimeWait, Some((at, _))) => at.saturating_add(MOMENT),
+            (After::NotAsked | After::TimeWait, Some((at, _))) => at.saturating_add(MOMENT),
             _ => Nanos::MAX,
         };
         self.gaps.touch(since, until)
@@ -603,7 +604,7 @@ impl Tracker {
             // It went on in a smaller socket, whose time nobody tells, unless
             // our RST ended it.
             let moved = end.from == State::FinWait2
-                && !matches!(waiting.last, After::Unasked | After::Reset(_));
+                && !matches!(waiting.last, After::NotAsked | After::Reset(_));
             if moved {
                 states.fin_wait2 = None;
             }

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::ending::{Bytes, Ending, Evidence, Manner, Rst};
-use crate::judge::Role;
 use crate::process::Process;
 use crate::reason::Reason;
+use crate::tuple::Role;
 use crate::tuple::{Endpoint, Tuple};
 use lastbyte::{Fate, Side};
 

@@ -1,0 +1,95 @@
+//! Payload out of counters that SYN and FIN are mixed into, and what tells how many of
+//! these two are in them.
+
+use crate::ending::Bytes;
+use crate::parse::tcp_info::Counts;
+use crate::tuple::{Role, State};
+
+/// What is known of SYN and FIN in a socket's counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Control {
+    /// Who sent the SYN.
+    pub role: Option<Role>,
+    /// Whether our FIN was queued.
+    pub fin_queued: Option<bool>,
+    /// Whether the peer's FIN is in the counters.
+    pub fin_counted: Option<bool>,
+}
+
+/// How many of SYN and FIN are in the sequence numbers used so far: what was
+/// acknowledged and what is queued, less the payload that was transmitted and
+/// what was never transmitted. `None` when that is no possible number.
+#[must_use]
+pub fn control_bytes(counts: &Counts, wqueue: u32) -> Option<u64> {
+    let used = counts.acked.checked_add(wqueue.into())?;
+    used.checked_sub(counts.sent)?
+        .checked_sub(counts.unsent.into())
+        .filter(|control| *control <= 2)
+}
+
+/// Who sent the SYN, by the number of SYN and FIN in the counters.
+#[must_use]
+pub fn role(control: u64, port_listens: bool) -> Option<Role> {
+    match control {
+        0 => Some(Role::Accepted),
+        2 => Some(Role::Connected),
+        // One of SYN and FIN: a port that listens does not connect.
+        _ if port_listens => Some(Role::Accepted),
+        _ => None,
+    }
+}
+
+/// How many sequence numbers our SYN took among those acknowledged.
+#[must_use]
+pub const fn syn(role: Role) -> u64 {
+    match role {
+        Role::Connected => 1,
+        Role::Accepted => 0,
+    }
+}
+
+/// Whether our FIN comes before this state.
+#[must_use]
+pub const fn has_queued_fin(state: State) -> bool {
+    matches!(
+        state,
+        State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck | State::TimeWait
+    )
+}
+
+/// Whether the peer's FIN comes before this state.
+#[must_use]
+pub const fn has_received_fin(state: State) -> bool {
+    matches!(
+        state,
+        State::CloseWait | State::LastAck | State::Closing | State::TimeWait
+    )
+}
+
+/// Payload alone, from the counters and the lengths of the queues.
+#[must_use]
+pub fn payload(counts: &Counts, (rqueue, wqueue): (u32, u32), control: &Control) -> Bytes {
+    let (rqueue, wqueue) = (u64::from(rqueue), u64::from(wqueue));
+    let fin_queued = control.fin_queued.map(u64::from);
+    let fin_received = control.fin_counted.map(u64::from);
+    // The FIN comes last: while anything is queued, it is.
+    let fin_acked = if wqueue == 0 { fin_queued } else { Some(0) };
+    let acked = (|| counts.acked.checked_sub(syn(control.role?) + fin_acked?))();
+    let lost = if wqueue == 0 {
+        Some(0)
+    } else {
+        fin_queued.and_then(|fin| wqueue.checked_sub(fin))
+    };
+    let unread = if rqueue == 0 {
+        Some(0)
+    } else {
+        fin_received.and_then(|fin| rqueue.checked_sub(fin))
+    };
+    Bytes {
+        sent: (|| acked?.checked_add(lost?))(),
+        acked,
+        received: fin_received.and_then(|fin| counts.received.checked_sub(fin)),
+        lost,
+        unread,
+    }
+}
