@@ -11,7 +11,7 @@ cargo +nightly --version >/dev/null 2>&1 || {
     export RUSTC_BOOTSTRAP=1
 }
 mkdir -p fuzz/corpus/netlink fuzz/corpus/tracefs_format fuzz/corpus/trace_record
-cp fixtures/*.bin fuzz/corpus/netlink/
+cp ../lastbyte-tcp/fixtures/*.bin fuzz/corpus/netlink/
 cp fixtures/*.bin fuzz/corpus/trace_record/
 cp fixtures/*.format fuzz/corpus/tracefs_format/
 for target in netlink tracefs_format trace_record perf_record procnet tracker; do

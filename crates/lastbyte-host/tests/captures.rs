@@ -31,14 +31,16 @@ fn in_state(state: State) -> Socket {
     Socket {
         state,
         expires_ms: 60_000,
-        ..socket(include_bytes!("../fixtures/destroy_clean_client.bin"))
+        ..socket(include_bytes!(
+            "../../lastbyte-tcp/fixtures/destroy_clean_client.bin"
+        ))
     }
 }
 
 #[test]
 fn a_clean_end_counts_payload_and_nothing_else() {
     // It connected, sent 100 bytes, closed first; the FIN it got was never read.
-    let bytes = include_bytes!("../fixtures/destroy_clean_client.bin");
+    let bytes = include_bytes!("../../lastbyte-tcp/fixtures/destroy_clean_client.bin");
     let socket = socket(bytes);
     let counts = socket
         .info
@@ -57,7 +59,9 @@ fn a_clean_end_counts_payload_and_nothing_else() {
 
 #[test]
 fn the_table_tells_who_closed_first() {
-    let socket = socket(include_bytes!("../fixtures/destroy_clean_client.bin"));
+    let socket = socket(include_bytes!(
+        "../../lastbyte-tcp/fixtures/destroy_clean_client.bin"
+    ));
     let mut tracker = Tracker::new(false);
     tracker.destroy_notice(0, &socket);
     for tuple in tracker.queries(0, 10) {
@@ -70,7 +74,9 @@ fn the_table_tells_who_closed_first() {
 
 #[test]
 fn fin_wait2_is_waited_for_and_told_once() {
-    let socket = socket(include_bytes!("../fixtures/destroy_clean_client.bin"));
+    let socket = socket(include_bytes!(
+        "../../lastbyte-tcp/fixtures/destroy_clean_client.bin"
+    ));
     let mut tracker = Tracker::new(false);
     tracker.destroy_notice(0, &socket);
     for tuple in tracker.queries(0, 10) {
@@ -90,7 +96,7 @@ fn fin_wait2_is_waited_for_and_told_once() {
 #[test]
 fn an_orphan_reset_by_its_peer_shows_what_was_lost_when_the_fin_is_known() {
     // 2 807 568 bytes were sent, 2 803 472 unacknowledged at close(); the FIN waits behind.
-    let bytes = include_bytes!("../fixtures/destroy_orphan_reset.bin");
+    let bytes = include_bytes!("../../lastbyte-tcp/fixtures/destroy_orphan_reset.bin");
     assert_eq!(socket(bytes).wqueue, 2_803_473);
     let alone = ending(bytes).expect("a connection").ending;
     // Whether a FIN is behind the unsent cannot be known from the destroy notice alone.
@@ -113,7 +119,7 @@ fn an_orphan_reset_by_its_peer_shows_what_was_lost_when_the_fin_is_known() {
 
 #[test]
 fn a_wiped_socket_is_recognised_and_nothing_made_up() {
-    let bytes = include_bytes!("../fixtures/destroy_on0_wiped.bin");
+    let bytes = include_bytes!("../../lastbyte-tcp/fixtures/destroy_on0_wiped.bin");
     assert_eq!(socket(bytes).tuple.remote.port, 0);
     let ending = ending(bytes).expect("it was a connection once").ending;
     assert_eq!(ending.fate, None);
@@ -122,7 +128,9 @@ fn a_wiped_socket_is_recognised_and_nothing_made_up() {
 
 #[test]
 fn a_listener_is_no_connection_but_its_port_is_known_from_then_on() {
-    let socket = socket(include_bytes!("../fixtures/destroy_listener.bin"));
+    let socket = socket(include_bytes!(
+        "../../lastbyte-tcp/fixtures/destroy_listener.bin"
+    ));
     let mut tracker = Tracker::new(false);
     tracker.destroy_notice(0, &socket);
     assert_eq!(tracker.take(), []);
@@ -132,14 +140,16 @@ fn a_listener_is_no_connection_but_its_port_is_known_from_then_on() {
 
 #[test]
 fn ipv6_ends_are_read() {
-    let socket = socket(include_bytes!("../fixtures/destroy_ipv6.bin"));
+    let socket = socket(include_bytes!(
+        "../../lastbyte-tcp/fixtures/destroy_ipv6.bin"
+    ));
     assert!(socket.tuple.is_whole());
     assert!(socket.tuple.local.to_string().starts_with("[::1]:"));
 }
 
 #[test]
 fn a_dump_has_listeners_and_time_wait() {
-    let dump = include_bytes!("../fixtures/dump_ipv4.bin");
+    let dump = include_bytes!("../../lastbyte-tcp/fixtures/dump_ipv4.bin");
     let states: Vec<_> = netlink::messages(dump)
         .filter_map(|message| Socket::parse(message.payload))
         .map(|socket| socket.state)

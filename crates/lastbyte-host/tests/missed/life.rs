@@ -169,7 +169,7 @@ impl Life {
 
 /// It connected, sent 100 bytes and a FIN, all acknowledged.
 pub(crate) fn a_socket() -> Socket {
-    let bytes = include_bytes!("../../fixtures/destroy_clean_client.bin");
+    let bytes = include_bytes!("../../../lastbyte-tcp/fixtures/destroy_clean_client.bin");
     let message = netlink::messages(bytes).next().expect("one message");
     Socket::parse(message.payload).expect("a destroy notice")
 }

@@ -1,0 +1,769 @@
+//! `struct tcp_info` (`include/uapi/linux/tcp.h`), whatever the kernel's age.
+//!
+//! The structure has only ever grown at its end. Each kernel fills the part that it
+//! knows, and says how long that is; what is beyond is `None` here. All values of one
+//! structure are of one moment: the kernel fills it under the socket's lock
+//! (`tcp_get_info`, `net/ipv4/tcp.c`), except for the state, which an arriving FIN can
+//! change a moment before the counters.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::bytes;
+use crate::payload::SendCounts;
+use crate::state::State;
+
+/// How many bytes of the structure are read: up to `tcpi_snd_wnd`.
+pub const LENGTH: usize = 232;
+
+/// What the kernel counted of one TCP socket.
+///
+/// It is a copy of the bytes that the kernel wrote, from which each method reads one
+/// field. Counts are of the connection's whole life unless a method says otherwise.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct TcpInfo {
+    bytes: [u8; LENGTH],
+    len: usize,
+}
+
+/// Where the kernel's fields are, and since when.
+impl TcpInfo {
+    /// Takes the bytes of a structure, as netlink or a system call gave them. A shorter
+    /// structure is an older kernel's; what a newer one has beyond [`LENGTH`] is ignored.
+    #[inline]
+    #[must_use]
+    pub fn from_bytes(from: &[u8]) -> Self {
+        let mut bytes = [0; LENGTH];
+        let len = from.len().min(LENGTH);
+        bytes[..len].copy_from_slice(&from[..len]);
+        Self { bytes, len }
+    }
+
+    /// Returns the state, `tcpi_state`. Returns `None` where the number is no state.
+    #[inline]
+    #[must_use]
+    pub fn state(&self) -> Option<State> {
+        State::from_raw(self.u8(0)?.into())
+    }
+
+    /// Returns the retransmissions of the oldest unacknowledged segment that have not
+    /// been answered, `tcpi_retransmits`: 0 as soon as an ACK arrives.
+    #[inline]
+    #[must_use]
+    pub fn unanswered_retransmits(&self) -> Option<u8> {
+        self.u8(2)
+    }
+
+    /// Returns the keepalive or zero-window probes in a row that have not been answered,
+    /// `tcpi_probes`.
+    #[inline]
+    #[must_use]
+    pub fn unanswered_probes(&self) -> Option<u8> {
+        self.u8(3)
+    }
+
+    /// Returns the largest segment that is sent, in payload bytes, `tcpi_snd_mss`.
+    #[inline]
+    #[must_use]
+    pub fn send_mss(&self) -> Option<u32> {
+        self.u32(16)
+    }
+
+    /// Returns the segments in flight, `tcpi_unacked`; of a listening socket, the
+    /// connections that are complete and not accepted.
+    #[inline]
+    #[must_use]
+    pub fn unacked(&self) -> Option<u32> {
+        self.u32(24)
+    }
+
+    /// Returns the milliseconds since payload was last sent, or since the connection was
+    /// established if none was, `tcpi_last_data_sent`. The clock has the resolution of a
+    /// jiffy, 1 to 10 ms.
+    #[inline]
+    #[must_use]
+    pub fn last_data_sent_ms(&self) -> Option<u32> {
+        self.u32(44)
+    }
+
+    /// Returns the milliseconds since an ACK last arrived, `tcpi_last_ack_recv`, with the
+    /// resolution of a jiffy.
+    #[inline]
+    #[must_use]
+    pub fn last_ack_received_ms(&self) -> Option<u32> {
+        self.u32(56)
+    }
+
+    /// Returns the smoothed round-trip time in microseconds, `tcpi_rtt`: 0 before the
+    /// handshake is over and after a disconnect.
+    #[inline]
+    #[must_use]
+    pub fn rtt_us(&self) -> Option<u32> {
+        self.u32(68)
+    }
+
+    /// Returns the segments that were sent again, `tcpi_total_retrans`.
+    #[inline]
+    #[must_use]
+    pub fn retransmitted_segments(&self) -> Option<u32> {
+        self.u32(100)
+    }
+
+    /// Returns the sequence numbers that the peer acknowledged, `tcpi_bytes_acked` (Linux
+    /// 4.1): payload bytes, one for our SYN if we connected, and one for our FIN.
+    #[inline]
+    #[must_use]
+    pub fn acked(&self) -> Option<u64> {
+        self.u64(120)
+    }
+
+    /// Returns the sequence numbers that arrived in order, `tcpi_bytes_received` (Linux
+    /// 4.1): payload bytes, and one for the peer's FIN. Its SYN does not count.
+    #[inline]
+    #[must_use]
+    pub fn received(&self) -> Option<u64> {
+        self.u64(128)
+    }
+
+    /// Returns what is queued and was never transmitted, `tcpi_notsent_bytes` (Linux
+    /// 4.6): payload bytes, and one for a FIN that waits behind them.
+    #[inline]
+    #[must_use]
+    pub fn unsent(&self) -> Option<u32> {
+        self.u32(144)
+    }
+
+    /// Returns the smallest round-trip time that was measured, in microseconds,
+    /// `tcpi_min_rtt` (Linux 4.6): `u32::MAX` before the first, which the handshake
+    /// gives. A disconnect leaves it.
+    #[inline]
+    #[must_use]
+    pub fn min_rtt_us(&self) -> Option<u32> {
+        self.u32(148)
+    }
+
+    /// Returns the segments with payload that arrived, `tcpi_data_segs_in` (Linux 4.6).
+    #[inline]
+    #[must_use]
+    pub fn data_segments_in(&self) -> Option<u32> {
+        self.u32(152)
+    }
+
+    /// Returns the segments with payload that were sent, repetitions included,
+    /// `tcpi_data_segs_out` (Linux 4.6).
+    #[inline]
+    #[must_use]
+    pub fn data_segments_out(&self) -> Option<u32> {
+        self.u32(156)
+    }
+
+    /// Returns the segments that the peer has acknowledged, each once, `tcpi_delivered`
+    /// (Linux 4.18): the handshake's, those with payload, and a FIN that had a segment to
+    /// itself.
+    #[inline]
+    #[must_use]
+    pub fn delivered(&self) -> Option<u32> {
+        self.u32(192)
+    }
+
+    /// Returns the payload bytes that were sent, repetitions included, `tcpi_bytes_sent`
+    /// (Linux 4.19).
+    #[inline]
+    #[must_use]
+    pub fn bytes_sent(&self) -> Option<u64> {
+        self.u64(200)
+    }
+
+    /// Returns the payload bytes that were sent again, `tcpi_bytes_retrans` (Linux 4.19).
+    #[inline]
+    #[must_use]
+    pub fn bytes_retransmitted(&self) -> Option<u64> {
+        self.u64(208)
+    }
+
+    /// Returns the window that the peer last advertised, in bytes, `tcpi_snd_wnd` (Linux
+    /// 5.4).
+    #[inline]
+    #[must_use]
+    pub fn send_window(&self) -> Option<u32> {
+        self.u32(228)
+    }
+
+    fn u8(&self, at: usize) -> Option<u8> {
+        bytes::u8(self.filled(), at)
+    }
+
+    fn u32(&self, at: usize) -> Option<u32> {
+        bytes::u32(self.filled(), at)
+    }
+
+    fn u64(&self, at: usize) -> Option<u64> {
+        bytes::u64(self.filled(), at)
+    }
+
+    fn filled(&self) -> &[u8] {
+        // The constructors take no more than there is room for.
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// What follows from the fields.
+impl TcpInfo {
+    /// Returns the payload bytes that were transmitted, each counted once (Linux 4.19).
+    #[inline]
+    #[must_use]
+    pub fn transmitted(&self) -> Option<u64> {
+        self.bytes_sent()?.checked_sub(self.bytes_retransmitted()?)
+    }
+
+    /// Returns what send() accepted over the connection's life, in bytes, and one for a
+    /// FIN that waits behind unsent data (Linux 4.19).
+    #[inline]
+    #[must_use]
+    pub fn accepted(&self) -> Option<u64> {
+        self.transmitted()?.checked_add(self.unsent()?.into())
+    }
+
+    /// Returns the counters of bytes and segments together, or `None` where the kernel
+    /// lacks one of them (before Linux 4.19).
+    #[inline]
+    #[must_use]
+    pub fn counters(&self) -> Option<Counters> {
+        Some(Counters {
+            acked: self.acked()?,
+            received: self.received()?,
+            unsent: self.unsent()?,
+            min_rtt_us: self.min_rtt_us()?,
+            data_segments_in: self.data_segments_in()?,
+            transmitted: self.transmitted()?,
+        })
+    }
+
+    /// Returns whether the handshake was over since the socket was made or, if that was
+    /// later, disconnected: it leaves a round-trip time, or bytes in one of the
+    /// directions. Returns `None` where nothing says so and the kernel is too old to say
+    /// otherwise.
+    #[inline]
+    #[must_use]
+    pub fn was_connected(&self) -> Option<bool> {
+        if self.rtt_us()? > 0 || self.acked() > Some(0) || self.received() > Some(0) {
+            return Some(true);
+        }
+        Some(false)
+    }
+
+    /// Returns whether the handshake is over, by the count of segments delivered, of
+    /// which its own is the first (Linux 4.18).
+    #[inline]
+    #[must_use]
+    pub fn handshake_over(&self) -> Option<bool> {
+        self.delivered().map(|delivered| delivered > 0)
+    }
+
+    /// Returns whether nothing was ever transmitted, or a disconnect has cleared the
+    /// counters (`tcp_disconnect`, `net/ipv4/tcp.c`): the other counts may hold anything
+    /// then (Linux 4.19).
+    #[inline]
+    #[must_use]
+    pub fn is_cleared(&self) -> Option<bool> {
+        self.transmitted().map(|bytes| bytes == 0)
+    }
+
+    /// Returns whether our FIN was acknowledged, by the count of segments delivered
+    /// (Linux 4.18). A FIN that was queued while data was unsent rides in the last data
+    /// segment and reads as `false` (`tcp_send_fin`, `net/ipv4/tcp_output.c`).
+    ///
+    /// Returns `None` where the numbers do not add up, which retransmissions of anything
+    /// but whole data segments make so.
+    #[inline]
+    #[must_use]
+    pub fn fin_acked(&self) -> Option<bool> {
+        let data = self
+            .data_segments_out()?
+            .checked_sub(self.retransmitted_segments()?)?;
+        match self.delivered()?.checked_sub(data)?.checked_sub(1)? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    /// Returns whether retransmissions or probes are under way and have not been
+    /// answered.
+    #[inline]
+    #[must_use]
+    pub fn unanswered(&self) -> Option<bool> {
+        Some(self.unanswered_retransmits()? > 0 || self.unanswered_probes()? > 0)
+    }
+
+    /// Returns the time since an ACK last arrived, with the resolution of a jiffy.
+    #[inline]
+    #[must_use]
+    pub fn since_ack(&self) -> Option<Duration> {
+        let ms = self.last_ack_received_ms()?;
+        Some(Duration::from_millis(ms.into()))
+    }
+
+    /// Returns the connections that a listening socket has complete and not accepted, or
+    /// `None` if it does not listen.
+    #[inline]
+    #[must_use]
+    pub fn backlog(&self) -> Option<u32> {
+        match self.state() {
+            Some(State::Listen) => self.unacked(),
+            _ => None,
+        }
+    }
+
+    /// Returns the most bytes that are sent at once at a very low pacing rate
+    /// (`tcp_tso_autosize`, `net/ipv4/tcp_output.c`): two segments, or more where the
+    /// round trip is short.
+    #[inline]
+    #[must_use]
+    pub fn burst(&self) -> u64 {
+        let short = self
+            .min_rtt_us()
+            .map_or(0, |us| (1 << 16_u64) >> (us >> 9).min(63));
+        short.max(2 * u64::from(self.send_mss().unwrap_or(0).max(536)))
+    }
+
+    /// Returns what is not acknowledged of a connection that sent no FIN, by the counters
+    /// alone (Linux 4.19). It is one less where a SYN of ours is among the acknowledged
+    /// and data is in flight.
+    #[inline]
+    #[must_use]
+    pub fn queued_before_fin(&self) -> Option<u64> {
+        let in_flight = self.transmitted()?.saturating_sub(self.acked()?);
+        Some(in_flight + u64::from(self.unsent()?))
+    }
+
+    /// Returns the counters of what was sent, beside the length of the send queue, or
+    /// `None` where the kernel lacks one (before Linux 4.19).
+    #[inline]
+    #[must_use]
+    pub fn send_counts(&self, queued: u64) -> Option<SendCounts> {
+        Some(SendCounts {
+            acked: self.acked()?,
+            queued,
+            transmitted: self.transmitted()?,
+            unsent: self.unsent()?.into(),
+        })
+    }
+
+    /// Returns whether these counters and a length of the send queue (`SIOCOUTQ`) that
+    /// was read after them can be of one moment: together they hold the payload, a FIN
+    /// where one was sent, and at most a SYN beside it. An acknowledgement in between
+    /// shows as less.
+    ///
+    /// Returns `true` where the kernel lacks the counters, because reading again does not
+    /// help.
+    #[inline]
+    #[must_use]
+    pub fn agrees_with(&self, queued: u64) -> bool {
+        let Some(counts) = self.send_counts(queued) else {
+            return true;
+        };
+        let control = counts.control();
+        match self.state() {
+            // One that waits is among the unsent.
+            Some(state) if state.fin_queued() && counts.unsent == 0 => {
+                matches!(control, Some(1..=2))
+            }
+            None | Some(State::Closed) => matches!(control, Some(0..=2)),
+            // SIOCOUTQ does not count yet.
+            Some(state) if state.in_handshake() => true,
+            Some(_) => matches!(control, Some(0..=1)),
+        }
+    }
+}
+
+impl Default for TcpInfo {
+    /// A structure of which nothing is known.
+    fn default() -> Self {
+        Self::from_bytes(&[])
+    }
+}
+
+impl fmt::Debug for TcpInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpInfo")
+            .field("len", &self.len)
+            .field("state", &self.state())
+            .field("acked", &self.acked())
+            .field("transmitted", &self.transmitted())
+            .field("unsent", &self.unsent())
+            .field("received", &self.received())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The counters that say what became of the bytes, all of one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// As [`TcpInfo::acked`]: payload bytes, our SYN if we connected, and our FIN.
+    pub acked: u64,
+    /// As [`TcpInfo::received`]: payload bytes, and the peer's FIN.
+    pub received: u64,
+    /// As [`TcpInfo::unsent`]: payload bytes, and a FIN that waits behind them.
+    pub unsent: u32,
+    /// As [`TcpInfo::min_rtt_us`]: `u32::MAX` before the first measurement.
+    pub min_rtt_us: u32,
+    /// As [`TcpInfo::data_segments_in`].
+    pub data_segments_in: u32,
+    /// As [`TcpInfo::transmitted`]: payload bytes, each counted once.
+    pub transmitted: u64,
+}
+
+impl Counters {
+    /// Returns whether the connection was ever established, in all the socket's life: the
+    /// handshake leaves a round-trip time that not even a disconnect clears.
+    #[inline]
+    #[must_use]
+    pub const fn was_established(&self) -> bool {
+        self.min_rtt_us != u32::MAX || self.acked > 0 || self.received > 0 || self.transmitted > 0
+    }
+
+    /// Returns the counters of what was sent, beside the length of the send queue
+    /// (`SIOCOUTQ`, `idiag_wqueue`).
+    #[inline]
+    #[must_use]
+    pub fn send_counts(&self, queued: u64) -> SendCounts {
+        SendCounts {
+            acked: self.acked,
+            queued,
+            transmitted: self.transmitted,
+            unsent: self.unsent.into(),
+        }
+    }
+}
+
+#[cfg(all(feature = "std", target_os = "linux"))]
+impl TcpInfo {
+    /// Asks the kernel about a TCP socket: `getsockopt(TCP_INFO)`, [tcp(7)]. An MPTCP
+    /// socket answers for one of its subflows.
+    ///
+    /// # Errors
+    ///
+    /// What getsockopt(2) answers: `ENOPROTOOPT` or `EOPNOTSUPP` of another protocol's
+    /// socket, `ENOTSOCK`, or what a sandbox says.
+    ///
+    /// [tcp(7)]: https://man7.org/linux/man-pages/man7/tcp.7.html
+    #[inline]
+    pub fn of(socket: std::os::fd::BorrowedFd<'_>) -> std::io::Result<Self> {
+        use std::os::fd::AsRawFd;
+
+        let mut bytes = [0; LENGTH];
+        let mut len = LENGTH as libc::socklen_t;
+        // SAFETY: `bytes` has room for `len` bytes, and both outlive the call.
+        let answer = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                bytes.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        };
+        if answer == -1 {
+            return Err(std::io::Error::last_os_error());
+        }
+        let len = LENGTH.min(len as usize);
+        Ok(Self { bytes, len })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::format;
+
+    use super::*;
+
+    /// Puts numbers at offsets of include/uapi/linux/tcp.h.
+    fn info(fields: &[(usize, &[u8])]) -> TcpInfo {
+        let mut bytes = [0; LENGTH];
+        for (at, value) in fields {
+            bytes[*at..*at + value.len()].copy_from_slice(value);
+        }
+        TcpInfo::from_bytes(&bytes)
+    }
+
+    fn sent(state: u8, acked: u64, transmitted: u64, unsent: u32) -> TcpInfo {
+        info(&[
+            (0, &[state]),
+            (120, &acked.to_ne_bytes()),
+            (144, &unsent.to_ne_bytes()),
+            (200, &(transmitted + 50).to_ne_bytes()),
+            (208, &50u64.to_ne_bytes()),
+        ])
+    }
+
+    fn segments(out: u32, again: u32, delivered: u32) -> TcpInfo {
+        info(&[
+            (100, &again.to_ne_bytes()),
+            (156, &out.to_ne_bytes()),
+            (192, &delivered.to_ne_bytes()),
+        ])
+    }
+
+    /// Every byte has its own value, so that no offset and no width can be mistaken.
+    #[test]
+    fn fields_sit_where_the_header_says() {
+        let mut bytes = [0; LENGTH];
+        for (value, byte) in (0..).zip(&mut bytes) {
+            *byte = value;
+        }
+        let info = TcpInfo::from_bytes(&bytes);
+        let at4 = |at: u8| Some(u32::from_ne_bytes([at, at + 1, at + 2, at + 3]));
+        let at8 = |at: usize| bytes::u64(&bytes, at);
+        assert_eq!(info.state(), None);
+        assert_eq!(info.unanswered_retransmits(), Some(2));
+        assert_eq!(info.unanswered_probes(), Some(3));
+        assert_eq!(info.send_mss(), at4(16));
+        assert_eq!(info.unacked(), at4(24));
+        assert_eq!(info.last_data_sent_ms(), at4(44));
+        assert_eq!(info.last_ack_received_ms(), at4(56));
+        assert_eq!(info.rtt_us(), at4(68));
+        assert_eq!(info.retransmitted_segments(), at4(100));
+        assert_eq!(info.acked(), at8(120));
+        assert_eq!(info.received(), at8(128));
+        assert_eq!(info.unsent(), at4(144));
+        assert_eq!(info.min_rtt_us(), at4(148));
+        assert_eq!(info.data_segments_in(), at4(152));
+        assert_eq!(info.data_segments_out(), at4(156));
+        assert_eq!(info.delivered(), at4(192));
+        assert_eq!(info.bytes_sent(), at8(200));
+        assert_eq!(info.bytes_retransmitted(), at8(208));
+        assert_eq!(info.send_window(), at4(228));
+    }
+
+    /// What `pahole`, and the releases' headers, give as the structure's length.
+    #[test]
+    fn a_field_is_none_in_every_kernel_that_lacks_it() {
+        let lengths = [0, 104, 136, 160, 200, 216, 232, 280];
+        let known = |field: fn(&TcpInfo) -> bool| {
+            lengths.map(|len| field(&TcpInfo::from_bytes(&[1; 280][..len])))
+        };
+        let since = |first: usize| lengths.map(|len| len >= first);
+        assert_eq!(known(|i| i.state().is_some()), since(104));
+        assert_eq!(known(|i| i.unanswered().is_some()), since(104));
+        assert_eq!(known(|i| i.since_ack().is_some()), since(104));
+        assert_eq!(known(|i| i.was_connected().is_some()), since(104));
+        assert_eq!(known(|i| i.acked().is_some()), since(136));
+        assert_eq!(known(|i| i.received().is_some()), since(136));
+        assert_eq!(known(|i| i.unsent().is_some()), since(160));
+        assert_eq!(known(|i| i.data_segments_in().is_some()), since(160));
+        assert_eq!(known(|i| i.handshake_over().is_some()), since(200));
+        assert_eq!(known(|i| i.is_cleared().is_some()), since(216));
+        assert_eq!(known(|i| i.accepted().is_some()), since(216));
+        assert_eq!(known(|i| i.counters().is_some()), since(216));
+        assert_eq!(known(|i| i.send_counts(0).is_some()), since(216));
+        assert_eq!(known(|i| i.queued_before_fin().is_some()), since(216));
+        assert_eq!(known(|i| i.send_window().is_some()), since(232));
+        // Without counters nothing can disagree.
+        assert!(TcpInfo::default().agrees_with(7));
+    }
+
+    #[test]
+    fn more_sent_again_than_sent_is_no_count() {
+        let wrong = info(&[(200, &1u64.to_ne_bytes()), (208, &2u64.to_ne_bytes())]);
+        assert_eq!((wrong.transmitted(), wrong.counters()), (None, None));
+        assert_eq!((wrong.accepted(), wrong.is_cleared()), (None, None));
+    }
+
+    #[test]
+    fn what_send_accepted_is_transmitted_or_waits() {
+        let info = sent(1, 90, 100, 7);
+        assert_eq!(
+            (info.transmitted(), info.accepted()),
+            (Some(100), Some(107))
+        );
+        assert_eq!(info.queued_before_fin(), Some(17));
+        assert_eq!(info.is_cleared(), Some(false));
+        assert_eq!(sent(1, 0, 0, 9).is_cleared(), Some(true));
+        // A SYN of ours is among the acknowledged.
+        assert_eq!(sent(1, 101, 100, 7).queued_before_fin(), Some(7));
+    }
+
+    #[test]
+    fn a_connection_leaves_a_round_trip_time_or_bytes() {
+        assert_eq!(info(&[]).was_connected(), Some(false));
+        assert_eq!(info(&[(68, &[1])]).was_connected(), Some(true));
+        assert_eq!(info(&[(120, &[1])]).was_connected(), Some(true));
+        assert_eq!(info(&[(128, &[1])]).was_connected(), Some(true));
+    }
+
+    #[test]
+    fn not_even_a_disconnect_clears_the_smallest_round_trip() {
+        let never = Counters {
+            min_rtt_us: u32::MAX,
+            ..Counters::default()
+        };
+        assert!(!never.was_established());
+        assert!(
+            Counters {
+                min_rtt_us: 9,
+                ..never
+            }
+            .was_established()
+        );
+        assert!(Counters { acked: 1, ..never }.was_established());
+        assert!(
+            Counters {
+                received: 1,
+                ..never
+            }
+            .was_established()
+        );
+        assert!(
+            Counters {
+                transmitted: 1,
+                ..never
+            }
+            .was_established()
+        );
+        assert!(!Counters { unsent: 1, ..never }.was_established());
+    }
+
+    #[test]
+    fn counters_are_those_of_the_fields() {
+        let info = info(&[
+            (120, &102u64.to_ne_bytes()),
+            (128, &31u64.to_ne_bytes()),
+            (144, &5u32.to_ne_bytes()),
+            (148, &77u32.to_ne_bytes()),
+            (152, &3u32.to_ne_bytes()),
+            (200, &150u64.to_ne_bytes()),
+            (208, &50u64.to_ne_bytes()),
+        ]);
+        let counters = Counters {
+            acked: 102,
+            received: 31,
+            unsent: 5,
+            min_rtt_us: 77,
+            data_segments_in: 3,
+            transmitted: 100,
+        };
+        assert_eq!(info.counters(), Some(counters));
+        let counts = SendCounts {
+            acked: 102,
+            queued: 9,
+            transmitted: 100,
+            unsent: 5,
+        };
+        assert_eq!(info.send_counts(9), Some(counts));
+        assert_eq!(counters.send_counts(9), counts);
+    }
+
+    #[test]
+    fn a_fin_of_its_own_is_one_segment_more() {
+        // Three segments of data, one of them sent again; the handshake's is delivered.
+        assert_eq!(segments(4, 1, 4).fin_acked(), Some(false));
+        assert_eq!(segments(4, 1, 5).fin_acked(), Some(true));
+        assert_eq!(segments(4, 1, 6).fin_acked(), None);
+        // In flight still.
+        assert_eq!(segments(4, 1, 3).fin_acked(), None);
+        // A FIN was sent again, or a part of a segment.
+        assert_eq!(segments(0, 1, 2).fin_acked(), None);
+        assert_eq!(segments(0, 0, 0).fin_acked(), None);
+        assert_eq!(segments(0, 0, 0).handshake_over(), Some(false));
+        assert_eq!(segments(0, 0, 1).handshake_over(), Some(true));
+    }
+
+    #[test]
+    fn retransmissions_and_probes_are_unanswered() {
+        assert_eq!(info(&[]).unanswered(), Some(false));
+        assert_eq!(info(&[(2, &[1])]).unanswered(), Some(true));
+        assert_eq!(info(&[(3, &[1])]).unanswered(), Some(true));
+        let ack = info(&[(56, &1500u32.to_ne_bytes())]);
+        assert_eq!(ack.since_ack(), Some(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn only_a_listener_has_a_backlog() {
+        assert_eq!(info(&[(0, &[10]), (24, &[3])]).backlog(), Some(3));
+        assert_eq!(info(&[(0, &[1]), (24, &[3])]).backlog(), None);
+    }
+
+    /// `tcp_tso_autosize`: 64 KiB halve with each 512 µs; at least two segments.
+    #[test]
+    fn a_burst_is_two_segments_or_more_on_a_short_path() {
+        let burst = |mss: u32, rtt: u32| {
+            info(&[(16, &mss.to_ne_bytes()), (148, &rtt.to_ne_bytes())]).burst()
+        };
+        assert_eq!(burst(1448, 0), 65536);
+        assert_eq!(burst(1448, 512), 32768);
+        assert_eq!(burst(1448, u32::MAX), 2896);
+        assert_eq!(burst(0, u32::MAX), 1072);
+        assert_eq!(TcpInfo::default().burst(), 1072);
+    }
+
+    #[test]
+    fn a_queue_agrees_if_syn_and_fin_account_for_the_rest() {
+        let agreed = |state: State, unsent: u32| {
+            // 100 bytes transmitted, 60 acknowledged; beside them 0 to 4.
+            let info = sent(state as u8, 60, 100, unsent);
+            [39, 40, 41, 42, 43].map(|queued| info.agrees_with(queued + u64::from(unsent)))
+        };
+        let one = [false, true, true, false, false];
+        assert_eq!(agreed(State::Established, 0), one);
+        assert_eq!(agreed(State::CloseWait, 0), one);
+        // A FIN was sent.
+        let two = [false, false, true, true, false];
+        for state in [
+            State::FinWait1,
+            State::FinWait2,
+            State::Closing,
+            State::LastAck,
+        ] {
+            assert_eq!(agreed(state, 0), two, "{state}");
+            // It waits among the unsent.
+            assert_eq!(agreed(state, 10), one, "{state}");
+        }
+        assert_eq!(agreed(State::Closed, 0), [false, true, true, true, false]);
+        assert_eq!(agreed(State::SynReceived, 0), [true; 5]);
+        assert!(!sent(1, u64::MAX, 100, 0).agrees_with(1));
+        // A number that is no state reads as none: the connection is over.
+        let unknown = sent(99, 60, 100, 0);
+        assert!(unknown.agrees_with(42) && !unknown.agrees_with(43));
+    }
+
+    #[test]
+    fn debug_shows_values_and_not_bytes() {
+        let text = format!("{:?}", sent(4, 60, 100, 7));
+        assert_eq!(
+            text,
+            "TcpInfo { len: 232, state: Some(FinWait1), acked: Some(60), transmitted: Some(100), \
+             unsent: Some(7), received: Some(0), .. }"
+        );
+    }
+
+    #[cfg(all(feature = "std", target_os = "linux", not(miri)))]
+    #[test]
+    fn the_kernel_answers_for_tcp_alone() {
+        use std::io::Write;
+        use std::net::{TcpListener, TcpStream, UdpSocket};
+        use std::os::fd::AsFd;
+
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("it is bound");
+        let mut ours = TcpStream::connect(address).expect("it listens");
+        let backlog = TcpInfo::of(listener.as_fd())
+            .expect("a TCP socket")
+            .backlog();
+        assert_eq!(backlog, Some(1));
+        let (theirs, _) = listener.accept().expect("it connected");
+        ours.write_all(&[0; 100]).expect("an open connection");
+        theirs.peek(&mut [0]).expect("it arrives");
+        let info = TcpInfo::of(ours.as_fd()).expect("a TCP socket");
+        assert_eq!(info.state(), Some(State::Established));
+        assert_eq!(info.was_connected(), Some(true));
+        assert_eq!(info.accepted(), Some(100));
+        let info = TcpInfo::of(theirs.as_fd()).expect("a TCP socket");
+        assert_eq!(info.received(), Some(100));
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+        assert!(TcpInfo::of(udp.as_fd()).is_err());
+    }
+}
