@@ -52,7 +52,7 @@ pub(crate) fn outcome(
                 write(report, told);
             }
             let errno = error.errno().map_or(libc::EIO, |errno| errno.raw());
-            if let Some(socket) = error.into_socket() {
+            if let Ok(socket) = error.into_socket() {
                 let _ = socket.into_raw_fd();
             }
             Err(errno)

@@ -69,7 +69,7 @@ impl Book {
                 };
                 // A socket that was refused, or found no room: closed without the wait
                 // that its linger option may ask for.
-                if let Some(socket) = error.into_socket() {
+                if let Ok(socket) = error.into_socket() {
                     quietly_drop(socket);
                 }
                 (answer, report)

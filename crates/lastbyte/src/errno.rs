@@ -3,9 +3,21 @@
 use std::fmt;
 use std::io;
 
-/// An errno value. Displays as its name, `ECONNRESET`, or as `errno 123` where
-/// it is none that a TCP connection ends with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+use crate::error::CloseError;
+
+/// Holds an errno value, and knows its name.
+///
+/// It prints as its name, `ECONNRESET`, or as `errno 123` where it is none that sockets
+/// and connections give.
+///
+/// ```
+/// use lastbyte::Errno;
+///
+/// assert_eq!(format!("{:?}", Errno::ECONNRESET), "ECONNRESET");
+/// let error: Box<dyn std::error::Error> = Errno::ETIMEDOUT.into();
+/// assert_eq!(error.to_string(), "ETIMEDOUT");
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Errno(i32);
 
 impl Errno {
@@ -20,19 +32,27 @@ impl Errno {
     /// There is no connection (any more).
     pub(crate) const ENOTCONN: Errno = Errno(libc::ENOTCONN);
 
-    /// From the number, which is positive as in `errno`.
+    /// Makes one from its number, which is positive as in `errno`.
     #[must_use]
     pub const fn from_raw(raw: i32) -> Self {
         Self(raw)
     }
 
-    /// The number.
+    /// Finds the errno that `error` is of: its own, or that of a [`CloseError`] that is its
+    /// inner error.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        let inner = || error.get_ref()?.downcast_ref::<CloseError>()?.errno();
+        error.raw_os_error().map(Self).or_else(inner)
+    }
+
+    /// Returns the number.
     #[must_use]
     pub const fn raw(self) -> i32 {
         self.0
     }
 
-    /// The name in [errno(3)], for the errors that sockets and connections give.
+    /// Returns the name in [errno(3)], for the errors that sockets and connections give.
     ///
     /// [errno(3)]: https://man7.org/linux/man-pages/man3/errno.3.html
     #[must_use]
@@ -81,6 +101,14 @@ impl fmt::Display for Errno {
         }
     }
 }
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Errno {}
 
 impl From<Errno> for io::Error {
     fn from(errno: Errno) -> Self {

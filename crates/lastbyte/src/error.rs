@@ -8,27 +8,85 @@ use crate::closing::Closing;
 use crate::errno::Errno;
 use crate::report::{Fate, Report};
 
-/// A close that did not end as asked. Nothing is lost in it: it carries the
-/// [`Report`] of a close that ended badly, the [`Closing`] of one that goes on,
-/// or the socket of one that never began.
+/// Says why a close did not end as asked, or did not begin. Nothing is lost in it: it
+/// carries the [`Report`] of a close that ended badly, the [`Closing`] of one that goes
+/// on, or the socket of one that never began.
 ///
-/// Converts into [`io::Error`] with the contract's errno (`EWOULDBLOCK` when the
-/// time ran out, `ECONNRESET` …). The errno is all that an `io::Error` has room for:
-/// with `?` in a function that returns one, the report is gone, and a socket that was
-/// refused is closed by its drop, in the plain way. Look at the error first where
-/// either matters.
-#[derive(Debug)]
-pub struct CloseError(Box<Kind>);
+/// [`kind`](Self::kind) can be matched on:
+///
+/// ```
+/// use lastbyte::{CloseError, CloseErrorKind, Fate};
+///
+/// fn explain(error: &CloseError) -> &'static str {
+///     match error.kind() {
+///         CloseErrorKind::Ended(Fate::TimedOut) => "the peer was too slow",
+///         CloseErrorKind::Ended(_) => "the connection broke",
+///         CloseErrorKind::WouldBlock => "poll the handle and try again",
+///         CloseErrorKind::Refused(_) | CloseErrorKind::NotBegun => "the socket is untouched",
+///         _ => "nobody knows",
+///     }
+/// }
+/// # let file = std::fs::File::open("/dev/null").unwrap();
+/// # let error = lastbyte::close(std::os::fd::OwnedFd::from(file), lastbyte::Linger::Off).unwrap_err();
+/// # assert_eq!(explain(&error), "the socket is untouched");
+/// ```
+///
+/// # As an `io::Error`
+/// It converts into an [`io::Error`] of the contract's kind (`WouldBlock` when the
+/// time ran out, `ConnectionReset` …) and is that error's inner error, so that `?`
+/// loses neither the report nor a socket:
+///
+/// ```
+/// use std::io;
+/// use lastbyte::{CloseError, Errno};
+///
+/// fn by_question_mark() -> io::Result<()> {
+///     # let file = std::fs::File::open("/dev/null")?;
+///     # let stream = std::os::fd::OwnedFd::from(file);
+///     lastbyte::close(stream, lastbyte::Linger::Off)?;
+///     Ok(())
+/// }
+/// let error = by_question_mark().unwrap_err();
+/// assert_eq!(Errno::of(&error).and_then(Errno::name), Some("ENOTSOCK"));
+/// let error = error.downcast::<CloseError>().expect("it comes from a close");
+/// let socket = error.into_socket().expect("it was refused");
+/// # drop(socket);
+/// ```
+///
+/// An `io::Error` has room for an errno or for an inner error, not for both:
+/// `raw_os_error()` is `None` there, and [`Errno::of`] finds the errno.
+pub struct CloseError(Box<Inner>);
 
 #[derive(Debug)]
-enum Kind {
+enum Inner {
     Ended(Report),
     WouldBlock(Option<Closing>),
     Refused(Refusal, Option<OwnedFd>),
-    Resources(io::Error, Option<OwnedFd>),
+    NotBegun(io::Error, OwnedFd),
+    Unseen(io::Error),
 }
 
-/// Why a descriptor cannot be closed as a TCP connection. It was not touched.
+/// Tells the ways apart in which a close can fail: see [`CloseError::kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseErrorKind {
+    /// The connection has ended, but not as asked, with this fate.
+    /// [`CloseError::report`] has the counts.
+    Ended(Fate),
+    /// The close goes on: nothing failed. [`CloseError::into_closing`] has its handle,
+    /// if it came from [`close`](crate::close()) on a non-blocking socket.
+    WouldBlock,
+    /// The descriptor is no connection that can be closed. It was not touched, and
+    /// [`CloseError::into_socket`] gives it back.
+    Refused(Refusal),
+    /// The close did not begin for want of descriptors, memory, threads or places. The
+    /// socket was not touched, and [`CloseError::into_socket`] gives it back.
+    NotBegun,
+    /// The close began and is left to the kernel, which does not show how it ends.
+    Unseen,
+}
+
+/// Says why a descriptor cannot be closed as a TCP connection. It was not touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -52,7 +110,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The errno that says the same.
+    /// Returns the errno that says the same.
     #[must_use]
     pub const fn errno(self) -> Errno {
         Errno::from_raw(match self {
@@ -81,13 +139,15 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl std::error::Error for Refusal {}
+
 impl CloseError {
     pub(crate) fn ended(report: Report) -> Self {
-        Self(Box::new(Kind::Ended(report)))
+        Self(Box::new(Inner::Ended(report)))
     }
 
     pub(crate) fn still_closing(closing: Option<Closing>) -> Self {
-        Self(Box::new(Kind::WouldBlock(closing)))
+        Self(Box::new(Inner::WouldBlock(closing)))
     }
 
     pub(crate) fn refused(refusal: Refusal, socket: OwnedFd) -> Self {
@@ -99,83 +159,111 @@ impl CloseError {
         } else {
             Some(socket)
         };
-        Self(Box::new(Kind::Refused(refusal, socket)))
+        Self(Box::new(Inner::Refused(refusal, socket)))
     }
 
     pub(crate) fn resources(error: io::Error, socket: OwnedFd) -> Self {
-        Self(Box::new(Kind::Resources(error, Some(socket))))
+        Self(Box::new(Inner::NotBegun(error, socket)))
     }
 
     /// The kernel no longer lets us see how an ending goes on; it is left to it.
     pub(crate) fn lost_sight(error: io::Error) -> Self {
-        Self(Box::new(Kind::Resources(error, None)))
+        Self(Box::new(Inner::Unseen(error)))
     }
 
     /// Whether the connection is left to the kernel, and how it ends there is not seen.
     pub(crate) fn is_unseen(&self) -> bool {
-        matches!(&*self.0, Kind::Resources(_, None))
+        matches!(&*self.0, Inner::Unseen(_))
     }
 
-    /// What became of the bytes, when the connection has ended.
+    /// Returns in which way the close failed.
+    #[must_use]
+    pub fn kind(&self) -> CloseErrorKind {
+        match &*self.0 {
+            Inner::Ended(report) => CloseErrorKind::Ended(report.fate),
+            Inner::WouldBlock(_) => CloseErrorKind::WouldBlock,
+            Inner::Refused(refusal, _) => CloseErrorKind::Refused(*refusal),
+            Inner::NotBegun(..) => CloseErrorKind::NotBegun,
+            Inner::Unseen(_) => CloseErrorKind::Unseen,
+        }
+    }
+
+    /// Returns the report of what became of the bytes, if the connection has ended.
     #[must_use]
     pub fn report(&self) -> Option<&Report> {
         match &*self.0 {
-            Kind::Ended(report) => Some(report),
+            Inner::Ended(report) => Some(report),
             _ => None,
         }
     }
 
-    /// The fate in the report, when the connection has ended.
+    /// Returns the fate in the report, if the connection has ended.
     #[must_use]
     pub fn fate(&self) -> Option<Fate> {
         self.report().map(|report| report.fate)
     }
 
-    /// Whether the close is still under way: nothing failed, try again when the
-    /// handle's descriptor is readable.
+    /// Returns whether the close is still under way: nothing failed, and it is to be
+    /// tried again when the handle's descriptor is readable.
     #[must_use]
     pub fn would_block(&self) -> bool {
-        matches!(&*self.0, Kind::WouldBlock(_))
+        matches!(&*self.0, Inner::WouldBlock(_))
     }
 
-    /// Why the descriptor was refused, if it was.
+    /// Returns why the descriptor was refused, if it was.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
         match &*self.0 {
-            Kind::Refused(refusal, _) => Some(*refusal),
+            Inner::Refused(refusal, _) => Some(*refusal),
             _ => None,
         }
     }
 
-    /// The handle of a close that goes on, from [`close`](crate::close()) on a
-    /// non-blocking socket. If it is dropped instead, the close goes on in the
+    /// Takes the handle of a close that goes on, from [`close`](crate::close()) on a
+    /// non-blocking socket. If the error is dropped instead, the close goes on in the
     /// background.
-    #[must_use]
-    pub fn into_closing(self) -> Option<Closing> {
+    ///
+    /// # Errors
+    /// The error itself, if it has no handle: of another kind, or from
+    /// [`Closing::try_finish`], whose caller has the handle.
+    pub fn into_closing(self) -> Result<Closing, Self> {
         match *self.0 {
-            Kind::WouldBlock(closing) => closing,
-            _ => None,
+            Inner::WouldBlock(Some(closing)) => Ok(closing),
+            other => Err(Self(Box::new(other))),
         }
     }
 
-    /// The socket of a close that never began: refused, or no resources. `None`
-    /// also for a descriptor that was not open.
-    #[must_use]
-    pub fn into_socket(self) -> Option<OwnedFd> {
+    /// Takes the socket of a close that never began:
+    /// [`Refused`](CloseErrorKind::Refused) or [`NotBegun`](CloseErrorKind::NotBegun).
+    /// If the error is dropped instead, the socket is closed in the plain way.
+    ///
+    /// # Errors
+    /// The error itself, if it has no socket: of another kind, or for a descriptor that
+    /// was not open.
+    pub fn into_socket(self) -> Result<OwnedFd, Self> {
         match *self.0 {
-            Kind::Refused(_, socket) | Kind::Resources(_, socket) => socket,
-            _ => None,
+            Inner::Refused(_, Some(socket)) | Inner::NotBegun(_, socket) => Ok(socket),
+            other => Err(Self(Box::new(other))),
         }
     }
 
-    /// The contract's errno.
+    /// Returns the contract's errno; `None` where the reason is not known.
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         match &*self.0 {
-            Kind::Ended(report) => report.error,
-            Kind::WouldBlock(_) => Some(Errno::EWOULDBLOCK),
-            Kind::Refused(refusal, _) => Some(refusal.errno()),
-            Kind::Resources(error, _) => error.raw_os_error().map(Errno::from_raw),
+            Inner::Ended(report) => report.error,
+            Inner::WouldBlock(_) => Some(Errno::EWOULDBLOCK),
+            Inner::Refused(refusal, _) => Some(refusal.errno()),
+            Inner::NotBegun(error, _) | Inner::Unseen(error) => Errno::of(error),
+        }
+    }
+
+    /// The kind of `io::Error` that says the same.
+    fn io_kind(&self) -> io::ErrorKind {
+        match (&*self.0, self.errno()) {
+            (Inner::NotBegun(error, _) | Inner::Unseen(error), _) => error.kind(),
+            (_, Some(errno)) => io::Error::from(errno).kind(),
+            (_, None) => io::ErrorKind::Other,
         }
     }
 }
@@ -183,18 +271,18 @@ impl CloseError {
 impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &*self.0 {
-            Kind::Ended(report) => write!(f, "the connection did not end as asked: {report}"),
-            Kind::WouldBlock(_) => {
+            Inner::Ended(report) => write!(f, "the connection did not end as asked: {report}"),
+            Inner::WouldBlock(_) => {
                 f.write_str("the close is still under way; poll its handle and try again")
             }
-            Kind::Refused(refusal, _) => write!(f, "cannot end this as a connection: {refusal}"),
-            Kind::Resources(error, Some(_)) => {
+            Inner::Refused(refusal, _) => write!(f, "cannot end this as a connection: {refusal}"),
+            Inner::NotBegun(error, _) => {
                 write!(
                     f,
                     "the close did not begin, the socket is untouched: {error}"
                 )
             }
-            Kind::Resources(error, None) => {
+            Inner::Unseen(error) => {
                 write!(
                     f,
                     "the close is left to the kernel, its fate unseen: {error}"
@@ -204,21 +292,18 @@ impl fmt::Display for CloseError {
     }
 }
 
-impl std::error::Error for CloseError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &*self.0 {
-            Kind::Resources(error, _) => Some(error),
-            _ => None,
-        }
+impl fmt::Debug for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
     }
 }
 
+/// Its text says all; there is no source beside it that would repeat it.
+impl std::error::Error for CloseError {}
+
 impl From<CloseError> for io::Error {
-    /// The errno alone; see [`CloseError`].
+    /// Keeps the [`CloseError`] as the inner error.
     fn from(error: CloseError) -> Self {
-        match error.errno() {
-            Some(errno) => errno.into(),
-            None => io::Error::other(error.to_string()),
-        }
+        io::Error::new(error.io_kind(), error)
     }
 }

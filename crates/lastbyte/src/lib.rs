@@ -86,7 +86,7 @@ pub use closer::background::{Background, background};
 pub use closer::{Closer, CloserBackend, CloserBuilder, ConnectionReport, DrainReport, WaitError};
 pub use closing::Closing;
 pub use errno::Errno;
-pub use error::{CloseError, Refusal};
+pub use error::{CloseError, CloseErrorKind, Refusal};
 pub use hook::on_report;
 pub use linger::{Linger, LingerForm, LingerRangeError, RawLinger};
 pub use policy::Policy;

@@ -31,7 +31,7 @@ pub enum Fate {
 
 impl Fate {
     /// Every fate, in the order of the contract.
-    pub const ALL: [Fate; 8] = [
+    pub const ALL: &[Fate] = &[
         Fate::Delivered,
         Fate::Confirmed,
         Fate::TimedOut,

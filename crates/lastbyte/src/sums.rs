@@ -188,7 +188,7 @@ impl AddAssign for Sums {
     fn add_assign(&mut self, mut other: Self) {
         self.connections += other.connections;
         self.unseen += other.unseen;
-        for fate in Fate::ALL {
+        for &fate in Fate::ALL {
             *self.of(fate) += other.count(fate);
         }
         for (total, more) in self.totals().into_iter().zip(other.totals()) {
@@ -224,9 +224,11 @@ impl fmt::Display for Sums {
     /// 123456 bytes acknowledged, 789 lost`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} connections", self.connections)?;
-        let fates = Fate::ALL.map(|fate| (fate.as_str(), self.count(fate)));
+        let fates = Fate::ALL
+            .iter()
+            .map(|&fate| (fate.as_str(), self.count(fate)));
         let mut between = ": ";
-        for (name, n) in fates.into_iter().chain([("unseen", self.unseen)]) {
+        for (name, n) in fates.chain([("unseen", self.unseen)]) {
             if n > 0 {
                 write!(f, "{between}{n} {name}")?;
                 between = ", ";
@@ -245,7 +247,7 @@ impl serde::Serialize for Sums {
         use serde::ser::SerializeStruct;
         let mut s = serializer.serialize_struct("Sums", 17)?;
         s.serialize_field("connections", &self.connections)?;
-        for fate in Fate::ALL {
+        for &fate in Fate::ALL {
             s.serialize_field(fate.as_str(), &self.count(fate))?;
         }
         s.serialize_field("unseen", &self.unseen)?;
@@ -305,7 +307,10 @@ mod tests {
 
     #[test]
     fn each_fate_is_counted_once() {
-        let reports = Fate::ALL.map(|fate| report(fate, Some(10), Some(3)));
+        let reports: Vec<_> = Fate::ALL
+            .iter()
+            .map(|&fate| report(fate, Some(10), Some(3)))
+            .collect();
         let sums: Sums = reports.iter().collect();
         assert_eq!(sums.connections, 8);
         assert!(Fate::ALL.iter().all(|&fate| sums.count(fate) == 1));
@@ -386,7 +391,10 @@ mod tests {
 
     #[test]
     fn sums_of_sums() {
-        let reports = Fate::ALL.map(|fate| report(fate, Some(10), Some(3)));
+        let reports: Vec<_> = Fate::ALL
+            .iter()
+            .map(|&fate| report(fate, Some(10), Some(3)))
+            .collect();
         let (left, right) = reports.split_at(3);
         let mut sums: Sums = left.iter().collect();
         sums += right.iter().collect::<Sums>();

@@ -202,7 +202,7 @@ async fn what_is_no_connection_is_given_back() {
         .await
         .unwrap_err();
     assert_eq!(error.refusal(), Some(Refusal::NotASocket));
-    assert!(error.into_socket().is_some());
+    assert!(error.into_socket().is_ok());
 }
 
 #[tokio::test]

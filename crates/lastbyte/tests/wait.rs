@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{fill, hung_up, pair, pair_on, read_all, reset};
-use lastbyte::{Fate, Linger, Policy, Side};
+use lastbyte::{CloseError, Errno, Fate, Linger, Policy, Side};
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -64,10 +64,13 @@ fn a_timeout_discards_resets_and_counts() {
         assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
         // The peer's TCP has at least what it acknowledged.
         assert!(got >= report.acked.unwrap());
-        assert_eq!(
-            std::io::Error::from(error).raw_os_error(),
-            Some(libc::EWOULDBLOCK)
-        );
+        let report = *report;
+        let error = std::io::Error::from(error);
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(Errno::of(&error), Some(Errno::EWOULDBLOCK));
+        // `?` loses nothing.
+        let error = error.downcast::<CloseError>().unwrap();
+        assert_eq!(error.report(), Some(&report));
     }
 }
 

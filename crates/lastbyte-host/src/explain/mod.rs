@@ -251,7 +251,7 @@ mod tests {
                 "{state}"
             );
         }
-        for fate in lastbyte::Fate::ALL {
+        for &fate in lastbyte::Fate::ALL {
             assert!(
                 find(fate.as_str()).iter().any(|e| e.kind == Kind::Fate),
                 "{fate}"

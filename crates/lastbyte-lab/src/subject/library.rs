@@ -132,10 +132,11 @@ fn told(called: Stamp, result: Result<Report, CloseError>) -> Told {
                 told.error = Some(Errno::EWOULDBLOCK);
                 told.handle = error
                     .into_closing()
+                    .ok()
                     .map(|closing| Box::new(Open { called, closing }) as Box<dyn Handle>);
             } else {
-                let errno = io::Error::from(error).raw_os_error();
-                told.error = Some(Errno::from_raw(errno.unwrap_or(libc::EIO)));
+                let errno = Errno::of(&io::Error::from(error));
+                told.error = Some(errno.unwrap_or(Errno::from_raw(libc::EIO)));
             }
         }
     }

@@ -75,7 +75,7 @@ fn blocking(socket: OwnedFd, policy: Policy) {
     match lastbyte::close(socket, policy) {
         Err(error) if error.would_block() => {
             returned(0, &std::io::Error::from_raw_os_error(0));
-            if let Some(closing) = error.into_closing() {
+            if let Ok(closing) = error.into_closing() {
                 finish(closing);
             }
         }
@@ -177,7 +177,7 @@ fn say_result(result: Result<Report, CloseError>) {
         Err(error) => match error.report() {
             Some(found) => report(&json!(found)),
             None => {
-                refused(&error.to_string(), error.into_socket());
+                refused(&error.to_string(), error.into_socket().ok());
             }
         },
     }
