@@ -13,7 +13,7 @@ use crate::policy::Policy;
 use crate::report::Report;
 use crate::sys::{self, Edges, Event, Look};
 
-/// Closes a TCP connection and tells what became of its bytes.
+/// Closes a TCP connection, and returns the report of what became of its bytes.
 ///
 /// | policy | returns | with |
 /// |---|---|---|
@@ -50,6 +50,11 @@ use crate::sys::{self, Edges, Event, Look};
 /// # Ok(()) }
 /// ```
 ///
+/// # Blocking
+/// With [`Linger::Wait`] and a blocking socket it blocks the calling thread, up to the
+/// time given; with [`Linger::Endless`] without limit. All else returns at once. Async
+/// code uses [`Closing`] or `on_tokio::close`.
+///
 /// # Errors
 /// - `EWOULDBLOCK`: the time ran out, or the stall time; what was not
 ///   acknowledged is lost and the connection was reset. Or the socket is
@@ -67,6 +72,7 @@ use crate::sys::{self, Edges, Event, Look};
 /// # Sources
 /// close(2), shutdown(2), socket(7) `SO_LINGER`, RFC 9293 §3.6, RFC 1122
 /// §4.2.2.13.
+#[doc(alias("SO_LINGER", "closesocket", "shutdown", "graceful", "lingering close"))]
 pub fn close<S, P>(socket: S, policy: P) -> Result<Report, CloseError>
 where
     S: Into<OwnedFd>,

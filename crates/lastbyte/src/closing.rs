@@ -13,7 +13,7 @@ use crate::policy::Policy;
 use crate::report::Report;
 use crate::sys::{Edges, Event, Look, Timer};
 
-/// A close under way: the non-blocking form.
+/// Holds a close under way: the non-blocking form, for any event loop.
 ///
 /// Its descriptor becomes readable when [`try_finish`](Self::try_finish) has
 /// something to do, the deadline included; register it with any event loop for
@@ -67,7 +67,8 @@ const TIMER: u64 = 1;
 
 impl Closing {
     /// Begins to close a connection: sends what is queued and FIN, and returns
-    /// at once, whatever the policy and whether or not the socket is blocking.
+    /// at once, whatever the policy and whether or not the socket is blocking. Does not
+    /// block.
     ///
     /// # Errors
     /// Refused, or no resources: the socket is in the error, untouched.
@@ -112,7 +113,8 @@ impl Closing {
         Ok(closing)
     }
 
-    /// The report, if the fate is known by now. Asked again, it answers the same.
+    /// Returns the report, if the fate is known by now. Asked again, it returns the same.
+    /// Does not block.
     ///
     /// # Errors
     /// [Would block](CloseError::would_block) while the close is under way; else
@@ -136,7 +138,7 @@ impl Closing {
         }
     }
 
-    /// When `try_finish` has something to do at the latest: the deadline, or an
+    /// Returns when `try_finish` has something to do at the latest: the deadline, or an
     /// earlier look for progress. The descriptor is readable then too.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
@@ -182,7 +184,7 @@ impl Drop for Closing {
 }
 
 impl AsFd for Closing {
-    /// To be polled for readability only.
+    /// Returns the descriptor to be polled for readability; it is not the connection's.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.edges.as_fd()
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::sys;
 
-/// What a close is asked to do: the three combinations of `struct linger`, and
-/// the one that only a mistake produces.
+/// Says what a close is to do: the three combinations of `struct linger`, and the one
+/// that only a mistake produces.
 ///
 /// Sources: POSIX.1-2024 *XSH 2.10.16* (`SO_LINGER`), [socket(7)], Stevens,
 /// *UNIX Network Programming* vol. 1, §7.5.
@@ -19,6 +19,7 @@ use crate::sys;
 /// [socket(7)]: https://man7.org/linux/man-pages/man7/socket.7.html
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
+#[doc(alias("SO_LINGER", "l_onoff", "l_linger"))]
 pub enum Linger {
     /// `l_onoff = 0`: return at once, deliver in the background. What a fresh
     /// socket says.
@@ -50,7 +51,7 @@ pub enum Linger {
 }
 
 impl Linger {
-    /// The linger option that `socket` carries now.
+    /// Reads the linger option that `socket` carries now.
     ///
     /// Works on any socket, whatever its protocol. Linux reports a stale
     /// `l_linger` beside `l_onoff = 0`; that is [`Linger::Off`].
@@ -67,11 +68,12 @@ impl Linger {
     /// Those of [getsockopt(2)]: `EBADF`, `ENOTSOCK`.
     ///
     /// [getsockopt(2)]: https://man7.org/linux/man-pages/man2/getsockopt.2.html
+    #[doc(alias("getsockopt", "linger"))]
     pub fn of(socket: &impl AsFd) -> io::Result<Linger> {
         sys::linger(socket.as_fd()).map(|raw| LingerForm::NATIVE.linger(raw))
     }
 
-    /// Puts this option on `socket` and returns what the socket now holds:
+    /// Sets this option on `socket`, and returns what the socket now holds:
     /// `self`, with a fraction of a second rounded up.
     ///
     /// ```
@@ -91,6 +93,7 @@ impl Linger {
     /// of [setsockopt(2)].
     ///
     /// [setsockopt(2)]: https://man7.org/linux/man-pages/man2/setsockopt.2.html
+    #[doc(alias("setsockopt", "set_linger"))]
     pub fn set(self, socket: &impl AsFd) -> io::Result<Linger> {
         let form = LingerForm::NATIVE;
         let raw = form
@@ -100,7 +103,7 @@ impl Linger {
         Ok(form.linger(raw))
     }
 
-    /// How long a close under this option may wait: `None` where it does not
+    /// Returns how long a close under this option may wait; `None` where it does not
     /// wait at all or has no deadline.
     #[must_use]
     pub const fn deadline(self) -> Option<Duration> {
@@ -123,16 +126,16 @@ impl fmt::Display for Linger {
     }
 }
 
-/// `struct linger`, as two integers and nothing more.
+/// Holds `struct linger` as it is: two integers and nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct RawLinger {
-    /// Zero: off. Anything else: on.
+    /// Zero means off, anything else on.
     pub l_onoff: i32,
-    /// Seconds or ticks, as the [`LingerForm`] says. No meaning while off.
+    /// The time in seconds or ticks, as the [`LingerForm`] says; without meaning while off.
     pub l_linger: i32,
 }
 
-/// How one platform's `struct linger` counts, and how far.
+/// Says in which unit one platform's `struct linger` counts, and how far.
 ///
 /// | form | unit | largest `l_linger` kept | source |
 /// |---|---|---|---|
@@ -165,7 +168,7 @@ pub struct LingerForm {
 }
 
 impl LingerForm {
-    /// Linux: seconds.
+    /// The form of Linux: seconds (socket(7)).
     pub const LINUX: Self = Self::new(
         "Linux",
         1,
@@ -175,19 +178,19 @@ impl LingerForm {
             i32::MAX / 1000
         },
     );
-    /// Posix.1g: seconds in an `int`.
+    /// The form of POSIX: seconds in an `int`.
     pub const POSIX: Self = Self::new("Posix", 1, i32::MAX);
-    /// 4.4BSD: clock ticks of 1/100 s.
+    /// The form of 4.4BSD: clock ticks of 1/100 s.
     pub const BSD44: Self = Self::new("4.4BSD", 100, i16::MAX as i32);
-    /// FreeBSD: seconds.
+    /// The form of FreeBSD: seconds.
     pub const FREEBSD: Self = Self::new("FreeBSD", 1, i16::MAX as i32);
-    /// OpenBSD: seconds.
+    /// The form of OpenBSD: seconds.
     pub const OPENBSD: Self = Self::new("OpenBSD", 1, i16::MAX as i32);
-    /// Apple's `SO_LINGER`: clock ticks of 1/100 s.
+    /// The form of Apple's `SO_LINGER`: clock ticks of 1/100 s.
     pub const MACOS: Self = Self::new("macOS SO_LINGER", 100, i16::MAX as i32);
-    /// Apple's `SO_LINGER_SEC`: seconds.
+    /// The form of Apple's `SO_LINGER_SEC`: seconds.
     pub const MACOS_SEC: Self = Self::new("macOS SO_LINGER_SEC", 1, i16::MAX as i32 / 100);
-    /// Winsock: seconds.
+    /// The form of Winsock: seconds in a `u_short`.
     pub const WINDOWS: Self = Self::new("Windows", 1, u16::MAX as i32);
     /// The form of the system this was compiled for.
     pub const NATIVE: Self = Self::LINUX;
@@ -200,7 +203,7 @@ impl LingerForm {
         }
     }
 
-    /// What `raw` means under this form. Never fails: a negative `l_linger` is
+    /// Returns what `raw` means under this form. It never fails: a negative `l_linger` is
     /// [`Linger::Endless`].
     #[must_use]
     pub const fn linger(self, raw: RawLinger) -> Linger {
@@ -217,7 +220,7 @@ impl LingerForm {
         }
     }
 
-    /// The integers for `linger` under this form. A fraction of a unit is
+    /// Returns the integers for `linger` under this form. A fraction of a unit is
     /// rounded up, so a wait is at least one unit; a wait of zero is refused.
     ///
     /// # Errors
@@ -251,14 +254,14 @@ impl LingerForm {
         })
     }
 
-    /// The longest wait this form holds.
+    /// Returns the longest wait that this form holds.
     #[must_use]
     pub const fn longest(self) -> Duration {
         Duration::from_millis(self.max as u64 * (1000 / self.units_per_second) as u64)
     }
 }
 
-/// A linger value that a platform's option cannot hold. Nothing was changed.
+/// Says that a platform's option cannot hold a linger value. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LingerRangeError {
     linger: Linger,

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use crate::errno::Errno;
 
-/// How a connection ended.
+/// Names how a connection ended, in the words of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
-    /// Data and FIN were acknowledged by the peer's TCP.
+    /// Data and FIN were acknowledged by the peer's TCP (RFC 9293 §3.6).
     Delivered,
-    /// Delivered, and the peer closed its side.
+    /// Data and FIN were acknowledged, and the peer closed its side.
     Confirmed,
     /// The deadline passed first.
     TimedOut,
@@ -19,13 +19,13 @@ pub enum Fate {
     Stalled,
     /// The peer sent an RST.
     Reset,
-    /// The connection broke otherwise, or it is not known that it was the peer; see
-    /// [`Report::error`].
+    /// The connection broke otherwise, or it is not known that the peer broke it;
+    /// [`Report::error`] has the reason.
     Failed,
-    /// We reset the connection, as asked.
+    /// This host reset the connection, as asked.
     Aborted,
-    /// Left to the kernel or to the background closer; what becomes of it is
-    /// not awaited, or cannot be seen.
+    /// The connection was left to the kernel or to the background closer; what becomes of
+    /// it is not awaited, or cannot be seen.
     Detached,
 }
 
@@ -42,7 +42,7 @@ impl Fate {
         Fate::Detached,
     ];
 
-    /// The word used in JSON, logs and metrics: `delivered`, `timed_out` ….
+    /// Returns the word used in JSON, logs and metrics: `delivered`, `timed_out` ….
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -57,15 +57,14 @@ impl Fate {
         }
     }
 
-    /// Whether this is what a close that waits hopes for: `delivered` or
-    /// `confirmed`.
+    /// Returns whether data and FIN were acknowledged: `delivered` or `confirmed`.
     #[must_use]
     pub const fn is_delivered(self) -> bool {
         matches!(self, Fate::Delivered | Fate::Confirmed)
     }
 
-    /// Whether a close that ends so returns an error: the wait was asked for and
-    /// not granted.
+    /// Returns whether a close that ends so fails: `timed_out`, `stalled`, `reset` or
+    /// `failed`.
     #[must_use]
     pub const fn is_failure(self) -> bool {
         matches!(
@@ -81,7 +80,7 @@ impl fmt::Display for Fate {
     }
 }
 
-/// An end of the connection.
+/// Names an end of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// This host.
@@ -91,7 +90,7 @@ pub enum Side {
 }
 
 impl Side {
-    /// `local` or `peer`.
+    /// Returns the word used in JSON, logs and metrics: `local` or `peer`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -101,14 +100,14 @@ impl Side {
     }
 }
 
-/// What became of a connection's bytes.
+/// Reports what became of a connection's bytes.
 ///
 /// Counts are payload: SYN and FIN are never in them. A number that could not be
 /// known is `None`, never a guess. All describe the moment the fate was known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// How it ended.
+    /// How the connection ended.
     pub fate: Fate,
     /// Bytes of the connection's whole life that the peer's TCP acknowledged.
     pub acked: Option<u64>,
@@ -123,13 +122,13 @@ pub struct Report {
     pub unsent: Option<u64>,
     /// Bytes of input that arrived and were discarded.
     pub unread: Option<u64>,
-    /// Whether we sent an RST.
+    /// Whether this host sent an RST.
     pub rst_sent: Option<bool>,
-    /// Whose FIN (or, in an abort, RST) came first.
+    /// The side whose FIN (or, in an abort, RST) came first.
     pub closed_first: Option<Side>,
-    /// From the call to the fate.
+    /// The time from the call to the fate, by CLOCK_MONOTONIC.
     pub elapsed: Duration,
-    /// Why a close failed: `EWOULDBLOCK` (time ran out), `ECONNRESET`, or what
+    /// The reason why a close failed: `EWOULDBLOCK` (time ran out), `ECONNRESET`, or what
     /// the kernel gave up with; with `detached`, what kept a close that was to wait
     /// from seeing how it goes on. `None` also where a read or write of the program's
     /// has taken the error.

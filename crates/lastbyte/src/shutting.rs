@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 
 use crate::sys;
 
-/// Shuts down a side of a connection, as shutdown(2) does, without its price.
+/// Shuts down a side of a connection, as shutdown(2) does, and keeps input from resetting
+/// the connection afterwards.
 ///
 /// On Linux, input for a reading side that is shut down makes the kernel reset the
 /// connection once our FIN is queued: what the peer sends then costs it what we have
@@ -16,9 +17,10 @@ use crate::sys;
 /// reading earlier (to wake a thread that is blocked in a read, for one), this
 /// function does not leave the time in between open.
 ///
-/// `Ok(true)`: input can do no harm; always so for [`Shutdown::Write`]. `Ok(false)`:
-/// the side is shut down, but the socket has a filter of the program's own, or a
-/// locked one, or the kernel refused (some let privileged users alone attach one); a close reports it if the connection is lost by
+/// Returns `Ok(true)` where input can do no harm, which is always so for
+/// [`Shutdown::Write`]. Returns `Ok(false)` where the side is shut down, but the socket
+/// has a filter of the program's own, or a locked one, or the kernel refused (some let
+/// privileged users alone attach one); a close reports it if the connection is lost by
 /// that ([`Report::rst_sent`](crate::Report::rst_sent)).
 ///
 /// What the filter keeps out is acknowledged to nobody and counted by nobody:
@@ -49,6 +51,7 @@ use crate::sys;
 /// # Sources
 /// shutdown(2); socket(7) `SO_ATTACH_FILTER`; `tcp_rcv_state_process`,
 /// net/ipv4/tcp_input.c.
+#[doc(alias("SHUT_RD", "SHUT_WR", "SHUT_RDWR", "half-close"))]
 pub fn shutdown(socket: &impl AsFd, how: Shutdown) -> io::Result<bool> {
     let safe = match how {
         Shutdown::Write => true,

@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 
 use crate::report::{Fate, Report};
 
-/// The sums of many reports, as a drain gives them.
+/// Adds up many reports: what became of a whole server's bytes.
 ///
 /// Bytes are payload, as in [`Report`]. Where a report does not know a number, the
 /// [`Total`] says so and keeps the sum of the others: one connection that could not
@@ -28,25 +28,25 @@ use crate::report::{Fate, Report};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Sums {
-    /// Connections counted: the fates below and [`unseen`](Self::unseen).
+    /// Number of all connections: those of each fate below and [`unseen`](Self::unseen).
     pub connections: u64,
-    /// Connections with fate `delivered`.
+    /// Number of connections with fate `delivered`.
     pub delivered: u64,
-    /// Connections with fate `confirmed`.
+    /// Number of connections with fate `confirmed`.
     pub confirmed: u64,
-    /// Connections with fate `timed_out`.
+    /// Number of connections with fate `timed_out`.
     pub timed_out: u64,
-    /// Connections with fate `stalled`.
+    /// Number of connections with fate `stalled`.
     pub stalled: u64,
-    /// Connections with fate `reset`.
+    /// Number of connections with fate `reset`.
     pub reset: u64,
-    /// Connections with fate `failed`.
+    /// Number of connections with fate `failed`.
     pub failed: u64,
-    /// Connections with fate `aborted`.
+    /// Number of connections with fate `aborted`.
     pub aborted: u64,
-    /// Connections with fate `detached`.
+    /// Number of connections with fate `detached`.
     pub detached: u64,
-    /// Connections that ended without a report: the kernel would not show them.
+    /// Number of connections that ended without a report: the kernel would not show them.
     pub unseen: u64,
     /// Bytes that the peers' TCP acknowledged.
     pub acked: Total,
@@ -57,11 +57,11 @@ pub struct Sums {
     pub unsent: Total,
     /// Bytes of input discarded.
     pub unread: Total,
-    /// Connections to which we sent an RST.
+    /// Number of connections to which this host sent an RST.
     pub rst_sent: Total,
 }
 
-/// A sum of numbers some of which are not known.
+/// Adds up numbers some of which are not known.
 ///
 /// ```
 /// use lastbyte::Total;
@@ -74,14 +74,14 @@ pub struct Sums {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Total {
-    /// The sum of the numbers that are known: at least so much.
+    /// The sum of the numbers that are known; the whole is at least this.
     pub known: u64,
-    /// How many numbers are not known.
+    /// The count of the numbers that are not known.
     pub unknown: u64,
 }
 
 impl Total {
-    /// The sum, if every number in it is known.
+    /// Returns the sum, if every number in it is known.
     #[must_use]
     pub const fn exact(self) -> Option<u64> {
         match self.unknown {
@@ -90,7 +90,7 @@ impl Total {
         }
     }
 
-    /// Adds a number, or that it is not known.
+    /// Adds a number, or with `None` one that is not known. A sum beyond `u64::MAX` stays there.
     pub const fn add(&mut self, number: Option<u64>) {
         match number {
             Some(number) => self.known = self.known.saturating_add(number),
@@ -127,7 +127,7 @@ impl fmt::Display for Total {
 }
 
 impl Sums {
-    /// Counts a report.
+    /// Adds a report.
     pub fn add(&mut self, report: &Report) {
         self.connections += 1;
         *self.of(report.fate) += 1;
@@ -138,8 +138,7 @@ impl Sums {
         self.rst_sent.add(report.rst_sent.map(u64::from));
     }
 
-    /// Counts a connection of whose end there is no report: it adds an unknown
-    /// number to each total.
+    /// Adds a connection of whose end there is no report: an unknown number in each total.
     pub fn add_unseen(&mut self) {
         self.connections += 1;
         self.unseen += 1;
@@ -148,13 +147,13 @@ impl Sums {
         }
     }
 
-    /// How many connections had this fate.
+    /// Returns how many connections had this fate.
     #[must_use]
     pub fn count(&self, fate: Fate) -> u64 {
         *Self::of(&mut { *self }, fate)
     }
 
-    /// Whether every connection's data and FIN were acknowledged.
+    /// Returns whether every connection's data and FIN were acknowledged.
     #[must_use]
     pub const fn all_delivered(&self) -> bool {
         self.delivered + self.confirmed == self.connections

@@ -98,9 +98,12 @@ fn a_handle_or_the_error_itself_comes_back() {
 
 #[test]
 fn a_refusal_is_an_error_by_itself() {
-    let refusal = lastbyte::close(std::net::UdpSocket::bind("127.0.0.1:0").unwrap(), Linger::Off)
-        .unwrap_err()
-        .kind();
+    let refusal = lastbyte::close(
+        std::net::UdpSocket::bind("127.0.0.1:0").unwrap(),
+        Linger::Off,
+    )
+    .unwrap_err()
+    .kind();
     assert_eq!(refusal, CloseErrorKind::Refused(Refusal::NotTcp));
     let error: Box<dyn std::error::Error + Send + Sync> = Refusal::NotTcp.into();
     assert_eq!(error.to_string(), "the socket is not a TCP stream");
@@ -116,7 +119,10 @@ fn there_is_no_socket_where_none_was_open() {
     // have, and nothing is.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
     let error = lastbyte::close(socket, Linger::Off).unwrap_err();
-    assert_eq!(error.kind(), CloseErrorKind::Refused(Refusal::BadDescriptor));
+    assert_eq!(
+        error.kind(),
+        CloseErrorKind::Refused(Refusal::BadDescriptor)
+    );
     let error = error.into_socket().unwrap_err();
     assert_eq!(error.errno().map(|errno| errno.raw()), Some(libc::EBADF));
     drop(ours);

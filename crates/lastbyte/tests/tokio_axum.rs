@@ -64,7 +64,7 @@ async fn every_upload_gets_the_answer_that_was_given_without_reading_it() {
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer:?}");
         assert!(answer.ends_with("too large"), "{answer:?}");
     }
-    handle.shutdown(LONG).await;
+    let _ = handle.shutdown(LONG).await;
     server.await.unwrap().unwrap();
     let sums = handle.sums();
     assert_eq!(
@@ -160,6 +160,6 @@ async fn handlers_see_the_clients_address() {
     })
     .await;
     assert!(answer.ends_with(&me.to_string()), "{answer:?}");
-    handle.shutdown(LONG).await;
+    let _ = handle.shutdown(LONG).await;
     server.await.unwrap().unwrap();
 }

@@ -80,7 +80,7 @@ async fn the_hook_sees_every_form_once() {
     let held = listener.accept().await.unwrap();
     let handle = listener.handle();
     drop(listener);
-    handle.shutdown(Duration::from_millis(50)).await;
+    let _ = handle.shutdown(Duration::from_millis(50)).await;
     expect(&mut told, &peer, Fate::Aborted).await;
     drop(held);
 }

@@ -62,7 +62,7 @@ async fn a_flood_does_not_keep_a_listener_open() {
     }
     let began = Instant::now();
     let time = Duration::from_secs(2);
-    timeout(LONG, handle.shutdown(time)).await.unwrap();
+    let _ = timeout(LONG, handle.shutdown(time)).await.unwrap();
     timeout(LONG, accepting).await.unwrap().unwrap();
     let took = began.elapsed();
     over.store(true, Ordering::Relaxed);
@@ -82,7 +82,7 @@ async fn after_the_deadline_nobody_is_let_in() {
     let (mut listener, address) = listener().await;
     let handle = listener.handle();
     let waiting = Std::connect(address).unwrap();
-    timeout(LONG, handle.shutdown(Duration::from_millis(200)))
+    let _ = timeout(LONG, handle.shutdown(Duration::from_millis(200)))
         .await
         .unwrap();
     let shared = Std::connect(address).unwrap();

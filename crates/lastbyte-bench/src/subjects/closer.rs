@@ -46,7 +46,7 @@ impl Closer {
         while count.left.load(Ordering::Acquire) > 0 {
             std::thread::park();
         }
-        self.closer.wait_idle(DEADLINE);
+        let _ = self.closer.wait_idle(DEADLINE);
         let fates = Fates {
             delivered: count.delivered.load(Ordering::Relaxed),
             overdue: count.overdue.load(Ordering::Relaxed),

@@ -13,13 +13,13 @@ use crate::live::Live;
 use crate::sums::Sums;
 use crate::sys::Leaked;
 
-/// The background closer of this process.
+/// Stands for the one closer that this process has for closes nobody waits for.
 ///
-/// It takes over what nobody waits for: closes with [`Linger::Off`], dropped
+/// It takes over closes with [`Linger::Off`], dropped
 /// [`Closing`] handles, and connections whose peer goes on sending after the
 /// report. Its one thread starts with the first of them. It holds at most
 /// [`LIMIT`](Background::LIMIT) connections; at the limit a close with
-/// [`Linger::Off`] answers `EAGAIN` and gives its socket back.
+/// [`Linger::Off`] fails with `EAGAIN` and gives its socket back.
 ///
 /// # At exit
 /// The thread ends with the process, and then the kernel alone decides: what is
@@ -47,51 +47,60 @@ use crate::sys::Leaked;
 #[derive(Clone, Copy, Debug)]
 pub struct Background(());
 
-/// The background closer of this process.
+/// Returns the background closer of this process, to wait for it or to count what it has
+/// in hand.
 #[must_use]
+#[doc(alias("flush", "at exit", "atexit"))]
 pub const fn background() -> Background {
     Background(())
 }
 
 impl Background {
-    /// Connections held at most.
+    /// The most connections that it holds.
     pub const LIMIT: usize = 16_384;
 
-    /// Connections that are still closing, or held for late input.
+    /// Returns the number of connections that are still closing, or held for late input.
     #[must_use]
     pub fn in_flight(self) -> usize {
         running().map_or(0, Closer::in_flight)
     }
 
-    /// Connections whose fate is not known yet.
+    /// Returns the number of connections whose fate is not known yet.
     #[must_use]
     pub fn undelivered(self) -> usize {
         running().map_or(0, |closer| closer.shared.account.unreported())
     }
 
-    /// Waits until none is in flight any more, `time` at most. Whether that came.
+    /// Waits up to `time` until no connection is in flight. Returns `false` on timeout.
     ///
     /// A connection stays in flight until its peer has closed too, or the time is over
     /// for which late input is discarded ([`Policy::with_drain_time`](crate::Policy::with_drain_time),
     /// 10 s unless set).
-    #[must_use]
+    ///
+    /// # Blocking
+    /// Blocks the calling thread up to `time`; in async code, call it from a thread that
+    /// may block.
+    #[must_use = "`false` says that connections are still closing"]
     pub fn wait(self, time: Duration) -> bool {
         running().is_none_or(|closer| closer.wait_idle(time))
     }
 
-    /// Waits until the fate of every connection is known, `time` at most. Whether that
-    /// came.
+    /// Waits up to `time` until the fate of every connection is known. Returns `false` on
+    /// timeout.
     ///
     /// What is delivered then has been acknowledged by the peer's TCP. If the process
     /// ends, a peer that still sends is answered with an RST; where that discards what
     /// its program has not read yet (not on Linux), [`wait`](Self::wait) is safer.
-    #[must_use]
+    ///
+    /// # Blocking
+    /// Blocks the calling thread up to `time`, as [`wait`](Self::wait) does.
+    #[must_use = "`false` says that fates are still unknown"]
     pub fn wait_delivered(self, time: Duration) -> bool {
         running().is_none_or(|closer| closer.wait_reported(time))
     }
 
-    /// What became of the connections that were left to the background before their
-    /// fate was known: the sums of those that have ended.
+    /// Returns the sums of the connections that have ended, of those that were left to the
+    /// background before their fate was known.
     #[must_use]
     pub fn sums(self) -> Sums {
         let mut sums = running().map_or_else(Sums::default, Closer::sums);

@@ -7,18 +7,21 @@ use std::net::SocketAddr;
 use crate::report::Report;
 use crate::sums::Sums;
 
-/// What became of the connections that were in flight when a drain began.
+/// Reports what became of the connections that were in flight when a drain began.
+///
+/// [`Closer::drain`](crate::Closer::drain) and a listener's shutdown give it.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
+#[must_use = "it says which connections have lost bytes"]
 pub struct DrainReport {
-    /// Each connection, in the order of their ends.
+    /// The report of each connection, in the order in which they ended.
     pub endings: Vec<ConnectionReport>,
-    /// All of them together.
+    /// The sums over all of them.
     pub sums: Sums,
-    /// Those that had ended before the drain began.
+    /// The sums of those that had ended before the drain began.
     pub before: Sums,
-    /// Why the drain could not wait for the connections in flight, if it could not.
-    /// They are counted as `unseen` then.
+    /// The reason why the drain could not wait for the connections in flight, if it could
+    /// not. They are counted as `unseen` then.
     pub error: Option<WaitError>,
 }
 
@@ -47,22 +50,22 @@ impl DrainReport {
     }
 }
 
-/// One connection of a drain.
+/// Reports what became of one connection of a drain.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct ConnectionReport {
-    /// Whose it was; `None` where it was gone, or left to the kernel,
+    /// The peer's address; `None` where the connection was gone, or left to the kernel,
     /// when the drain began.
     pub peer: Option<SocketAddr>,
-    /// What became of its bytes.
+    /// The report of what became of its bytes.
     pub report: Report,
 }
 
-/// Why a thread cannot wait for a [`Closer`](crate::Closer).
+/// Says why a thread cannot wait for a [`Closer`](crate::Closer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// It is the closer's own thread, which calls back: it would wait for itself
+    /// The thread is the closer's own, which calls back: it would wait for itself
     /// (EDEADLK).
     OwnThread,
     /// The process was forked since the closer was made, and its thread is the
@@ -74,7 +77,7 @@ pub enum WaitError {
 }
 
 impl WaitError {
-    /// The errno that says the same.
+    /// Returns the errno that says the same.
     #[must_use]
     pub const fn errno(self) -> crate::Errno {
         crate::Errno::from_raw(match self {

@@ -97,53 +97,52 @@ impl Wake for Waker {
     }
 }
 
-/// Settings of a [`Closer`].
+/// Builds a [`Closer`] with settings of one's own: see [`Closer::builder`].
 #[derive(Debug, Clone)]
+#[must_use = "a builder does nothing until `build`"]
 pub struct CloserBuilder {
     limit: usize,
     name: String,
     backend: Option<CloserBackend>,
 }
 
-/// What tells a [`Closer`] about its connections.
+/// Names the mechanism by which the kernel wakes a [`Closer`] for its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloserBackend {
-    /// Edge-triggered epoll; everywhere on Linux.
+    /// Edge-triggered epoll (epoll(7)), which every Linux has.
     Epoll,
-    /// io_uring's multishot polls (Linux 6.1); feature `io-uring`, and where the
-    /// kernel allows it.
+    /// io_uring's multishot polls (io_uring(7), Linux 6.1), with feature `io-uring` and
+    /// where the kernel allows it.
     IoUring,
 }
 
 impl CloserBuilder {
-    /// At most so many endings in flight; beyond that [`Closer::close`] answers
-    /// with an error and gives the socket back. 65 536 unless set.
-    #[must_use]
+    /// Sets how many connections may be in flight: 65 536 unless set. Beyond that
+    /// [`Closer::close`] fails with `EAGAIN` and gives the socket back.
     pub fn limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Asks for a backend. Without it, or where the one asked for is not to be
-    /// had, the closer takes epoll; [`Closer::backend`] tells.
-    #[must_use]
+    /// Asks for a backend: epoll unless set. Where io_uring is not to be had, the closer
+    /// takes epoll; [`Closer::backend`] says which one it took.
     pub fn backend(mut self, backend: CloserBackend) -> Self {
         self.backend = Some(backend);
         self
     }
 
-    /// The thread's name, `lastbyte` unless set.
-    #[must_use]
+    /// Sets the name of the thread: `lastbyte` unless set. Linux shows its first 15 bytes.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Starts the thread.
+    /// Starts the thread, and returns once it runs.
     ///
     /// # Errors
-    /// No descriptors, no memory, or no thread to be had.
+    /// Those of eventfd(2), epoll_create1(2) and pthread_create(3): no descriptors
+    /// (`EMFILE`), no memory, or no thread (`EAGAIN`) to be had.
     pub fn build(self) -> io::Result<Closer> {
         let shared = Arc::new(Shared {
             inbox: Inbox::new(self.limit, Waker::new()?),
@@ -198,7 +197,7 @@ fn run(
 }
 
 impl Closer {
-    /// A closer with the default settings.
+    /// Starts a closer with the default settings.
     ///
     /// # Errors
     /// As [`CloserBuilder::build`].
@@ -206,8 +205,7 @@ impl Closer {
         Self::builder().build()
     }
 
-    /// A closer with settings of one's own.
-    #[must_use]
+    /// Returns a builder, for a closer with settings of one's own.
     pub fn builder() -> CloserBuilder {
         CloserBuilder {
             limit: 65_536,
@@ -216,20 +214,22 @@ impl Closer {
         }
     }
 
-    /// What tells this closer about its connections.
+    /// Returns the backend that this closer took.
     #[must_use]
     pub fn backend(&self) -> CloserBackend {
         self.backend
     }
 
-    /// Ends a connection and calls `then` with what became of it, on the
-    /// closer's thread. `then` should be quick: the others wait for it.
+    /// Ends a connection, and calls `then` with what became of it. Does not block.
+    ///
+    /// `then` runs on the closer's thread and should be quick: the other connections wait
+    /// for it.
     ///
     /// Unlike [`close`](crate::close()), off is awaited too: the report comes
     /// when data and FIN are acknowledged.
     ///
     /// # Errors
-    /// No place: as many endings are in flight as the limit allows, or a drain has
+    /// No place: as many connections are in flight as the limit allows, or a drain has
     /// begun (`EAGAIN`). Or there is no thread: it has failed, or is the parent
     /// process's (`ESRCH`). The socket is in the error, untouched. A socket that is no
     /// connection is refused through `then`.
@@ -259,18 +259,22 @@ impl Closer {
             })
     }
 
-    /// Ends everything in flight within `time`, one deadline for all, and tells
-    /// each connection's report and the sums: what a deploy wants to know.
+    /// Ends everything in flight within `time`, one deadline for all, and returns each
+    /// connection's report and the sums: what a deploy wants to know.
     ///
-    /// Connections that reach their own end before are told as they are; the
+    /// Connections that reach their own end before are reported as they are; the
     /// rest are cut short when the time is over (`timed_out`, what is lost
     /// counted). Callbacks are called as ever, each before the drain returns. From
     /// here on the closer takes no further connections.
     ///
-    /// Every close that was accepted before is told: in [`DrainReport::sums`] if it was in
+    /// Every close that was accepted before is in the result: in [`DrainReport::sums`] if it was in
     /// flight, in [`DrainReport::before`] if it had ended. Where two threads drain, or one
-    /// drains again, each is told of all that ended since the first drain began, and
+    /// drains again, each gets all that ended since the first drain began, and
     /// the earliest deadline counts.
+    ///
+    /// # Blocking
+    /// Blocks the calling thread until everything in flight is reported, which is at most
+    /// `time` and what the callbacks take.
     ///
     /// Where there is nobody to wait for (a callback of this closer's, a forked child,
     /// a thread that failed) it returns at once with [`DrainReport::error`]; what is in
@@ -292,6 +296,7 @@ impl Closer {
     /// println!("{} delivered, {:?} bytes lost", drained.sums.delivered, drained.sums.lost);
     /// # Ok(()) }
     /// ```
+    #[doc(alias("shutdown", "graceful"))]
     pub fn drain(&self, time: Duration) -> DrainReport {
         let account = &self.shared.account;
         if self.is_forked() {
@@ -323,8 +328,8 @@ impl Closer {
         }
     }
 
-    /// The sums of all connections that have ended since the closer was made, those of
-    /// a drain included. In a forked child there are none.
+    /// Returns the sums of all connections that have ended since the closer was made,
+    /// those of a drain included. In a forked child there are none.
     #[must_use]
     pub fn sums(&self) -> Sums {
         if self.is_forked() {
@@ -333,8 +338,8 @@ impl Closer {
         self.shared.account.sums()
     }
 
-    /// Endings in flight: submitted, and their descriptor not closed yet. In a forked
-    /// child there are none.
+    /// Returns how many connections are in flight: submitted, and their descriptor not
+    /// closed yet. In a forked child there are none.
     #[must_use]
     pub fn in_flight(&self) -> usize {
         if self.is_forked() {
@@ -343,8 +348,12 @@ impl Closer {
         self.in_flight_by_count()
     }
 
-    /// Waits until no ending is in flight, `time` at most. Whether that came. Where it
-    /// [cannot be waited for](Self::can_wait), the answer is at once whether one is.
+    /// Waits up to `time` until no connection is in flight. Returns `false` on timeout.
+    ///
+    /// # Blocking
+    /// Blocks the calling thread up to `time`. Where it [cannot wait](Self::can_wait), it
+    /// returns at once whether nothing is in flight.
+    #[must_use = "`false` says that connections are still closing"]
     pub fn wait_idle(&self, time: Duration) -> bool {
         match self.can_wait() {
             // One that has failed lets go of everything before it ends.
@@ -353,9 +362,15 @@ impl Closer {
         }
     }
 
-    /// Waits until the fate of every connection is known, `time` at most. Whether that
-    /// came. Unlike [`wait_idle`](Self::wait_idle) it does not wait for connections
+    /// Waits up to `time` until the fate of every connection is known. Returns `false` on
+    /// timeout.
+    ///
+    /// Unlike [`wait_idle`](Self::wait_idle) it does not wait for connections
     /// that are held only because their peers may still be sending.
+    ///
+    /// # Blocking
+    /// As [`wait_idle`](Self::wait_idle).
+    #[must_use = "`false` says that fates are still unknown"]
     pub fn wait_reported(&self, time: Duration) -> bool {
         match self.can_wait() {
             Ok(()) | Err(WaitError::ThreadFailed) => self.shared.account.wait_reported(time),
@@ -364,10 +379,10 @@ impl Closer {
         }
     }
 
-    /// Whether the calling thread can wait for this closer's.
+    /// Checks whether the calling thread can wait for this closer's.
     ///
     /// # Errors
-    /// It is that thread, or there is none.
+    /// It is that thread ([`WaitError::OwnThread`]), or there is none.
     pub fn can_wait(&self) -> Result<(), WaitError> {
         if !self.is_forked() && thread::current().id() == self.thread {
             return Err(WaitError::OwnThread);
