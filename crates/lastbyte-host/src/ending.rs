@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use lastbyte::{Errno, Fate, Side};
 use serde::ser::{Serialize, SerializeMap, SerializeStruct, Serializer};
 
-use crate::namespaces::Netns;
+use crate::netns::Netns;
 use crate::process::Process;
 use crate::reason::Reason;
 use crate::tuple::Role;

@@ -11,9 +11,11 @@ pub mod ending;
 pub mod evidence;
 pub mod explain;
 pub mod judge;
+pub mod losses;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod namespaces;
+pub mod netns;
 pub mod parse;
 pub mod process;
 pub mod reason;

@@ -1,14 +1,16 @@
 //! The network namespaces that a watch sees.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::netns::Netns;
+use crate::source::counters;
 use crate::source::destroy::Destroyed;
 use crate::source::diag::Diag;
 use crate::source::netns::{self, Namespace};
+use crate::tuple::PortRange;
 
 /// What to say for every network namespace there is.
 pub const ALL: &str = "all";
@@ -18,24 +20,6 @@ const SCAN: Duration = Duration::from_millis(500);
 /// A look takes at most this share of the time: 1/20.
 const SHARE: u32 = 20;
 
-/// A network namespace as it is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Netns {
-    /// Its inode, by which namespaces are told apart.
-    pub inode: u64,
-    /// Its name, if it has one (`ip netns`).
-    pub name: Option<String>,
-    /// Whether the watch was started in it.
-    pub own: bool,
-}
-
-impl fmt::Display for Netns {
-    /// As `/proc/PID/ns/net` has it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "net:[{}]", self.inode)
-    }
-}
-
 /// What is opened in a network namespace.
 pub(crate) type Opened = (u32, Destroyed);
 
@@ -44,7 +28,7 @@ pub(crate) type Opened = (u32, Destroyed);
 struct Space {
     netns: Arc<Netns>,
     diag: Diag,
-    ports: Option<(u16, u16)>,
+    ports: Option<PortRange>,
 }
 
 /// Those that are seen, by the watch's own numbers, which are never used twice.
@@ -110,7 +94,7 @@ impl Spaces {
         let number = self.next;
         let sources = || {
             let destroyed = Destroyed::subscribe()?;
-            Ok((destroyed, Diag::open(number)?, crate::time_wait::ports()))
+            Ok((destroyed, Diag::open(number)?, counters::local_ports()))
         };
         let (destroyed, diag, ports) = match outside {
             true => namespace.within(sources)?,
@@ -183,11 +167,11 @@ impl Spaces {
     }
 
     /// The local ports that connect() takes by itself there.
-    pub(crate) fn ports(&self, number: u32) -> Option<(u16, u16)> {
+    pub(crate) fn ports(&self, number: u32) -> Option<PortRange> {
         self.open.get(&number)?.ports
     }
 
-    pub(crate) fn all_ports(&self) -> impl Iterator<Item = (u16, u16)> {
+    pub(crate) fn all_ports(&self) -> impl Iterator<Item = PortRange> {
         self.open.values().filter_map(|space| space.ports)
     }
 

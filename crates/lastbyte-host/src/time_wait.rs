@@ -1,13 +1,41 @@
 //! TIME_WAIT by direction, and the local ports that are left to connect from.
 
 use std::collections::HashMap;
-use std::io;
+use std::net::IpAddr;
 
-use crate::doctor::Direction;
-use crate::parse::inet_diag::Socket;
-use crate::source::counters::sysctl;
-use crate::tuple::{Place, State};
-use crate::watcher::Watcher;
+use crate::tuple::{Endpoint, Place, PortRange, Tuple};
+
+/// TIME_WAIT sockets that share what a new connection would have to differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// We connected: from this address to that destination; the local ports are
+    /// what runs out.
+    Out {
+        /// Our address.
+        from: IpAddr,
+        /// The destination.
+        to: Endpoint,
+    },
+    /// We accepted, on this port.
+    In {
+        /// Our end.
+        on: Endpoint,
+    },
+}
+
+impl Direction {
+    /// Which way a connection went; `listens` says whether its local port does.
+    #[must_use]
+    pub fn of(tuple: &Tuple, listens: bool) -> Self {
+        match listens {
+            true => Self::In { on: tuple.local },
+            false => Self::Out {
+                from: tuple.local.ip,
+                to: tuple.remote,
+            },
+        }
+    }
+}
 
 /// A count of the sockets that are in TIME_WAIT or hold a local port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,47 +60,25 @@ pub struct Sockets {
 }
 
 impl TimeWait {
-    /// Counts the sockets of the network namespaces that are watched.
-    ///
-    /// # Errors
-    ///
-    /// A source broke.
-    pub fn look(watcher: &mut Watcher) -> io::Result<Self> {
-        let mut waiting = Vec::new();
-        watcher.dump(State::TimeWait.bit(), |socket| {
-            let Socket { space, tuple, .. } = *socket;
-            if socket.state == State::TimeWait {
-                waiting.push(Place { space, tuple });
-            }
-        })?;
-        let ports = watcher
-            .all_ports()
-            .map(|(first, last)| number(first, last))
-            .min();
-        let tracker = watcher.tracker();
-        let living = tracker.living().map(|(_, socket)| socket);
-        let living = living.filter(|socket| socket.state != State::Listen);
-        let directions = Self::count(
-            &waiting,
-            living.map(|socket| socket.place()),
-            |space, port| tracker.listens_in(space, port),
-            |space| watcher.ports(space),
-        );
-        Ok(Self { directions, ports })
-    }
-
-    fn count(
+    /// Counts the sockets in TIME_WAIT, and those that live beside them, by direction.
+    /// `listens` says of a network namespace and a port whether something listens there,
+    /// `ports` which local ports a network namespace has, `all_ports` which each one has.
+    pub(crate) fn count(
         waiting: &[Place],
         living: impl Iterator<Item = Place>,
         listens: impl Fn(u32, u16) -> bool,
-        ports: impl Fn(u32) -> Option<(u16, u16)>,
-    ) -> HashMap<(u32, Direction), Sockets> {
+        ports: impl Fn(u32) -> Option<PortRange>,
+        all_ports: impl Iterator<Item = PortRange>,
+    ) -> Self {
         let mut directions: HashMap<_, Sockets> = HashMap::new();
         let taken = |place: &Place| {
-            let among = |(first, last)| (first..=last).contains(&place.tuple.local.port);
+            let among = |range: PortRange| range.contains(place.tuple.local.port);
             u64::from(ports(place.space).is_some_and(among))
         };
-        let key = |place: &Place| (place.space, direction(place, &listens));
+        let key = |place: &Place| {
+            let listens = listens(place.space, place.tuple.local.port);
+            (place.space, Direction::of(&place.tuple, listens))
+        };
         for place in waiting {
             let sockets = directions.entry(key(place)).or_default();
             sockets.waiting += 1;
@@ -87,12 +93,15 @@ impl TimeWait {
             match direction {
                 Direction::In { .. } => sockets.taken = 0,
                 Direction::Out { .. } => {
-                    let all = ports(*space).map(|(first, last)| number(first, last));
+                    let all = ports(*space).map(PortRange::count);
                     sockets.left = all.map(|all| all.saturating_sub(sockets.taken));
                 }
             }
         }
-        directions
+        Self {
+            directions,
+            ports: all_ports.map(PortRange::count).min(),
+        }
     }
 
     /// How many are in TIME_WAIT.
@@ -113,34 +122,10 @@ impl TimeWait {
     }
 }
 
-fn number(first: u16, last: u16) -> u64 {
-    u64::from(last.saturating_sub(first)) + 1
-}
-
-fn direction(place: &Place, listens: impl Fn(u32, u16) -> bool) -> Direction {
-    let Place { space, tuple } = place;
-    match listens(*space, tuple.local.port) {
-        true => Direction::In { on: tuple.local },
-        false => Direction::Out {
-            from: tuple.local.ip,
-            to: tuple.remote,
-        },
-    }
-}
-
-/// `ip_local_port_range` of the calling thread's network namespace.
-pub(crate) fn ports() -> Option<(u16, u16)> {
-    match sysctl("ip_local_port_range")?[..] {
-        [first, last] => Some((u16::try_from(first).ok()?, u16::try_from(last).ok()?)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tuple::{Endpoint, Tuple};
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::net::Ipv4Addr;
 
     const LISTENS: u16 = 80;
 
@@ -153,10 +138,9 @@ mod tests {
 
     fn count(waiting: &[Place], living: &[Place], ports: Option<(u16, u16)>) -> TimeWait {
         let living = living.iter().copied();
-        TimeWait {
-            directions: TimeWait::count(waiting, living, |_, port| port == LISTENS, |_| ports),
-            ports: ports.map(|(first, last)| number(first, last)),
-        }
+        let ports = ports.map(|(first, last)| PortRange { first, last });
+        let listens = |_, port| port == LISTENS;
+        TimeWait::count(waiting, living, listens, |_| ports, ports.into_iter())
     }
 
     #[test]

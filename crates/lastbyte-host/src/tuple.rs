@@ -111,6 +111,29 @@ pub struct Place {
     pub tuple: Tuple,
 }
 
+/// The local ports that connect() chooses from, `ip_local_port_range`; both are among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    /// The lowest.
+    pub first: u16,
+    /// The highest.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// How many there are.
+    #[must_use]
+    pub fn count(self) -> u64 {
+        u64::from(self.last.saturating_sub(self.first)) + 1
+    }
+
+    /// Whether a port is one of them.
+    #[must_use]
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
 /// Who sent the SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

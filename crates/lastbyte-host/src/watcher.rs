@@ -6,18 +6,22 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::ending::Ending;
-use crate::namespaces::{Netns, Spaces};
+use crate::evidence::last_sample::LastSample;
+use crate::losses::Losses;
+use crate::namespaces::Spaces;
+use crate::netns::Netns;
 use crate::parse::inet_diag::Socket;
 use crate::process::{self, Process};
-use crate::source::backlog::{Batch, Dropped};
+use crate::source::backlog::Batch;
 use crate::source::cgroups::Cgroups;
 use crate::source::collector::{Collector, Taken};
 use crate::source::owners::Owners;
 use crate::source::tracepoints::Tracepoints;
 use crate::source::{clock, owners};
 use crate::sources::{self, Source};
+use crate::time_wait::TimeWait;
 use crate::tracker::{Finished, Tracker};
-use crate::tuple::{State, Tuple};
+use crate::tuple::{Place, State, Tuple};
 
 /// What to watch.
 #[derive(Clone, Debug, Default)]
@@ -30,21 +34,6 @@ pub struct Config {
     /// Only connections that one of these processes owned or closed; empty for
     /// all.
     pub pids: Vec<u32>,
-}
-
-/// What could not be told, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Losses {
-    /// Destroy notices dropped: endings that are not told (or sockets that never were
-    /// connections).
-    pub endings: Dropped,
-    /// Steps dropped: the endings that they belong to are inferred, not observed.
-    pub steps: Dropped,
-    /// Sockets not followed, or not to their end, because a limit was reached.
-    pub unfollowed: u64,
-    /// Endings told without asking whether the peer closed as well, because a limit
-    /// was reached.
-    pub unasked: u64,
 }
 
 /// A watch in progress.
@@ -214,16 +203,6 @@ impl Watcher {
         self.spaces.closed()
     }
 
-    /// The ports that connect() takes by itself in a network namespace.
-    pub(crate) fn ports(&self, space: u32) -> Option<(u16, u16)> {
-        self.spaces.ports(space)
-    }
-
-    /// The same of each network namespace that tells.
-    pub(crate) fn all_ports(&self) -> impl Iterator<Item = (u16, u16)> {
-        self.spaces.all_ports()
-    }
-
     /// Whether the kernel tells each transition.
     #[must_use]
     pub fn observes(&self) -> bool {
@@ -260,16 +239,47 @@ impl Watcher {
         self.rounds
     }
 
-    /// Every socket in one of the states ([`State::bit`]), such as TIME_WAIT,
-    /// which the watch itself does not follow.
+    /// Counts the TIME_WAIT sockets of the network namespaces that are watched, and the
+    /// local ports that are left.
     ///
     /// # Errors
     ///
     /// A source broke.
-    pub fn dump(&mut self, states: u32, mut each: impl FnMut(&Socket)) -> io::Result<()> {
-        self.spaces
-            .diags()
-            .try_for_each(|diag| diag.dump(states, false, &mut each))
+    pub fn time_wait(&mut self) -> io::Result<TimeWait> {
+        let waiting = self.in_time_wait()?;
+        Ok(self.count(&waiting))
+    }
+
+    /// The same of those connections alone that are within what is watched.
+    pub(crate) fn watched_time_wait(&mut self) -> io::Result<TimeWait> {
+        let mut waiting = self.in_time_wait()?;
+        waiting.retain(|place| self.wants_ends(&place.tuple));
+        Ok(self.count(&waiting))
+    }
+
+    fn in_time_wait(&mut self) -> io::Result<Vec<Place>> {
+        let mut waiting = Vec::new();
+        for diag in self.spaces.diags() {
+            diag.dump(State::TimeWait.bit(), false, |socket| {
+                let Socket { space, tuple, .. } = *socket;
+                if socket.state == State::TimeWait {
+                    waiting.push(Place { space, tuple });
+                }
+            })?;
+        }
+        Ok(waiting)
+    }
+
+    fn count(&self, waiting: &[Place]) -> TimeWait {
+        let living = self.tracker.living().map(|(_, socket)| socket);
+        let living = living.filter(|socket| socket.state != State::Listen);
+        TimeWait::count(
+            waiting,
+            living.map(LastSample::place),
+            |space, port| self.tracker.listens_in(space, port),
+            |space| self.spaces.ports(space),
+            self.spaces.all_ports(),
+        )
     }
 
     /// Looks at every living socket and its owner now.

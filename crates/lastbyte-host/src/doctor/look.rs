@@ -4,7 +4,7 @@ use std::io;
 use std::time::Instant;
 
 use super::holders::inherited;
-use super::observations::{Listener, Observations, Stuck, direction};
+use super::observations::{Listener, Observations, Stuck};
 use super::party::Party;
 use crate::ending::Ending;
 use crate::evidence::last_sample::LastSample;
@@ -33,7 +33,7 @@ pub fn look(
         // SAFETY: asks for a number and cannot fail.
         root: unsafe { libc::geteuid() } == 0,
         before: counters::read()?,
-        ports: ports(),
+        ports: counters::local_ports(),
         tw_reuse: number("tcp_tw_reuse"),
         max_tw_buckets: number("tcp_max_tw_buckets"),
         max_orphans: number("tcp_max_orphans"),
@@ -144,19 +144,12 @@ fn take(seen: &mut Observations, watcher: &Watcher, endings: &[Ending]) {
 
 /// Counts the TIME_WAIT sockets by direction.
 fn time_waits(watcher: &mut Watcher, seen: &mut Observations, end: bool) -> io::Result<()> {
-    let mut tuples = Vec::new();
-    watcher.dump(State::TimeWait.bit(), |socket| {
-        if socket.state == State::TimeWait {
-            tuples.push(socket.tuple);
-        }
-    })?;
-    for tuple in tuples.iter().filter(|tuple| watcher.wants_ends(tuple)) {
-        let listens = watcher.tracker().listens(tuple.local.port);
-        if let Some(time_wait) = seen.time_wait(direction(tuple, listens)) {
+    for ((_, direction), sockets) in watcher.watched_time_wait()?.directions {
+        if let Some(time_wait) = seen.time_wait(direction) {
             if end {
-                time_wait.after += 1;
+                time_wait.after += sockets.waiting;
             } else {
-                time_wait.before += 1;
+                time_wait.before += sockets.waiting;
             }
         }
     }
@@ -165,15 +158,4 @@ fn time_waits(watcher: &mut Watcher, seen: &mut Observations, end: bool) -> io::
 
 fn number(name: &str) -> Option<i64> {
     counters::sysctl(name)?.first().copied()
-}
-
-fn ports() -> (u16, u16) {
-    let range = counters::sysctl("ip_local_port_range").unwrap_or_default();
-    match range[..] {
-        [first, last] => (
-            u16::try_from(first).unwrap_or(0),
-            u16::try_from(last).unwrap_or(u16::MAX),
-        ),
-        _ => (32768, 60999),
-    }
 }

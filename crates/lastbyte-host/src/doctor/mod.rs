@@ -19,7 +19,7 @@ mod time_wait;
 pub use close::{Act, Close};
 pub use finding::{Example, Finding, Severity, Victim};
 pub use look::look;
-pub use observations::{Direction, Listener, Observations, Stuck, TimeWait};
+pub use observations::{Listener, Observations, Stuck, TimeWaitCounts};
 pub use party::{Part, Party};
 pub use strays::Strays;
 

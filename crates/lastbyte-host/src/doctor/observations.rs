@@ -1,7 +1,6 @@
 //! What was seen during the look: data, no I/O.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use lastbyte::{Fate, Side};
@@ -10,10 +9,11 @@ use super::close::Close;
 use super::party::{Party, process};
 use super::strays::Strays;
 use crate::ending::Ending;
+use crate::losses::Losses;
 use crate::parse::procnet::Counters;
 use crate::process::Process;
-use crate::tuple::{Endpoint, State, Tuple};
-use crate::watcher::Losses;
+use crate::time_wait::Direction;
+use crate::tuple::{Endpoint, PortRange, State, Tuple};
 
 /// Ends that are kept for the findings.
 const CLOSES: usize = 1 << 16;
@@ -37,7 +37,7 @@ pub struct Observations {
     /// Listeners at the end of the look.
     pub listeners: Vec<Listener>,
     /// TIME_WAIT sockets by direction.
-    pub time_wait: BTreeMap<Direction, TimeWait>,
+    pub time_wait: BTreeMap<Direction, TimeWaitCounts>,
     /// Ends of connections that are worth a word.
     pub closes: Vec<Close>,
     /// How many more there were than are kept.
@@ -50,8 +50,8 @@ pub struct Observations {
     pub before: Counters,
     /// Counters at the end.
     pub after: Counters,
-    /// The first and last port for connecting out, `ip_local_port_range`.
-    pub ports: (u16, u16),
+    /// The local ports that connect() chooses from, where they can be read.
+    pub ports: Option<PortRange>,
     /// `tcp_tw_reuse`, where it can be read.
     pub tw_reuse: Option<i64>,
     /// `tcp_max_tw_buckets`, where it can be read.
@@ -126,27 +126,9 @@ impl Listener {
     }
 }
 
-/// TIME_WAIT sockets that share what a new connection would have to differ in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
-    /// We connected: from this address to that destination; the local ports are
-    /// what runs out.
-    Out {
-        /// Our address.
-        from: IpAddr,
-        /// The destination.
-        to: Endpoint,
-    },
-    /// We accepted, on this port.
-    In {
-        /// Our end.
-        on: Endpoint,
-    },
-}
-
-/// How many, and by whom.
+/// How many sockets of one direction are in TIME_WAIT, and who closed first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TimeWait {
+pub struct TimeWaitCounts {
     /// At the start of the look.
     pub before: u64,
     /// At the end.
@@ -175,15 +157,17 @@ impl Observations {
         if ending.closed_first == Some(Side::Local)
             && ending.fate == Some(Fate::Confirmed)
             && let Some(closer) = process(ending)
-            && let Some(time_wait) =
-                self.time_wait(direction(&ending.tuple, listens(ending.tuple.local.port)))
+            && let Some(time_wait) = self.time_wait(Direction::of(
+                &ending.tuple,
+                listens(ending.tuple.local.port),
+            ))
         {
             *time_wait.closers.entry(closer).or_default() += 1;
         }
     }
 
     /// The entry of a direction, while there is room for it.
-    pub fn time_wait(&mut self, direction: Direction) -> Option<&mut TimeWait> {
+    pub fn time_wait(&mut self, direction: Direction) -> Option<&mut TimeWaitCounts> {
         const DIRECTIONS: usize = 1 << 14;
         if self.time_wait.len() >= DIRECTIONS && !self.time_wait.contains_key(&direction) {
             return None;
@@ -230,17 +214,5 @@ impl Observations {
         self.listeners
             .iter()
             .any(|listener| listener.on.port == port)
-    }
-}
-
-/// Which way a connection went.
-pub(super) fn direction(tuple: &Tuple, listens: bool) -> Direction {
-    if listens {
-        Direction::In { on: tuple.local }
-    } else {
-        Direction::Out {
-            from: tuple.local.ip,
-            to: tuple.remote,
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! TIME_WAIT: when it matters, and when it only looks as if it did.
 
 use super::finding::{Severity, Who, count};
-use super::{Direction, Finding, Observations, Part, Party, TimeWait};
+use super::{Finding, Observations, Part, Party, TimeWaitCounts};
+use crate::time_wait::Direction;
 
 const MYTH: &str = "tcp_fin_timeout does not shorten TIME_WAIT (it is about FIN_WAIT2), \
      tcp_tw_recycle is gone since Linux 4.12, and SO_LINGER on with zero avoids TIME_WAIT by \
@@ -12,8 +13,9 @@ const LENGTH_S: f64 = 60.0;
 
 /// Ports that run out toward one destination.
 pub(super) fn exhaustion(seen: &Observations, found: &mut Vec<Finding>) {
-    let (first, last) = seen.ports;
-    let ports = f64::from(last.saturating_sub(first)) + 1.0;
+    // How many there are has to be known.
+    let Some(ports) = seen.ports else { return };
+    let ports = ports.count() as f64;
     for (direction, time_wait) in &seen.time_wait {
         let Direction::Out { from, to } = direction else {
             continue;
@@ -111,12 +113,12 @@ pub(super) fn closes_first(seen: &Observations, found: &mut Vec<Finding>) {
     }
 }
 
-fn per_second(seen: &Observations, time_wait: &TimeWait) -> f64 {
+fn per_second(seen: &Observations, time_wait: &TimeWaitCounts) -> f64 {
     (time_wait.after as f64 - time_wait.before as f64) / seen.window.as_secs_f64().max(0.001)
 }
 
 /// Whoever closed first most often.
-fn closer(seen: &Observations, time_wait: &TimeWait, part: Part, port: u16) -> Who {
+fn closer(seen: &Observations, time_wait: &TimeWaitCounts, part: Part, port: u16) -> Who {
     let most = time_wait.closers.iter().max_by_key(|(_, number)| **number);
     let process = most.map(|(process, _)| *process);
     let party = Party {
@@ -134,7 +136,7 @@ fn closer(seen: &Observations, time_wait: &TimeWait, part: Part, port: u16) -> W
 mod tests {
     use super::*;
     use crate::process::{Comm, Process};
-    use crate::tuple::Endpoint;
+    use crate::tuple::{Endpoint, PortRange};
     use std::time::Duration;
 
     fn seen(direction: Direction, before: u64, after: u64, tw_reuse: i64) -> Observations {
@@ -142,7 +144,7 @@ mod tests {
             pid: 9,
             comm: Comm::from_bytes(b"app"),
         };
-        let time_wait = TimeWait {
+        let time_wait = TimeWaitCounts {
             before,
             after,
             closers: [(app, 5)].into(),
@@ -150,7 +152,10 @@ mod tests {
         Observations {
             window: Duration::from_secs(10),
             time_wait: [(direction, time_wait)].into(),
-            ports: (32768, 60999),
+            ports: Some(PortRange {
+                first: 32768,
+                last: 60999,
+            }),
             tw_reuse: Some(tw_reuse),
             max_tw_buckets: Some(65536),
             ..Observations::default()

@@ -15,12 +15,12 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::ending::{Ending, Evidence, Rst};
+use crate::losses::Losses;
 use crate::reason::{Reason, WORDS};
 use crate::sources::{NAMES, Source};
 use crate::time_wait::TimeWait;
 use crate::tracker::Tracker;
 use crate::tuple::State;
-use crate::watcher::Losses;
 use labels::{
     Build, ByFate, Count, DroppedBy, Ended, FATES, FOLLOWED, FromSource, InState, KERNEL, KnownBy,
     LASTBYTE, Limit, Reset, SIDES, UNKNOWN, WAITING, Word, fate, side,

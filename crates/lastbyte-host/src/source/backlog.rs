@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use std::vec;
 
-use super::tracepoints::Missed;
+use super::steps::{Missed, Step};
+use crate::losses::Dropped;
 use crate::parse::inet_diag::Socket;
-use crate::parse::trace::Trace;
-use crate::process::Process;
 
 /// Destroy notices kept for a slow consumer; 40 MB.
 const NOTICES: usize = 1 << 18;
@@ -17,9 +16,6 @@ const STEPS: usize = 1 << 19;
 /// Steps older than this are passed over when their turn comes, so that whoever
 /// has fallen behind catches up. Destroy notices never are.
 const LATE: Duration = Duration::from_secs(3);
-
-/// A step, when it happened and who ran, if that is known.
-pub type Step = (u64, Trace, Option<Process>);
 
 /// What the kernel told in a moment. What was missed is to be taken into account
 /// first, then the steps: each fires before its socket's destroy notice is written.
@@ -33,23 +29,6 @@ pub struct Batch {
     pub traces: vec::IntoIter<Step>,
     /// Destroy notices and when they came, in the order they came.
     pub notices: vec::IntoIter<(u64, Socket)>,
-}
-
-/// How many of something were dropped, and by whom.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Dropped {
-    /// By the kernel: they were not read fast enough.
-    pub by_kernel: u64,
-    /// Here: they were not joined fast enough.
-    pub here: u64,
-}
-
-impl Dropped {
-    /// By whomever.
-    #[must_use]
-    pub const fn in_all(self) -> u64 {
-        self.by_kernel.saturating_add(self.here)
-    }
 }
 
 /// Batches, oldest first.
@@ -113,7 +92,7 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::trace::Event;
+    use crate::parse::trace::{Event, Trace};
     use crate::tuple::{Endpoint, State, Tuple};
 
     fn steps(number: usize, from: u64) -> Vec<Step> {

@@ -8,10 +8,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::backlog::{Backlog, Batch, Dropped};
+use super::backlog::{Backlog, Batch};
 use super::destroy::{Destroyed, Drained};
-use super::tracepoints::{Missed, Tracepoints};
+use super::steps::Missed;
+use super::tracepoints::Tracepoints;
 use super::{check, clock, priority};
+use crate::losses::Dropped;
 use crate::parse::inet_diag::Socket;
 use crate::parse::netlink;
 

@@ -4,6 +4,7 @@ use std::io;
 
 use super::doing;
 use crate::parse::procnet::{Counters, inline, pairs};
+use crate::tuple::PortRange;
 
 /// Reads `netstat`, `snmp` and `sockstat` of `/proc/thread-self/net`.
 ///
@@ -29,4 +30,17 @@ pub fn sysctl(name: &str) -> Option<Vec<i64>> {
     text.split_whitespace()
         .map(|word| word.parse().ok())
         .collect()
+}
+
+/// `ip_local_port_range` of the calling thread's network namespace; `None` where it cannot
+/// be read.
+#[must_use]
+pub fn local_ports() -> Option<PortRange> {
+    match sysctl("ip_local_port_range")?[..] {
+        [first, last] => Some(PortRange {
+            first: u16::try_from(first).ok()?,
+            last: u16::try_from(last).ok()?,
+        }),
+        _ => None,
+    }
 }

@@ -4,9 +4,10 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
+use super::netlink::netlink_socket;
 use super::{check, doing};
 
 const BATCH: usize = 64;
@@ -257,20 +258,6 @@ impl Share {
         }
         Ok(lengths)
     }
-}
-
-/// A socket of `NETLINK_SOCK_DIAG`.
-pub(super) fn netlink_socket() -> io::Result<OwnedFd> {
-    // SAFETY: plain system call; the result is checked.
-    let fd = check(unsafe {
-        libc::socket(
-            libc::AF_NETLINK,
-            libc::SOCK_RAW | libc::SOCK_CLOEXEC,
-            libc::NETLINK_SOCK_DIAG,
-        )
-    })?;
-    // SAFETY: the descriptor was just made and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// How many messages the kernel has dropped so far because the socket's buffer

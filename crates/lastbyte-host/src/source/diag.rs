@@ -3,8 +3,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use super::destroy::netlink_socket;
 use super::doing;
+use super::netlink::netlink_socket;
 use crate::parse::inet_diag::{Request, Socket};
 use crate::parse::netlink;
 use crate::tuple::{Place, Tuple};

@@ -14,8 +14,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
+use super::steps::Missed;
 use super::tracefs::Place;
-use super::tracepoints::Missed;
 use super::{doing, leftovers};
 use crate::parse::ring_page::Page;
 use crate::parse::trace::TRACEPOINTS;

@@ -19,11 +19,13 @@ pub mod diag;
 pub mod idle;
 mod leftovers;
 pub mod names;
+mod netlink;
 pub mod netns;
 pub mod owners;
 pub mod priority;
 pub mod ring;
 pub mod rst_tap;
+pub mod steps;
 pub mod tracefs;
 pub mod tracepoints;
 

@@ -3,10 +3,10 @@
 use std::ffi::CString;
 use std::io;
 
-use super::backlog::Step;
 use super::idle::Idle;
 use super::names::Names;
 use super::ring::{Event, Ring, ring_size};
+use super::steps::Missed;
 use super::{clock, doing, tracefs};
 use crate::parse::perf::Record;
 use crate::parse::trace::{Layouts, TRACEPOINTS, Trace, thread};
@@ -25,44 +25,6 @@ pub struct Tracepoints {
     ready: Vec<(u64, Item)>,
     /// Up to when each ring was read.
     read_until: Vec<u64>,
-}
-
-/// Steps that are missing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Missed {
-    /// How many, as far as that is counted.
-    pub count: u64,
-    /// None is missing before this moment,
-    pub from: u64,
-    /// and none after this one; 0 if none is at all.
-    pub until: u64,
-}
-
-impl Missed {
-    /// Whether there are any.
-    #[must_use]
-    pub const fn any(&self) -> bool {
-        self.until != 0
-    }
-
-    /// Some more, from a moment until another.
-    pub fn add(&mut self, count: u64, from: u64, until: u64) {
-        self.count += count;
-        self.from = if self.any() {
-            self.from.min(from)
-        } else {
-            from
-        };
-        self.until = self.until.max(until);
-    }
-
-    /// These steps, which are in the order of time; says how many they are.
-    pub fn steps(&mut self, steps: &[Step]) -> u64 {
-        if let ([(first, ..), ..], [.., (last, ..)]) = (steps, steps) {
-            self.add(0, *first, *last);
-        }
-        steps.len() as u64
-    }
 }
 
 impl Tracepoints {

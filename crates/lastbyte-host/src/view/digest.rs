@@ -6,13 +6,12 @@ use std::time::Duration;
 use lastbyte::{Fate, Side, Total};
 
 use super::{CLOSERS, Filter, LATEST, PROCESSES, STUCK, StuckRow, Tally, Waiting};
-use crate::doctor::Direction;
 use crate::ending::{Ending, Rst};
+use crate::losses::Losses;
 use crate::process::Process;
-use crate::time_wait::TimeWait;
+use crate::time_wait::{Direction, TimeWait};
 use crate::tracker::Tracker;
 use crate::tuple::State;
-use crate::watcher::Losses;
 
 /// Endings by fate; the last slot is for unknown fates.
 pub(super) type ByFate = [u64; 9];
@@ -86,15 +85,7 @@ impl Digest {
             && let Some(process) = ending.closer.or(ending.owner)
             && self.closers.len() < CLOSERS
         {
-            let direction = match listens {
-                true => Direction::In {
-                    on: ending.tuple.local,
-                },
-                false => Direction::Out {
-                    from: ending.tuple.local.ip,
-                    to: ending.tuple.remote,
-                },
-            };
+            let direction = Direction::of(&ending.tuple, listens);
             self.closers.insert(direction, process);
         }
         if self.filter.admits(&ending) {

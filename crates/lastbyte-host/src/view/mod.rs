@@ -11,11 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 use lastbyte::Total;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use crate::doctor::Direction;
 use crate::ending::Ending;
+use crate::losses::Losses;
 use crate::process::Process;
+use crate::time_wait::Direction;
 use crate::tuple::{State, Tuple};
-use crate::watcher::Losses;
 
 use digest::{ByFate, Sums};
 

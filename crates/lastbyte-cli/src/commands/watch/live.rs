@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use lastbyte_host::source::priority::raise_priority;
 use lastbyte_host::stop::Stop;
-use lastbyte_host::time_wait::TimeWait;
 use lastbyte_host::view::{Answer, Digest, Filter, Look, Model, Theme, draw};
 use lastbyte_host::watcher::Watcher;
 use nix::libc::EIO;
@@ -126,7 +125,7 @@ fn follow(
         let filter = lock(shared).filter().clone();
         // Whoever asks for something else is shown it at once.
         if now >= next_look || filter != looked_for {
-            let time_wait = TimeWait::look(watcher)?;
+            let time_wait = watcher.time_wait()?;
             look = Some(Look::new(
                 watcher.tracker(),
                 &time_wait,

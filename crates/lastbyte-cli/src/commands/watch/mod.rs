@@ -9,9 +9,10 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use lastbyte_host::losses::Losses;
 use lastbyte_host::namespaces::ALL;
 use lastbyte_host::stop::Stop;
-use lastbyte_host::watcher::{Config, Losses, Watcher};
+use lastbyte_host::watcher::{Config, Watcher};
 
 use crate::output::{failed, output};
 use crate::status::{DONE, Status};

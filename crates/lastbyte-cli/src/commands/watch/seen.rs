@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use lastbyte_host::namespaces::Netns;
+use lastbyte_host::netns::Netns;
 use lastbyte_host::watcher::Watcher;
 
 /// `--sources`: the sources, and what is missing of them.

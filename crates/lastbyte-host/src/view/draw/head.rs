@@ -8,8 +8,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::{Model, Theme, size, sum};
-use crate::source::backlog::Dropped;
-use crate::watcher::Losses;
+use crate::losses::{Dropped, Losses};
 
 /// Lines of the head.
 pub(super) const HEIGHT: u16 = 4;

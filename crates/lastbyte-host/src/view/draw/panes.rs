@@ -5,8 +5,8 @@ use ratatui::style::Style;
 
 use super::table::{Column, fit};
 use super::{Pane, Theme, age, clock, process, size, sum};
-use crate::doctor::Direction;
 use crate::ending::{Ending, Rst};
+use crate::time_wait::Direction;
 use crate::view::{Model, Order, StuckOrder, StuckRow, Waiting};
 
 /// From this width on there is room for more columns.

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use hyper::body::Bytes;
 use lastbyte_host::ending::Ending;
 use lastbyte_host::metrics::{Format, Metrics};
-use lastbyte_host::time_wait::TimeWait;
 use lastbyte_host::watcher::Watcher;
 use socket2::{Domain, Socket, Type};
 
@@ -108,7 +107,7 @@ impl Served {
         let mut next_look = lock(&self.next_look);
         let began = Instant::now();
         let seen = match began >= *next_look {
-            true => Some(TimeWait::look(watcher)?),
+            true => Some(watcher.time_wait()?),
             false => None,
         };
         let mut metrics = lock(&self.metrics);
