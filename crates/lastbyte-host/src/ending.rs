@@ -48,12 +48,12 @@ pub struct Ending {
     /// The control group of the process that had it open.
     pub cgroup: Option<Arc<str>>,
     /// Circumstances of the close, for whoever looks for its cause; not in the JSON line.
-    pub manner: Manner,
+    pub(crate) manner: Manner,
 }
 
 /// Circumstances of a close, as far as they were observed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Manner {
+pub(crate) struct Manner {
     /// Whether this end sent the SYN or accepted the connection.
     pub role: Option<Role>,
     /// Whether a descriptor still held the socket when the connection ended: then the

@@ -1,30 +1,38 @@
 //! How TCP connections end on this host, seen from outside the processes that
-//! own them.
+//! own them. Linux only.
 //!
-//! The kernel's sources ([`source`]) are read by pure parsers ([`parse`]), joined
-//! by each socket's cookie ([`tracker`]) and judged ([`judge`]) in the words of
-//! the library `lastbyte`. What a source cannot tell without privilege is
-//! `None`, never a guess. Linux only.
+//! Five modules are public: [`watch`] follows connections and hands over each ending,
+//! [`doctor`] finds what is wrong with how they end, [`explain`] says what a word of the
+//! kernel means, [`metrics`] counts endings for Prometheus and [`view`] shows them on a
+//! terminal.
+//!
+//! Inside, the kernel's sources (`source`) are read by pure parsers (`parse`), collected as
+//! `evidence` and joined by each socket's cookie (`tracker`), and judged (`judge`) in the
+//! words of the library `lastbyte`. What a source cannot report without privilege is
+//! `None`, never a guess.
 
 pub mod doctor;
-pub mod ending;
-pub mod evidence;
 pub mod explain;
-pub mod judge;
-pub mod losses;
 #[cfg(feature = "metrics")]
 pub mod metrics;
-pub mod namespaces;
-pub mod netns;
-pub mod parse;
-pub mod process;
-pub mod reason;
-pub mod source;
-pub mod sources;
-pub mod stop;
-pub mod time_wait;
-pub mod tracker;
-pub mod tuple;
 #[cfg(feature = "view")]
 pub mod view;
-pub mod watcher;
+pub mod watch;
+
+mod ending;
+mod evidence;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+mod judge;
+mod losses;
+mod netns;
+mod parse;
+mod process;
+mod reason;
+mod source;
+mod time_wait;
+mod tracker;
+mod tuple;
+
+#[cfg(test)]
+mod documented;

@@ -12,7 +12,7 @@ pub struct Comm([u8; 16]);
 impl Comm {
     /// From bytes that a NUL or the end of the line ends.
     #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Self {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Self {
         let mut comm = [0; 16];
         let name = bytes
             .iter()

@@ -12,16 +12,16 @@ pub struct Reason {
 
 impl Reason {
     /// Data arrived for a connection that no process can read from any more.
-    pub const ABORT_ON_DATA: Self = Self::known("TCP_ABORT_ON_DATA");
+    pub(crate) const ABORT_ON_DATA: Self = Self::known("TCP_ABORT_ON_DATA");
     /// A segment arrived after the connection was closed here.
-    pub const TIMEWAIT_SOCKET: Self = Self::known("TCP_TIMEWAIT_SOCKET");
+    pub(crate) const TIMEWAIT_SOCKET: Self = Self::known("TCP_TIMEWAIT_SOCKET");
     /// Closed with unread input.
-    pub const ABORT_ON_CLOSE: Self = Self::known("TCP_ABORT_ON_CLOSE");
+    pub(crate) const ABORT_ON_CLOSE: Self = Self::known("TCP_ABORT_ON_CLOSE");
     /// Disconnected in a state that an RST must end: on+0, or a listener closed
     /// over connections nobody accepted.
-    pub const STATE: Self = Self::known("TCP_STATE");
+    pub(crate) const STATE: Self = Self::known("TCP_STATE");
     /// The same name for a connection that somebody else had the kernel destroy.
-    pub const DESTROYED: Self = Self {
+    pub(crate) const DESTROYED: Self = Self {
         name: "TCP_STATE",
         words: DESTROYED,
     };
@@ -41,7 +41,7 @@ impl Reason {
 
     /// From the name that the kernel prints.
     #[must_use]
-    pub fn from_kernel(name: &str) -> Self {
+    pub(crate) fn from_kernel(name: &str) -> Self {
         match WORDS.iter().find(|(known, _)| *known == name) {
             Some((name, words)) => Self { name, words },
             None => {
@@ -67,7 +67,7 @@ impl Reason {
 
     /// Whether input arrived that was never counted as received.
     #[must_use]
-    pub fn discards_input(self) -> bool {
+    pub(crate) fn discards_input(self) -> bool {
         matches!(self, Self::ABORT_ON_DATA | Self::TIMEWAIT_SOCKET)
     }
 }
@@ -92,10 +92,10 @@ const fn equal(a: &str, b: &str) -> bool {
 const DESTROYED: &str = "destroyed from outside (SOCK_DESTROY, as ss -K does)";
 
 /// What [`Reason::STATE`] means when a listener was closed.
-pub const LISTENER_CLOSED: &str = "the listener closed before the connection was accepted";
+pub(crate) const LISTENER_CLOSED: &str = "the listener closed before the connection was accepted";
 
 /// Every reason of Linux 6.18 and what it means.
-pub const WORDS: &[(&str, &str)] = &[
+pub(crate) const WORDS: &[(&str, &str)] = &[
     ("NOT_SPECIFIED", "the kernel gives no reason"),
     (
         "NO_SOCKET",

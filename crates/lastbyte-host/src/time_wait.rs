@@ -7,7 +7,7 @@ use crate::tuple::{Endpoint, Place, PortRange, Tuple};
 
 /// TIME_WAIT sockets that share what a new connection would have to differ in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// We connected: from this address to that destination; the local ports are
     /// what runs out.
     Out {
@@ -26,7 +26,7 @@ pub enum Direction {
 impl Direction {
     /// Which way a connection went; `listens` says whether its local port does.
     #[must_use]
-    pub fn of(tuple: &Tuple, listens: bool) -> Self {
+    pub(crate) fn of(tuple: &Tuple, listens: bool) -> Self {
         match listens {
             true => Self::In { on: tuple.local },
             false => Self::Out {
@@ -41,14 +41,14 @@ impl Direction {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TimeWait {
     /// The sockets by network namespace, which the watch numbers, and direction.
-    pub directions: HashMap<(u32, Direction), Sockets>,
+    pub(crate) directions: HashMap<(u32, Direction), Sockets>,
     /// The ports there are in the network namespace that has the fewest.
     ports: Option<u64>,
 }
 
 /// The sockets of one direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sockets {
+pub(crate) struct Sockets {
     /// In TIME_WAIT.
     pub waiting: u64,
     /// Local ports taken, by TIME_WAIT or by a connection that lives; of an incoming

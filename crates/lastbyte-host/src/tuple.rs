@@ -16,14 +16,14 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Nothing known.
-    pub const UNKNOWN: Self = Self {
+    pub(crate) const UNKNOWN: Self = Self {
         ip: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         port: 0,
     };
 
     /// From an address and a port.
     #[must_use]
-    pub fn new(ip: IpAddr, port: u16) -> Self {
+    pub(crate) fn new(ip: IpAddr, port: u16) -> Self {
         let ip = ip.to_canonical();
         // One unknown address only, so that equal means equal.
         if ip.is_unspecified() {
@@ -37,7 +37,7 @@ impl Endpoint {
 
     /// Whether the address is known.
     #[must_use]
-    pub fn has_ip(self) -> bool {
+    pub(crate) fn has_ip(self) -> bool {
         !self.ip.is_unspecified()
     }
 }
@@ -80,14 +80,14 @@ pub struct Tuple {
 
 impl Tuple {
     /// Nothing known.
-    pub const UNKNOWN: Self = Self {
+    pub(crate) const UNKNOWN: Self = Self {
         local: Endpoint::UNKNOWN,
         remote: Endpoint::UNKNOWN,
     };
 
     /// The same connection as the peer's host sees it.
     #[must_use]
-    pub const fn reversed(self) -> Self {
+    pub(crate) const fn reversed(self) -> Self {
         Self {
             local: self.remote,
             remote: self.local,
@@ -96,7 +96,7 @@ impl Tuple {
 
     /// Whether nothing of it is unknown.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.local.port != 0 && self.remote.port != 0 && self.local.has_ip() && self.remote.has_ip()
     }
 }
@@ -104,7 +104,7 @@ impl Tuple {
 /// A connection's ends and where they are: the same addresses and ports can be in each
 /// network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
+pub(crate) struct Place {
     /// The network namespace, by the watch's own number.
     pub space: u32,
     /// The ends.
@@ -113,7 +113,7 @@ pub struct Place {
 
 /// The local ports that connect() chooses from, `ip_local_port_range`; both are among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortRange {
+pub(crate) struct PortRange {
     /// The lowest.
     pub first: u16,
     /// The highest.
@@ -123,20 +123,20 @@ pub struct PortRange {
 impl PortRange {
     /// How many there are.
     #[must_use]
-    pub fn count(self) -> u64 {
+    pub(crate) fn count(self) -> u64 {
         u64::from(self.last.saturating_sub(self.first)) + 1
     }
 
     /// Whether a port is one of them.
     #[must_use]
-    pub fn contains(self, port: u16) -> bool {
+    pub(crate) fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }
 }
 
 /// Who sent the SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// We connected: our SYN counts among the acknowledged bytes.
     Connected,
     /// We accepted.
@@ -146,7 +146,7 @@ pub enum Role {
 /// A TCP state, numbered as in the kernel (`include/net/tcp_states.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)] // RFC 9293 section 3.3.2 documents them; the names are its names.
-pub enum State {
+pub(crate) enum State {
     Established = 1,
     SynSent = 2,
     SynRecv = 3,
@@ -163,7 +163,7 @@ pub enum State {
 
 impl State {
     /// Every state, in the kernel's order.
-    pub const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Established,
         Self::SynSent,
         Self::SynRecv,
@@ -180,20 +180,20 @@ impl State {
 
     /// From the kernel's number.
     #[must_use]
-    pub fn from_raw(raw: u32) -> Option<Self> {
+    pub(crate) fn from_raw(raw: u32) -> Option<Self> {
         let index = usize::try_from(raw).ok()?.checked_sub(1)?;
         Self::ALL.get(index).copied()
     }
 
     /// Its bit in a mask of states, as inet_diag requests take it.
     #[must_use]
-    pub const fn bit(self) -> u32 {
+    pub(crate) const fn bit(self) -> u32 {
         1 << self as u32
     }
 
     /// The name in manuals: `FIN_WAIT1`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Established => "ESTABLISHED",
             Self::SynSent => "SYN_SENT",

@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use lastbyte_host::doctor::{Example, Finding, Observations, Severity, findings, look};
-use lastbyte_host::stop::Stop;
-use lastbyte_host::watcher::Watcher;
+use lastbyte_host::watch::Stop;
+use lastbyte_host::watch::Watcher;
 
 use super::watch::Scope;
 use crate::output::{failed, output};
@@ -124,7 +124,7 @@ fn text(out: &mut impl Write, seen: &Observations, found: &[Finding]) -> io::Res
             out,
             "{result} in {seconds:.0} s: {} endings, {} sockets closing.",
             seen.endings,
-            seen.stuck.len()
+            seen.closing()
         );
     }
     for (number, finding) in found.iter().enumerate() {

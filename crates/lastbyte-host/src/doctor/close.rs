@@ -12,7 +12,7 @@ use crate::tuple::Tuple;
 
 /// How a connection came to its end, from this end's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub(crate) enum Act {
     /// We closed a listener before anybody had accepted it.
     ListenerClosed,
     /// We closed it with input unread.
@@ -31,7 +31,7 @@ pub enum Act {
 
 /// One such end.
 #[derive(Clone, Copy, Debug)]
-pub struct Close {
+pub(crate) struct Close {
     /// When it ended.
     pub at: SystemTime,
     /// Its ends.
@@ -57,7 +57,7 @@ pub struct Close {
 impl Close {
     /// `None` where nothing is to be said of it.
     #[must_use]
-    pub fn of(ending: &Ending, party: Party) -> Option<Self> {
+    pub(crate) fn of(ending: &Ending, party: Party) -> Option<Self> {
         Some(Self {
             at: ending.time,
             tuple: ending.tuple,
@@ -74,7 +74,7 @@ impl Close {
 
     /// Whether it is known to have lost something.
     #[must_use]
-    pub fn has_lost(&self) -> bool {
+    pub(crate) fn has_lost(&self) -> bool {
         self.lost.is_some_and(|lost| lost > 0)
     }
 }

@@ -10,9 +10,8 @@ use crate::ending::Ending;
 use crate::evidence::last_sample::LastSample;
 use crate::source::counters;
 use crate::source::rst_tap::RstTap;
-use crate::stop::Stop;
 use crate::tuple::State;
-use crate::watcher::Watcher;
+use crate::watch::{Stop, Watcher};
 
 /// Watches until it is time to stop; `progress` is told how far it is.
 ///
@@ -56,7 +55,7 @@ pub fn look(
     watcher.finish(|ending| endings.push(ending))?;
     take(&mut seen, watcher, &endings);
     strays(&mut seen, watcher, tap.as_mut());
-    watcher.look_again()?;
+    watcher.sample_now()?;
     time_waits(watcher, &mut seen, true)?;
     seen.after = counters::read()?;
     seen.window = began.elapsed();

@@ -16,12 +16,11 @@ mod strays;
 mod stuck;
 mod time_wait;
 
-pub use close::{Act, Close};
 pub use finding::{Example, Finding, Severity, Victim};
 pub use look::look;
-pub use observations::{Listener, Observations, Stuck, TimeWaitCounts};
-pub use party::{Part, Party};
-pub use strays::Strays;
+pub use observations::Observations;
+pub(crate) use observations::{Listener, Stuck, TimeWaitCounts};
+pub(crate) use party::{Part, Party};
 
 /// The names of all findings, each an anchor of `docs/doctor.md`.
 pub const IDS: [&str; 18] = [

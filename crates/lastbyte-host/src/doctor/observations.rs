@@ -26,47 +26,47 @@ pub struct Observations {
     /// How long the look took.
     pub window: Duration,
     /// What could not be seen, and what would add it.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// What was dropped, or not followed, during the look.
-    pub losses: Losses,
+    pub(crate) losses: Losses,
     /// Whether whoever looks is root.
-    pub root: bool,
+    pub(crate) root: bool,
     /// Sockets in a closing state at the end of the look, and those that wait to be
     /// accepted.
-    pub stuck: Vec<Stuck>,
+    pub(crate) stuck: Vec<Stuck>,
     /// Listeners at the end of the look.
-    pub listeners: Vec<Listener>,
+    pub(crate) listeners: Vec<Listener>,
     /// TIME_WAIT sockets by direction.
-    pub time_wait: BTreeMap<Direction, TimeWaitCounts>,
+    pub(crate) time_wait: BTreeMap<Direction, TimeWaitCounts>,
     /// Ends of connections that are worth a word.
-    pub closes: Vec<Close>,
+    pub(crate) closes: Vec<Close>,
     /// How many more there were than are kept.
-    pub closes_beyond: u64,
+    pub(crate) closes_beyond: u64,
     /// Endings by program and port.
-    pub endings_of: BTreeMap<Party, u64>,
+    pub(crate) endings_of: BTreeMap<Party, u64>,
     /// RSTs that answered segments of unknown connections.
-    pub strays: Strays,
+    pub(crate) strays: Strays,
     /// Counters at the start and at the end.
-    pub before: Counters,
+    pub(crate) before: Counters,
     /// Counters at the end.
-    pub after: Counters,
+    pub(crate) after: Counters,
     /// The local ports that connect() chooses from, where they can be read.
-    pub ports: Option<PortRange>,
+    pub(crate) ports: Option<PortRange>,
     /// `tcp_tw_reuse`, where it can be read.
-    pub tw_reuse: Option<i64>,
+    pub(crate) tw_reuse: Option<i64>,
     /// `tcp_max_tw_buckets`, where it can be read.
-    pub max_tw_buckets: Option<i64>,
+    pub(crate) max_tw_buckets: Option<i64>,
     /// `tcp_max_orphans`: only the first network namespace has it.
-    pub max_orphans: Option<i64>,
+    pub(crate) max_orphans: Option<i64>,
     /// `tcp_migrate_req`, where it can be read.
-    pub migrate_req: Option<i64>,
+    pub(crate) migrate_req: Option<i64>,
     /// Endings seen.
     pub endings: u64,
 }
 
 /// A socket that is closing, or that nobody has accepted.
 #[derive(Clone, Copy, Debug)]
-pub struct Stuck {
+pub(crate) struct Stuck {
     /// Its ends.
     pub tuple: Tuple,
     /// The state.
@@ -91,7 +91,7 @@ pub struct Stuck {
 
 /// A descriptor that came with the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inherited {
+pub(crate) struct Inherited {
     /// The process that started the holder, while it lives.
     pub from: Option<Process>,
 }
@@ -100,14 +100,14 @@ impl Stuck {
     /// Whether it waits in a listener's backlog. The kernel completes handshakes on its
     /// own; an orphan is never in these states.
     #[must_use]
-    pub fn is_unaccepted(&self) -> bool {
+    pub(crate) fn is_unaccepted(&self) -> bool {
         !self.held && matches!(self.state, State::Established | State::CloseWait)
     }
 }
 
 /// A listening socket.
 #[derive(Clone, Copy, Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     /// Where it listens.
     pub on: Endpoint,
     /// Connections that wait to be accepted.
@@ -121,14 +121,14 @@ pub struct Listener {
 impl Listener {
     /// Whether a connection to this end comes to it.
     #[must_use]
-    pub fn takes(&self, local: Endpoint) -> bool {
+    pub(crate) fn takes(&self, local: Endpoint) -> bool {
         self.on.port == local.port && (!self.on.has_ip() || self.on.ip == local.ip)
     }
 }
 
 /// How many sockets of one direction are in TIME_WAIT, and who closed first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TimeWaitCounts {
+pub(crate) struct TimeWaitCounts {
     /// At the start of the look.
     pub before: u64,
     /// At the end.
@@ -140,7 +140,7 @@ pub struct TimeWaitCounts {
 impl Observations {
     /// Takes an ending into account; `listens` tells of a port whether it was seen
     /// listening.
-    pub fn ending(&mut self, ending: &Ending, listens: impl Fn(u16) -> bool) {
+    pub(crate) fn ending(&mut self, ending: &Ending, listens: impl Fn(u16) -> bool) {
         self.endings += 1;
         self.strays.ended(&ending.tuple);
         let party = Party::of_ending(ending, &listens);
@@ -167,7 +167,7 @@ impl Observations {
     }
 
     /// The entry of a direction, while there is room for it.
-    pub fn time_wait(&mut self, direction: Direction) -> Option<&mut TimeWaitCounts> {
+    pub(crate) fn time_wait(&mut self, direction: Direction) -> Option<&mut TimeWaitCounts> {
         const DIRECTIONS: usize = 1 << 14;
         if self.time_wait.len() >= DIRECTIONS && !self.time_wait.contains_key(&direction) {
             return None;
@@ -202,9 +202,15 @@ impl Observations {
         self.notes.is_empty() && self.missed().is_none()
     }
 
+    /// How many sockets are closing, or wait to be accepted, at the end.
+    #[must_use]
+    pub fn closing(&self) -> usize {
+        self.stuck.len()
+    }
+
     /// How much a counter grew during the look.
     #[must_use]
-    pub fn grown(&self, name: &str) -> u64 {
+    pub(crate) fn grown(&self, name: &str) -> u64 {
         let at = |counters: &Counters| counters.get(name).copied().unwrap_or(0);
         u64::try_from(at(&self.after) - at(&self.before)).unwrap_or(0)
     }

@@ -9,7 +9,7 @@ use crate::tuple::Tuple;
 
 /// The part that an end has in its connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub enum Part {
+pub(crate) enum Part {
     /// It accepted the connection.
     Server,
     /// It connected.
@@ -22,7 +22,7 @@ pub enum Part {
 impl Part {
     /// `server` or `client`.
     #[must_use]
-    pub const fn as_str(self) -> Option<&'static str> {
+    pub(crate) const fn as_str(self) -> Option<&'static str> {
         match self {
             Self::Server => Some("server"),
             Self::Client => Some("client"),
@@ -32,7 +32,7 @@ impl Part {
 
     /// What the other end is called.
     #[must_use]
-    pub const fn peer(self) -> &'static str {
+    pub(crate) const fn peer(self) -> &'static str {
         match self {
             Self::Server => "client",
             Self::Client => "server",
@@ -52,7 +52,7 @@ impl From<Role> for Part {
 
 /// What findings are grouped by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Party {
+pub(crate) struct Party {
     /// The program's name.
     pub name: Option<Comm>,
     /// Its part.
@@ -65,7 +65,7 @@ impl Party {
     /// Of a process and its end of a connection. `role` is what is known of who
     /// connected, `listens` whether a port was seen listening on this host.
     #[must_use]
-    pub fn of(
+    pub(crate) fn of(
         process: Option<Process>,
         role: Option<Role>,
         tuple: &Tuple,
@@ -93,7 +93,7 @@ impl Party {
 
     /// Of an ended connection's end.
     #[must_use]
-    pub fn of_ending(ending: &Ending, listens: impl Fn(u16) -> bool) -> Self {
+    pub(crate) fn of_ending(ending: &Ending, listens: impl Fn(u16) -> bool) -> Self {
         Self::of(process(ending), ending.manner.role, &ending.tuple, listens)
     }
 }

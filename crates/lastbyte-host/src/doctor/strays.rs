@@ -16,7 +16,7 @@ const LIMIT: usize = 1 << 15;
 /// segment was no SYN. A refused connect is one and not the other, and an RST that is
 /// merely forwarded is the other and not the one.
 #[derive(Clone, Debug, Default)]
-pub struct Strays {
+pub(crate) struct Strays {
     /// Whether both sources are open.
     pub watched: bool,
     /// RSTs on their way out that answered a segment with an ACK.
@@ -32,18 +32,18 @@ pub struct Strays {
 
 impl Strays {
     /// An RST left this host in answer to a segment that carried an ACK.
-    pub fn sent(&mut self, tuple: Tuple) {
+    pub(crate) fn sent(&mut self, tuple: Tuple) {
         self.overflowed |= !add(&mut self.sent, tuple);
     }
 
     /// The kernel had no socket for a segment of these ends; with the remote end unknown
     /// it had a listener only.
-    pub fn without_socket(&mut self, tuple: Tuple) {
+    pub(crate) fn without_socket(&mut self, tuple: Tuple) {
         self.overflowed |= !add(&mut self.without_socket, tuple);
     }
 
     /// A connection ended.
-    pub fn ended(&mut self, tuple: &Tuple) {
+    pub(crate) fn ended(&mut self, tuple: &Tuple) {
         if !self.watched || !self.ended.insert(*tuple) {
             return;
         }
@@ -57,19 +57,19 @@ impl Strays {
     }
 
     /// Some RSTs were not seen.
-    pub fn missed(&mut self) {
+    pub(crate) fn missed(&mut self) {
         self.overflowed = true;
     }
 
     /// A connection lives, or is in TIME_WAIT.
-    pub fn known(&mut self, tuple: &Tuple) {
+    pub(crate) fn known(&mut self, tuple: &Tuple) {
         self.sent.remove(tuple);
     }
 
     /// The segments that were answered for connections unknown here: the ends, and how
     /// many. `None` where not everything was seen that such a word needs.
     #[must_use]
-    pub fn unknown(&self) -> Option<Vec<(Tuple, u64)>> {
+    pub(crate) fn unknown(&self) -> Option<Vec<(Tuple, u64)>> {
         if !self.watched || self.overflowed {
             return None;
         }

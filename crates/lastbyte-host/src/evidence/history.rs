@@ -11,11 +11,11 @@ use crate::tuple::Role;
 use crate::tuple::{State, Tuple};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
-pub type Nanos = u64;
+pub(crate) type Nanos = u64;
 
 /// Who made a step by a system call.
 #[derive(Clone, Copy, Debug)]
-pub struct Actor {
+pub(crate) struct Actor {
     /// The thread by its number in the first pid namespace.
     pub thread: u32,
     /// Its process; `None` where that is outside the watch's pid namespace.
@@ -24,7 +24,7 @@ pub struct Actor {
 
 /// One socket's life, as far as its transitions were seen.
 #[derive(Clone, Copy, Debug)]
-pub struct History {
+pub(crate) struct History {
     /// The ends, as whole as they ever were.
     pub tuple: Tuple,
     /// When it was established.
@@ -68,7 +68,7 @@ pub struct History {
 
 /// The last transition.
 #[derive(Clone, Copy, Debug)]
-pub struct End {
+pub(crate) struct End {
     /// When.
     pub at: Nanos,
     /// The state it left.
@@ -82,7 +82,7 @@ pub struct End {
 
 /// Our RST.
 #[derive(Clone, Copy, Debug)]
-pub struct SentReset {
+pub(crate) struct SentReset {
     /// Why.
     pub reason: Option<Reason>,
     /// Whether a segment provoked it.
@@ -92,7 +92,7 @@ pub struct SentReset {
 impl History {
     /// Of a socket first heard of now.
     #[must_use]
-    pub fn new(tuple: Tuple) -> Self {
+    pub(crate) fn new(tuple: Tuple) -> Self {
         Self {
             tuple,
             opened: None,
@@ -119,14 +119,14 @@ impl History {
 
     /// When it was last heard of.
     #[must_use]
-    pub fn heard(&self) -> Nanos {
+    pub(crate) fn heard(&self) -> Nanos {
         self.entered.unwrap_or(0)
     }
 
     /// Whether a step of these ends is of another socket, which got the address in
     /// the kernel later: the end of this one was missed.
     #[must_use]
-    pub fn is_over(&self, tuple: Tuple, old: State) -> bool {
+    pub(crate) fn is_over(&self, tuple: Tuple, old: State) -> bool {
         // The step into SYN_RECV is not asked for.
         let opens_again = old == State::SynRecv && !matches!(self.state, Some(State::SynSent));
         opens_again || self.is_of_others(tuple)
@@ -134,12 +134,12 @@ impl History {
 
     /// Whether these ends are not this socket's.
     #[must_use]
-    pub fn is_of_others(&self, tuple: Tuple) -> bool {
+    pub(crate) fn is_of_others(&self, tuple: Tuple) -> bool {
         tuple.is_whole() && self.tuple.is_whole() && tuple != self.tuple
     }
 
     /// A transition. `actor` is who made it, if a process did.
-    pub fn transition(&mut self, at: Nanos, old: State, new: State, actor: Option<Actor>) {
+    pub(crate) fn transition(&mut self, at: Nanos, old: State, new: State, actor: Option<Actor>) {
         let process = actor.and_then(|actor| actor.process);
         self.learn_ends(old, new);
         if self.state.is_none() {
@@ -203,7 +203,7 @@ impl History {
 
     /// Whether a process, its owner or not, had the kernel destroy it.
     #[must_use]
-    pub fn is_destroyed_from_outside(&self) -> bool {
+    pub(crate) fn is_destroyed_from_outside(&self) -> bool {
         let reason = self.sent_reset.and_then(|reset| reset.reason);
         reason == Some(Reason::DESTROYED)
     }
@@ -212,7 +212,7 @@ impl History {
     /// orphan is destroyed at once, where it ends. `None` when both happened in
     /// system calls, perhaps the same.
     #[must_use]
-    pub fn outlived_end(&self) -> Option<bool> {
+    pub(crate) fn outlived_end(&self) -> Option<bool> {
         let (_, by_process) = self.destroyed?;
         match (self.end?.in_process, by_process) {
             (false, true) => Some(true),
@@ -223,7 +223,7 @@ impl History {
 
     /// Whether the peer's FIN had come, and an RST may have followed it.
     #[must_use]
-    pub fn ended_after_peers_fin(&self) -> Option<bool> {
+    pub(crate) fn ended_after_peers_fin(&self) -> Option<bool> {
         let end = self.end?;
         Some(matches!(end.from, State::CloseWait | State::LastAck))
     }
@@ -236,7 +236,7 @@ impl History {
     /// the socket's lock, it takes it itself (`__tcp_close` in `net/ipv4/tcp.c`). It does
     /// not stay there.
     #[must_use]
-    pub fn let_go_half_closed(&self) -> Option<bool> {
+    pub(crate) fn let_go_half_closed(&self) -> Option<bool> {
         const LONGER_THAN_A_CALL: Nanos = 100_000_000;
         let end = self.end?;
         let stayed = end.at.saturating_sub(end.whole_since?);
@@ -247,7 +247,7 @@ impl History {
     /// Whether the system call that ended the connection let the socket go as well, as
     /// far as time tells: a close, and no disconnect.
     #[must_use]
-    pub fn ended_by_close(&self) -> bool {
+    pub(crate) fn ended_by_close(&self) -> bool {
         const SOON: Nanos = 1_000_000_000;
         match (self.end, self.destroyed) {
             (Some(end), Some((at, by_process))) => {

@@ -13,7 +13,7 @@ const SLACK: Nanos = 25_000_000;
 
 /// A socket as a dump showed it.
 #[derive(Clone, Copy, Debug)]
-pub struct LastSample {
+pub(crate) struct LastSample {
     /// When, at the latest.
     pub at: Nanos,
     /// When, at the earliest: the dump began.
@@ -53,7 +53,7 @@ pub struct LastSample {
 impl LastSample {
     /// From a row of a dump; `before` is what the dump before showed.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         at: Nanos,
         (round, from): (u32, Nanos),
         socket: &Socket,
@@ -102,7 +102,7 @@ impl LastSample {
     /// sent and of the last ACK: they are before this look, or the same moments as it
     /// showed; and the queue has grown as it then does (`grown`).
     #[must_use]
-    pub fn unmoved_until(&self, wiped: &Socket, ended: Nanos, told: Nanos) -> bool {
+    pub(crate) fn unmoved_until(&self, wiped: &Socket, ended: Nanos, told: Nanos) -> bool {
         let Some(info) = wiped.info else { return false };
         let still = |ms: u32, then: Nanos| {
             let ago = u64::from(ms) * 1_000_000;
@@ -118,7 +118,7 @@ impl LastSample {
     /// its buffer was full, or empty with a window to send into, or has grown by the
     /// window alone.
     #[must_use]
-    pub fn took_no_more(&self, wiped: &Socket) -> bool {
+    pub(crate) fn took_no_more(&self, wiped: &Socket) -> bool {
         let empty = self.wqueue == 0 && self.window > 0;
         self.full || empty || self.grown(wiped) == Some(0)
     }
@@ -138,7 +138,7 @@ impl LastSample {
 impl LastSample {
     /// The ends, and in which network namespace.
     #[must_use]
-    pub fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         let Self { space, tuple, .. } = *self;
         Place { space, tuple }
     }
@@ -146,7 +146,7 @@ impl LastSample {
     /// A moment at which it was established already: it last sent data then, or, having
     /// sent none, was established then.
     #[must_use]
-    pub const fn existed_at(&self) -> Nanos {
+    pub(crate) const fn existed_at(&self) -> Nanos {
         self.last_sent
     }
 
@@ -154,7 +154,7 @@ impl LastSample {
     /// showed this state, or since the last ACK arrived, whichever is longer. In
     /// CLOSE_WAIT the peer's FIN carried that ACK, unless we have sent since.
     #[must_use]
-    pub fn age(&self) -> std::time::Duration {
+    pub(crate) fn age(&self) -> std::time::Duration {
         let since = self.since.min(self.last_ack);
         std::time::Duration::from_nanos(self.at.saturating_sub(since))
     }

@@ -7,7 +7,7 @@ use crate::tuple::{Role, State};
 
 /// What is known of SYN and FIN in a socket's counters.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Control {
+pub(crate) struct Control {
     /// Who sent the SYN.
     pub role: Option<Role>,
     /// Whether our FIN was queued.
@@ -20,7 +20,7 @@ pub struct Control {
 /// acknowledged and what is queued, less the payload that was transmitted and
 /// what was never transmitted. `None` when that is no possible number.
 #[must_use]
-pub fn control_bytes(counts: &Counts, wqueue: u32) -> Option<u64> {
+pub(crate) fn control_bytes(counts: &Counts, wqueue: u32) -> Option<u64> {
     let used = counts.acked.checked_add(wqueue.into())?;
     used.checked_sub(counts.sent)?
         .checked_sub(counts.unsent.into())
@@ -29,7 +29,7 @@ pub fn control_bytes(counts: &Counts, wqueue: u32) -> Option<u64> {
 
 /// Who sent the SYN, by the number of SYN and FIN in the counters.
 #[must_use]
-pub fn role(control: u64, port_listens: bool) -> Option<Role> {
+pub(crate) fn role(control: u64, port_listens: bool) -> Option<Role> {
     match control {
         0 => Some(Role::Accepted),
         2 => Some(Role::Connected),
@@ -41,7 +41,7 @@ pub fn role(control: u64, port_listens: bool) -> Option<Role> {
 
 /// How many sequence numbers our SYN took among those acknowledged.
 #[must_use]
-pub const fn syn(role: Role) -> u64 {
+pub(crate) const fn syn(role: Role) -> u64 {
     match role {
         Role::Connected => 1,
         Role::Accepted => 0,
@@ -50,7 +50,7 @@ pub const fn syn(role: Role) -> u64 {
 
 /// Whether our FIN comes before this state.
 #[must_use]
-pub const fn has_queued_fin(state: State) -> bool {
+pub(crate) const fn has_queued_fin(state: State) -> bool {
     matches!(
         state,
         State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck | State::TimeWait
@@ -59,7 +59,7 @@ pub const fn has_queued_fin(state: State) -> bool {
 
 /// Whether the peer's FIN comes before this state.
 #[must_use]
-pub const fn has_received_fin(state: State) -> bool {
+pub(crate) const fn has_received_fin(state: State) -> bool {
     matches!(
         state,
         State::CloseWait | State::LastAck | State::Closing | State::TimeWait
@@ -68,7 +68,7 @@ pub const fn has_received_fin(state: State) -> bool {
 
 /// Payload alone, from the counters and the lengths of the queues.
 #[must_use]
-pub fn payload(counts: &Counts, (rqueue, wqueue): (u32, u32), control: &Control) -> Bytes {
+pub(crate) fn payload(counts: &Counts, (rqueue, wqueue): (u32, u32), control: &Control) -> Bytes {
     let (rqueue, wqueue) = (u64::from(rqueue), u64::from(wqueue));
     let fin_queued = control.fin_queued.map(u64::from);
     let fin_received = control.fin_counted.map(u64::from);

@@ -18,7 +18,7 @@ use control::Signs;
 
 /// Everything known of one ended connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Case<'a> {
+pub(crate) struct Case<'a> {
     /// The kernel's destroy notice.
     pub socket: &'a Socket,
     /// What the tracepoints told, if they could.
@@ -48,7 +48,7 @@ pub struct Case<'a> {
 
 /// What became of the connection after its socket was gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
+pub(crate) enum After {
     /// Not asked.
     NotAsked,
     /// The kernel holds it in TIME_WAIT: the peer's FIN has come.
@@ -65,7 +65,7 @@ pub enum After {
 
 /// The verdict on one ending.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     /// The fate.
     pub fate: Option<Fate>,
     /// What the kernel gave up with.
@@ -84,7 +84,7 @@ pub struct Verdict {
 
 /// Judges one ended connection.
 #[must_use]
-pub fn judge(case: &Case<'_>) -> Verdict {
+pub(crate) fn judge(case: &Case<'_>) -> Verdict {
     let signs = Signs::read(case);
     let known = case
         .history

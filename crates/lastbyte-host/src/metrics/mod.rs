@@ -17,10 +17,10 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::ending::{Ending, Evidence, Rst};
 use crate::losses::Losses;
 use crate::reason::{Reason, WORDS};
-use crate::sources::{NAMES, Source};
 use crate::time_wait::TimeWait;
 use crate::tracker::Tracker;
 use crate::tuple::State;
+use crate::watch::{SOURCES, Source, Watcher};
 use labels::{
     Build, ByFate, Count, DroppedBy, Ended, FATES, FOLLOWED, FromSource, InState, KERNEL, KnownBy,
     LASTBYTE, Limit, Reset, SIDES, UNKNOWN, WAITING, Word, fate, side,
@@ -238,7 +238,7 @@ impl Metrics {
             let _ = self.sockets.get_or_create(&InState { state });
             let _ = self.times.get_or_create(&InState { state: Word(time) });
         }
-        for source in NAMES.map(Word) {
+        for source in SOURCES.map(Word) {
             let _ = self.sources.get_or_create(&FromSource { source });
         }
         for limit in [FOLLOWED, WAITING] {
@@ -297,8 +297,15 @@ impl Metrics {
         }
     }
 
-    /// Takes over what else the watch knows.
-    pub fn update(&mut self, tracker: &Tracker, losses: Losses) {
+    /// Takes over what else the watch knows: its sources, what it could not report, and the
+    /// sockets that are closing.
+    pub fn update(&mut self, watcher: &Watcher) {
+        self.sources(&watcher.sources());
+        self.losses(watcher.losses());
+        self.closing(watcher.tracker());
+    }
+
+    fn losses(&mut self, losses: Losses) {
         let told = self.told;
         for (counter, now, before) in [
             (&self.dropped_endings, losses.endings, told.endings),
@@ -322,6 +329,9 @@ impl Metrics {
                 .inc_by(now.saturating_sub(before));
         }
         self.told = losses;
+    }
+
+    fn closing(&self, tracker: &Tracker) {
         let mut numbers = [0; 5];
         for (_, socket) in tracker.living() {
             if let Some(at) = CLOSING.iter().position(|state| *state == socket.state) {
@@ -338,7 +348,7 @@ impl Metrics {
     }
 
     /// Takes over which sources there are.
-    pub fn sources(&self, sources: &[Source]) {
+    fn sources(&self, sources: &[Source]) {
         for source in sources {
             let there = i64::from(source.missing.is_none());
             let source = Word(source.name);

@@ -16,7 +16,7 @@ const INET_DIAG_ULP_INFO: u16 = 19;
 
 /// One TCP socket, as the kernel's table or its destroy notice shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Socket {
+pub(crate) struct Socket {
     /// The network namespace it is in, by the watch's own number: 0 until whoever read
     /// the message says.
     pub space: u32,
@@ -52,14 +52,14 @@ pub struct Socket {
 impl Socket {
     /// The lengths of the receive queue and of the send queue.
     #[must_use]
-    pub const fn queues(&self) -> (u32, u32) {
+    pub(crate) const fn queues(&self) -> (u32, u32) {
         (self.rqueue, self.wqueue)
     }
 
     /// Reads one message's payload. `None` when it is cut off, of an unknown
     /// family or state, or not of TCP.
     #[must_use]
-    pub fn parse(payload: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
         let family = bytes::u8(payload, 0)?;
         let state = State::from_raw(bytes::u8(payload, 1)?.into())?;
         let cookie =
@@ -120,7 +120,7 @@ fn address(family: u8, payload: &[u8], at: usize) -> Option<IpAddr> {
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug)]
-pub enum Request {
+pub(crate) enum Request {
     /// Every socket of one address family (`AF_INET`, `AF_INET6`) in one of the
     /// states of the mask, with its counters when `info`.
     Dump {
@@ -138,7 +138,7 @@ pub enum Request {
 impl Request {
     /// The bytes to send: `nlmsghdr` and `inet_diag_req_v2`.
     #[must_use]
-    pub fn encode(&self, sequence: u32) -> [u8; 72] {
+    pub(crate) fn encode(&self, sequence: u32) -> [u8; 72] {
         const SOCK_DIAG_BY_FAMILY: u16 = 20;
         const NLM_F_REQUEST: u16 = 1;
         const NLM_F_DUMP: u16 = 0x300;

@@ -8,13 +8,13 @@ use super::bytes;
 const HEADER: usize = 16;
 
 /// `NLMSG_ERROR`.
-pub const ERROR: u16 = 2;
+pub(crate) const ERROR: u16 = 2;
 /// `NLMSG_DONE`.
-pub const DONE: u16 = 3;
+pub(crate) const DONE: u16 = 3;
 
 /// One message of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message<'a> {
+pub(crate) struct Message<'a> {
     /// `nlmsg_type`.
     pub kind: u16,
     /// `nlmsg_flags`.
@@ -28,7 +28,7 @@ pub struct Message<'a> {
 impl Message<'_> {
     /// The errno of an `NLMSG_ERROR`, positive; 0 acknowledges.
     #[must_use]
-    pub fn error(&self) -> Option<i32> {
+    pub(crate) fn error(&self) -> Option<i32> {
         (self.kind == ERROR)
             .then(|| bytes::i32(self.payload, 0))
             .flatten()
@@ -37,7 +37,7 @@ impl Message<'_> {
 }
 
 /// The messages of a datagram, up to the first whose length cannot be true.
-pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
+pub(crate) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     let mut rest = datagram;
     std::iter::from_fn(move || {
         let length = usize::try_from(bytes::u32(rest, 0)?).ok()?;
@@ -57,7 +57,7 @@ pub fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
 
 /// Attributes (`struct nlattr`): type and value, up to the first whose length
 /// cannot be true.
-pub fn attributes(payload: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(payload: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = payload;
     std::iter::from_fn(move || {
         let length = usize::from(bytes::u16(rest, 0)?);

@@ -15,7 +15,7 @@ const HEADER: usize = 8;
 
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Record<'a> {
+pub(crate) enum Record<'a> {
     /// A tracepoint fired.
     Sample {
         /// The process that was running; whether it had to do with the event
@@ -70,14 +70,14 @@ impl<'a> Record<'a> {
     /// The length of the record that starts here, header included, once the
     /// header is there and tells a length that can be true.
     #[must_use]
-    pub fn length(record: &[u8]) -> Option<usize> {
+    pub(crate) fn length(record: &[u8]) -> Option<usize> {
         let size = usize::from(bytes::u16(record, 6)?);
         (size >= HEADER).then_some(size)
     }
 
     /// Reads one record; `None` when it is cut off.
     #[must_use]
-    pub fn parse(record: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(record: &'a [u8]) -> Option<Self> {
         let body = record.get(HEADER..Self::length(record)?)?;
         Some(match bytes::u32(record, 0)? {
             SAMPLE => {

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 /// Counters by name: `TcpExt.TCPAbortOnData`, `Tcp.EstabResets`, `TCP.tw`.
-pub type Counters = BTreeMap<String, i64>;
+pub(crate) type Counters = BTreeMap<String, i64>;
 
 /// Reads pairs of lines, names and then numbers, each after `Group:`.
-pub fn pairs(text: &str, into: &mut Counters) {
+pub(crate) fn pairs(text: &str, into: &mut Counters) {
     let mut lines = text.lines();
     while let (Some(names), Some(values)) = (lines.next(), lines.next()) {
         let (Some((group, names)), Some((same, values))) =
@@ -29,7 +29,7 @@ pub fn pairs(text: &str, into: &mut Counters) {
 }
 
 /// Reads `Group: name number name number …`.
-pub fn inline(text: &str, into: &mut Counters) {
+pub(crate) fn inline(text: &str, into: &mut Counters) {
     for line in text.lines() {
         let Some((group, rest)) = line.split_once(':') else {
             continue;

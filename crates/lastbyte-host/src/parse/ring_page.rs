@@ -6,7 +6,7 @@ use super::bytes;
 
 /// One page.
 #[derive(Clone, Copy, Debug)]
-pub struct Page<'a> {
+pub(crate) struct Page<'a> {
     time: u64,
     data: &'a [u8],
     /// Whether records before it were dropped because nobody read them.
@@ -20,7 +20,7 @@ const TIME_STAMP: u32 = 31;
 impl<'a> Page<'a> {
     /// Reads the header. `None` when it is cut off.
     #[must_use]
-    pub fn parse(page: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(page: &'a [u8]) -> Option<Self> {
         const MISSED: u64 = 1 << 31;
         const LENGTH: u64 = (1 << 20) - 1;
         let start = 8 + size_of::<usize>();
@@ -38,12 +38,12 @@ impl<'a> Page<'a> {
 
     /// When it begins.
     #[must_use]
-    pub const fn time(&self) -> u64 {
+    pub(crate) const fn time(&self) -> u64 {
         self.time
     }
 
     /// The records and their times, up to the first whose length cannot be true.
-    pub fn records(&self) -> impl Iterator<Item = (u64, &'a [u8])> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = (u64, &'a [u8])> {
         let mut time = self.time;
         let mut rest = self.data;
         std::iter::from_fn(move || {

@@ -7,7 +7,7 @@ use super::bytes;
 ///
 /// Older kernels write a shorter structure; a field beyond its end is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct TcpInfo {
+pub(crate) struct TcpInfo {
     /// `tcpi_state`, numbered as `TCP_ESTABLISHED` = 1.
     pub state: u8,
     /// `tcpi_last_data_sent`: milliseconds since data was last sent.
@@ -24,7 +24,7 @@ pub struct TcpInfo {
 
 /// The counters in bytes. SYN and FIN take one each where the comment says so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// `tcpi_bytes_acked`; our SYN (when we connected) and our FIN count.
     pub acked: u64,
     /// `tcpi_bytes_received`; the peer's FIN counts.
@@ -45,7 +45,7 @@ impl Counts {
     /// Whether the connection was ever established: the handshake leaves a
     /// round-trip sample even where everything else was cleared.
     #[must_use]
-    pub const fn was_established(&self) -> bool {
+    pub(crate) const fn was_established(&self) -> bool {
         self.min_rtt_us != u32::MAX || self.acked > 0 || self.received > 0 || self.sent > 0
     }
 }
@@ -53,7 +53,7 @@ impl Counts {
 impl TcpInfo {
     /// Reads the structure; `None` when even its oldest part is cut off.
     #[must_use]
-    pub fn parse(info: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(info: &[u8]) -> Option<Self> {
         Some(Self {
             state: bytes::u8(info, 0)?,
             last_data_sent_ms: bytes::u32(info, 44)?,

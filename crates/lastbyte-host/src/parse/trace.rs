@@ -9,7 +9,7 @@ use crate::reason::Reason;
 use crate::tuple::{Endpoint, State, Tuple};
 
 /// The tracepoints, as folder and name under `events/` of tracefs.
-pub const TRACEPOINTS: [&str; 5] = [
+pub(crate) const TRACEPOINTS: [&str; 5] = [
     "sock/inet_sock_set_state",
     "tcp/tcp_send_reset",
     "tcp/tcp_receive_reset",
@@ -19,7 +19,7 @@ pub const TRACEPOINTS: [&str; 5] = [
 
 /// One tracepoint's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trace {
+pub(crate) struct Trace {
     /// What fired.
     pub event: Event,
     /// Whether a system call of the running process did it, rather than a
@@ -32,7 +32,7 @@ pub struct Trace {
 
 /// What fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// `sock:inet_sock_set_state`. Never shows TIME_WAIT.
     SetState {
         /// The socket's address in the kernel: its name until it is destroyed.
@@ -88,7 +88,7 @@ pub enum Event {
 
 /// How to read them on this kernel.
 #[derive(Clone, Debug)]
-pub struct Layouts {
+pub(crate) struct Layouts {
     set_state: SetState,
     send_reset: SendReset,
     receive_reset: Joined,
@@ -102,7 +102,7 @@ impl Layouts {
     /// # Errors
     ///
     /// The tracepoint and the field that this kernel does not have.
-    pub fn new(formats: &[Format; 5]) -> Result<Self, MissingField> {
+    pub(crate) fn new(formats: &[Format; 5]) -> Result<Self, MissingField> {
         let [set_state, send_reset, receive_reset, destroy, error] = formats;
         let find = |which: usize, name: &'static str| {
             formats[which]
@@ -167,7 +167,7 @@ impl Layouts {
 
     /// Reads one raw record. `None` when it is cut off, or none of ours.
     #[must_use]
-    pub fn decode(&self, raw: &[u8]) -> Option<Trace> {
+    pub(crate) fn decode(&self, raw: &[u8]) -> Option<Trace> {
         // The common part is the same for every event since Linux 2.6.31.
         const HARDIRQ_OR_SOFTIRQ: u8 = 0x08 | 0x10;
         let id = u64::from(bytes::u16(raw, 0)?);
@@ -197,13 +197,13 @@ impl Layouts {
 
 /// `common_pid`, which is the same for every event too.
 #[must_use]
-pub fn thread(raw: &[u8]) -> Option<u32> {
+pub(crate) fn thread(raw: &[u8]) -> Option<u32> {
     bytes::u32(raw, 4)
 }
 
 /// A field that a tracepoint of this kernel lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MissingField {
+pub(crate) struct MissingField {
     /// The tracepoint.
     pub tracepoint: &'static str,
     /// The field.

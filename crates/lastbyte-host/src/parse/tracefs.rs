@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 /// One event of the kernel, as its `format` file describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Format {
+pub(crate) struct Format {
     /// The event's number, for `perf_event_open`.
     pub id: u64,
     /// The fields by name.
@@ -16,7 +16,7 @@ pub struct Format {
 
 /// Where a field sits in the raw record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
+pub(crate) struct Field {
     /// Bytes from the record's start.
     pub offset: usize,
     /// Its length in bytes.
@@ -26,7 +26,7 @@ pub struct Field {
 impl Format {
     /// Reads the file's text. `None` when it has no event number.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut format = Self::default();
         let mut id = None;
         for line in text.lines() {
@@ -45,8 +45,8 @@ impl Format {
     }
 
     /// The name that the kernel prints for a field's number.
-    #[must_use]
-    pub fn symbol(&self, field: &str, value: u64) -> Option<&str> {
+    #[cfg(test)]
+    pub(crate) fn symbol(&self, field: &str, value: u64) -> Option<&str> {
         self.symbols.get(field)?.get(&value).map(String::as_str)
     }
 }

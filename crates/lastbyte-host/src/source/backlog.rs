@@ -20,7 +20,7 @@ const LATE: Duration = Duration::from_secs(3);
 /// What the kernel told in a moment. What was missed is to be taken into account
 /// first, then the steps: each fires before its socket's destroy notice is written.
 #[derive(Debug)]
-pub struct Batch {
+pub(crate) struct Batch {
     /// When it was collected.
     pub at: u64,
     /// Steps that were dropped.

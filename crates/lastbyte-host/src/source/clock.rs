@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 #[must_use]
-pub fn monotonic() -> u64 {
+pub(crate) fn monotonic() -> u64 {
     read(libc::CLOCK_MONOTONIC)
 }
 
 /// Nanoseconds of `CLOCK_BOOTTIME`: with the time that the machine was suspended.
 #[must_use]
-pub fn boot() -> u64 {
+pub(crate) fn boot() -> u64 {
     read(libc::CLOCK_BOOTTIME)
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn asleep() -> u64 {
 
 /// The time of day at moments of [`monotonic`], by the offset of when it was made.
 #[derive(Clone, Copy, Debug)]
-pub struct Wall {
+pub(crate) struct Wall {
     now: SystemTime,
     monotonic: u64,
 }
@@ -49,7 +49,7 @@ pub struct Wall {
 impl Wall {
     /// By the offset of now.
     #[must_use]
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self {
             now: SystemTime::now(),
             monotonic: monotonic(),
@@ -58,7 +58,7 @@ impl Wall {
 
     /// The time of day at a moment.
     #[must_use]
-    pub fn at(self, moment: u64) -> SystemTime {
+    pub(crate) fn at(self, moment: u64) -> SystemTime {
         let ago = self.monotonic.saturating_sub(moment);
         self.now
             .checked_sub(Duration::from_nanos(ago))

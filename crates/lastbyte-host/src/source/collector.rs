@@ -24,7 +24,7 @@ const ROOM_FOR_BATCH: usize = 8 << 20;
 
 /// The thread, and what it has taken.
 #[derive(Debug)]
-pub struct Collector {
+pub(crate) struct Collector {
     shared: Arc<Shared>,
     bell: OwnedFd,
     thread: Option<JoinHandle<()>>,
@@ -55,7 +55,7 @@ struct Changes {
 
 /// What there is to take.
 #[derive(Debug)]
-pub enum Taken {
+pub(crate) enum Taken {
     /// The oldest batch.
     Batch(Batch),
     /// Nothing: all that happened up to this moment was taken.
@@ -69,7 +69,7 @@ impl Collector {
     /// # Errors
     ///
     /// No thread, or no descriptor, can be made.
-    pub fn start(
+    pub(crate) fn start(
         destroyed: Vec<(u32, Destroyed)>,
         tracepoints: Option<Tracepoints>,
     ) -> io::Result<Self> {
@@ -96,7 +96,7 @@ impl Collector {
     /// # Errors
     ///
     /// The kernel's socket broke.
-    pub fn take(&self, wait: Duration) -> io::Result<Taken> {
+    pub(crate) fn take(&self, wait: Duration) -> io::Result<Taken> {
         let empty = |queue: &mut Queue| queue.backlog.is_empty() && queue.failed.is_none();
         let (mut queue, _) = self
             .shared
@@ -113,7 +113,7 @@ impl Collector {
     }
 
     /// Has it read more subscriptions, and others no more than once again.
-    pub fn change(&self, came: Vec<(u32, Destroyed)>, went: &[u32]) {
+    pub(crate) fn change(&self, came: Vec<(u32, Destroyed)>, went: &[u32]) {
         let mut changes = self.shared.changes();
         changes.came.extend(came);
         changes.went.extend(went);
@@ -122,7 +122,7 @@ impl Collector {
     }
 
     /// Has it collect at once, also where nothing seems to be there.
-    pub fn collect_now(&self) {
+    pub(crate) fn collect_now(&self) {
         let one = 1u64;
         // SAFETY: eight bytes, as an eventfd wants them.
         unsafe { libc::write(self.bell.as_raw_fd(), (&raw const one).cast(), 8) };
@@ -130,7 +130,7 @@ impl Collector {
 
     /// How many destroy notices, and how many steps, were dropped so far.
     #[must_use]
-    pub fn dropped(&self) -> (Dropped, Dropped) {
+    pub(crate) fn dropped(&self) -> (Dropped, Dropped) {
         let backlog = &self.shared.lock().backlog;
         (backlog.dropped_notices, backlog.dropped_steps)
     }

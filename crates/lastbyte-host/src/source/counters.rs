@@ -11,7 +11,7 @@ use crate::tuple::PortRange;
 /// # Errors
 ///
 /// `/proc` is not mounted or may not be read.
-pub fn read() -> io::Result<Counters> {
+pub(crate) fn read() -> io::Result<Counters> {
     let mut counters = Counters::new();
     let text = |name: &str| {
         let path = format!("/proc/thread-self/net/{name}");
@@ -25,7 +25,7 @@ pub fn read() -> io::Result<Counters> {
 
 /// One of `/proc/sys/net/ipv4`, as its words; `None` when it is not there.
 #[must_use]
-pub fn sysctl(name: &str) -> Option<Vec<i64>> {
+pub(crate) fn sysctl(name: &str) -> Option<Vec<i64>> {
     let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).ok()?;
     text.split_whitespace()
         .map(|word| word.parse().ok())
@@ -35,7 +35,7 @@ pub fn sysctl(name: &str) -> Option<Vec<i64>> {
 /// `ip_local_port_range` of the calling thread's network namespace; `None` where it cannot
 /// be read.
 #[must_use]
-pub fn local_ports() -> Option<PortRange> {
+pub(crate) fn local_ports() -> Option<PortRange> {
     match sysctl("ip_local_port_range")?[..] {
         [first, last] => Some(PortRange {
             first: u16::try_from(first).ok()?,

@@ -30,7 +30,7 @@ const AT_ONCE: usize = 128 * BATCH;
 /// The subscription: one socket, or several that share the messages where one
 /// alone has little room.
 #[derive(Debug)]
-pub struct Destroyed {
+pub(crate) struct Destroyed {
     shares: Vec<Share>,
     buffers: Box<[[u8; MESSAGE]; BATCH]>,
 }
@@ -46,7 +46,7 @@ struct Share {
 
 /// What one reading brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drained {
+pub(crate) struct Drained {
     /// Messages read.
     pub messages: usize,
     /// Messages that the kernel dropped since the last reading because its
@@ -63,7 +63,7 @@ impl Destroyed {
     ///
     /// No netlink (`EPROTONOSUPPORT`: the kernel lacks `CONFIG_INET_DIAG`), or no
     /// descriptor left.
-    pub fn subscribe() -> io::Result<Self> {
+    pub(crate) fn subscribe() -> io::Result<Self> {
         let first = Share::open()?;
         // A power of two, as cookies are shared out by their lowest bits.
         let number = (WANTED_BUFFER as usize / first.room.max(1)).clamp(1, SHARES);
@@ -89,12 +89,12 @@ impl Destroyed {
 
     /// The receive buffers in bytes, as the kernel counts them.
     #[must_use]
-    pub fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.shares.iter().map(|share| share.room).sum()
     }
 
     /// The sockets, to wait for.
-    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.shares.iter().map(|share| share.fd.as_fd())
     }
 
@@ -103,7 +103,7 @@ impl Destroyed {
     /// # Errors
     ///
     /// Only a broken descriptor's.
-    pub fn drain(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<Drained> {
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<Drained> {
         let mut drained = Drained::default();
         let at_once = AT_ONCE / self.shares.len();
         for share in &mut self.shares {

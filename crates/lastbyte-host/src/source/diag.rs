@@ -16,7 +16,7 @@ const LOOK_UPS: usize = 32;
 
 /// A socket to ask.
 #[derive(Debug)]
-pub struct Diag {
+pub(crate) struct Diag {
     fd: OwnedFd,
     /// The watch's number of the network namespace.
     space: u32,
@@ -31,7 +31,7 @@ impl Diag {
     /// # Errors
     ///
     /// As [`Destroyed::subscribe`](super::destroy::Destroyed::subscribe).
-    pub fn open(space: u32) -> io::Result<Self> {
+    pub(crate) fn open(space: u32) -> io::Result<Self> {
         Ok(Self {
             space,
             fd: netlink_socket().map_err(doing("cannot open NETLINK_SOCK_DIAG"))?,
@@ -48,7 +48,7 @@ impl Diag {
     /// # Errors
     ///
     /// What the kernel answers instead of the dump.
-    pub fn dump(
+    pub(crate) fn dump(
         &mut self,
         states: u32,
         info: bool,
@@ -95,7 +95,7 @@ impl Diag {
     /// # Errors
     ///
     /// A broken descriptor's.
-    pub fn find(
+    pub(crate) fn find(
         &mut self,
         tuples: &[Tuple],
         mut each: impl FnMut(Place, Option<&Socket>),

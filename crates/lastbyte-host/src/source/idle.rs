@@ -26,7 +26,7 @@ const PAGES: usize = 1024;
 
 /// The instance.
 #[derive(Debug)]
-pub struct Idle {
+pub(crate) struct Idle {
     // Closed before the folder is removed.
     /// With up to when each was read.
     pipes: Vec<(File, u64)>,
@@ -40,7 +40,11 @@ impl Idle {
     /// # Errors
     ///
     /// tracefs may not be written.
-    pub fn open(place: Place, cpus: &[u32], filters: &[Option<String>; 5]) -> io::Result<Self> {
+    pub(crate) fn open(
+        place: Place,
+        cpus: &[u32],
+        filters: &[Option<String>; 5],
+    ) -> io::Result<Self> {
         leftovers::remove(&place.path("instances"));
         let folder = Folder::make(place)?;
         folder.write("trace_clock", "mono")?;
@@ -74,7 +78,7 @@ impl Idle {
 
     /// Hands over each record and its time, CPU by CPU. What was dropped before
     /// some of them is told: how often, and the latest time.
-    pub fn drain(&mut self, mut each: impl FnMut(u64, &[u8])) -> Missed {
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(u64, &[u8])) -> Missed {
         let mut missed = Missed::default();
         for (pipe, read_until) in &mut self.pipes {
             let mut pages = 0;

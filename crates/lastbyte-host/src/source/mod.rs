@@ -9,25 +9,25 @@
 //! | [`rst_tap`] | RSTs on their way out | `CAP_NET_RAW` |
 //! | [`counters`] | `/proc/net` | nothing |
 
-pub mod backlog;
+pub(crate) mod backlog;
 pub(crate) mod cgroups;
-pub mod clock;
-pub mod collector;
-pub mod counters;
-pub mod destroy;
-pub mod diag;
-pub mod idle;
+pub(crate) mod clock;
+pub(crate) mod collector;
+pub(crate) mod counters;
+pub(crate) mod destroy;
+pub(crate) mod diag;
+pub(crate) mod idle;
 mod leftovers;
-pub mod names;
+pub(crate) mod names;
 mod netlink;
-pub mod netns;
-pub mod owners;
-pub mod priority;
-pub mod ring;
-pub mod rst_tap;
-pub mod steps;
-pub mod tracefs;
-pub mod tracepoints;
+pub(crate) mod netns;
+pub(crate) mod owners;
+pub(crate) mod priority;
+pub(crate) mod ring;
+pub(crate) mod rst_tap;
+pub(crate) mod steps;
+pub(crate) mod tracefs;
+pub(crate) mod tracepoints;
 
 use std::io;
 

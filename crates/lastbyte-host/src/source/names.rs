@@ -13,7 +13,7 @@ const NAMES: usize = 1 << 17;
 
 /// The names.
 #[derive(Debug, Default)]
-pub struct Names {
+pub(crate) struct Names {
     names: HashMap<u32, Comm>,
     gone: VecDeque<u32>,
     /// `/proc` is of another pid namespace: its numbers are of other processes.
@@ -23,7 +23,7 @@ pub struct Names {
 impl Names {
     /// Reads those of every process that is there.
     #[must_use]
-    pub fn read_all() -> Self {
+    pub(crate) fn read_all() -> Self {
         let mut names = Self {
             proc_is_foreign: !proc_is_ours(),
             ..Self::default()
@@ -44,7 +44,7 @@ impl Names {
     }
 
     /// A process by number.
-    pub fn of(&mut self, pid: u32) -> Process {
+    pub(crate) fn of(&mut self, pid: u32) -> Process {
         if let Some(comm) = self.names.get(&pid) {
             return Process { pid, comm: *comm };
         }
@@ -62,7 +62,7 @@ impl Names {
     }
 
     /// A process took this name.
-    pub fn set(&mut self, pid: u32, comm: Comm) {
+    pub(crate) fn set(&mut self, pid: u32, comm: Comm) {
         if self.names.len() >= NAMES {
             self.names.clear();
             self.gone.clear();
@@ -71,7 +71,7 @@ impl Names {
     }
 
     /// A process was forked and has its parent's name.
-    pub fn forked(&mut self, pid: u32, parent: u32) {
+    pub(crate) fn forked(&mut self, pid: u32, parent: u32) {
         let comm = self.of(parent).comm;
         if pid != parent {
             self.gone.retain(|gone| *gone != pid);
@@ -80,7 +80,7 @@ impl Names {
     }
 
     /// A process ended. Its name is kept a while: its sockets may end later.
-    pub fn exited(&mut self, pid: u32) {
+    pub(crate) fn exited(&mut self, pid: u32) {
         self.gone.push_back(pid);
         if self.gone.len() > GONE
             && let Some(oldest) = self.gone.pop_front()

@@ -15,7 +15,7 @@ const FOLDERS: [&str; 2] = ["/run/netns", "/run/docker/netns"];
 
 /// A network namespace.
 #[derive(Debug)]
-pub struct Namespace {
+pub(crate) struct Namespace {
     file: File,
     /// Its inode, by which namespaces are told apart.
     pub inode: u64,
@@ -29,7 +29,7 @@ impl Namespace {
     /// # Errors
     ///
     /// `/proc` is not mounted.
-    pub fn own() -> io::Result<Self> {
+    pub(crate) fn own() -> io::Result<Self> {
         Self::at(Path::new("/proc/thread-self/ns/net"), None)
     }
 
@@ -38,7 +38,7 @@ impl Namespace {
     /// # Errors
     ///
     /// There is none, or it may not be seen.
-    pub fn named(which: &str) -> io::Result<Self> {
+    pub(crate) fn named(which: &str) -> io::Result<Self> {
         let path = path(which);
         let name = path.starts_with(FOLDERS[0]).then(|| which.to_owned());
         Self::at(&path, name)
@@ -61,7 +61,7 @@ impl Namespace {
     /// # Errors
     ///
     /// It may not be entered, or is none.
-    pub fn enter(&self) -> io::Result<()> {
+    pub(crate) fn enter(&self) -> io::Result<()> {
         // SAFETY: the descriptor is open; the kernel checks that it is a namespace.
         check(unsafe { libc::setns(self.file.as_raw_fd(), libc::CLONE_NEWNET) })
             .map_err(doing(format!("cannot enter the network namespace {self}")))?;
@@ -73,7 +73,10 @@ impl Namespace {
     /// # Errors
     ///
     /// As [`enter`](Self::enter), or no thread can be made.
-    pub fn within<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    pub(crate) fn within<T: Send>(
+        &self,
+        work: impl FnOnce() -> io::Result<T> + Send,
+    ) -> io::Result<T> {
         thread::scope(|scope| {
             let inside = thread::Builder::new().spawn_scoped(scope, || {
                 self.enter()?;
@@ -99,7 +102,7 @@ impl std::fmt::Display for Namespace {
 /// Where to find every network namespace that a process is in or that has a name, by
 /// inode; those of threads that left their process's are not looked for.
 #[must_use]
-pub fn all() -> BTreeMap<u64, Whereabouts> {
+pub(crate) fn all() -> BTreeMap<u64, Whereabouts> {
     let mut found = BTreeMap::new();
     for folder in FOLDERS {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -132,7 +135,7 @@ pub fn all() -> BTreeMap<u64, Whereabouts> {
 
 /// A path to a network namespace.
 #[derive(Clone, Debug)]
-pub struct Whereabouts {
+pub(crate) struct Whereabouts {
     path: PathBuf,
     name: Option<String>,
 }
@@ -143,7 +146,7 @@ impl Whereabouts {
     /// # Errors
     ///
     /// It is gone, or may not be seen.
-    pub fn open(&self) -> io::Result<Namespace> {
+    pub(crate) fn open(&self) -> io::Result<Namespace> {
         Namespace::at(&self.path, self.name.clone())
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::process::{Comm, Process, proc_is_ours};
 
 /// Holders by inode.
-pub type Owners = HashMap<u32, (Process, u32)>;
+pub(crate) type Owners = HashMap<u32, (Process, u32)>;
 
 /// Reads the descriptors of every process that may be looked into; none where `/proc` is
 /// of another pid namespace. A socket that several processes hold is given to the oldest.
@@ -18,7 +18,7 @@ pub type Owners = HashMap<u32, (Process, u32)>;
 /// # Errors
 ///
 /// `/proc` cannot be listed.
-pub fn read() -> io::Result<Owners> {
+pub(crate) fn read() -> io::Result<Owners> {
     let mut owners = Owners::new();
     if !proc_is_ours() {
         return Ok(owners);

@@ -16,7 +16,7 @@ const BUDGET: usize = 32 << 20;
 
 /// Bytes of each of this many rings: a power of two, as the kernel wants it.
 #[must_use]
-pub fn ring_size(rings: usize) -> usize {
+pub(crate) fn ring_size(rings: usize) -> usize {
     let share = BUDGET / rings.max(1);
     (share + 1)
         .next_power_of_two()
@@ -55,7 +55,7 @@ const IOC_SET_FILTER: libc::Ioctl = 0x4008_2406;
 
 /// An open tracepoint on one CPU.
 #[derive(Debug)]
-pub struct Event(OwnedFd);
+pub(crate) struct Event(OwnedFd);
 
 impl Event {
     /// Opens tracepoint number `id` for every process on `cpu`, disabled.
@@ -66,7 +66,7 @@ impl Event {
     ///
     /// `EACCES` without `CAP_PERFMON`, where `kernel.perf_event_paranoid` asks
     /// for it.
-    pub fn open(id: u64, cpu: u32, names: bool, ring: usize) -> io::Result<Self> {
+    pub(crate) fn open(id: u64, cpu: u32, names: bool, ring: usize) -> io::Result<Self> {
         const TRACEPOINT: u32 = 2;
         const SAMPLE_TID: u64 = 1 << 1;
         const SAMPLE_TIME: u64 = 1 << 2;
@@ -114,7 +114,7 @@ impl Event {
     /// # Errors
     ///
     /// `EINVAL` for a filter this kernel cannot read.
-    pub fn filter(&self, filter: &CStr) -> io::Result<()> {
+    pub(crate) fn filter(&self, filter: &CStr) -> io::Result<()> {
         // SAFETY: the filter ends in NUL and lives through the call.
         check(unsafe { libc::ioctl(self.0.as_raw_fd(), IOC_SET_FILTER, filter.as_ptr()) })?;
         Ok(())
@@ -125,7 +125,7 @@ impl Event {
     /// # Errors
     ///
     /// The other has no ring, or is of another CPU.
-    pub fn write_to(&self, ring: &Ring) -> io::Result<()> {
+    pub(crate) fn write_to(&self, ring: &Ring) -> io::Result<()> {
         // SAFETY: both descriptors are open.
         check(unsafe {
             libc::ioctl(self.0.as_raw_fd(), IOC_SET_OUTPUT, ring.event.0.as_raw_fd())
@@ -138,7 +138,7 @@ impl Event {
     /// # Errors
     ///
     /// None known.
-    pub fn enable(&self) -> io::Result<()> {
+    pub(crate) fn enable(&self) -> io::Result<()> {
         // SAFETY: the descriptor is open; the request takes no argument.
         check(unsafe { libc::ioctl(self.0.as_raw_fd(), IOC_ENABLE, 0) })?;
         Ok(())
@@ -147,7 +147,7 @@ impl Event {
 
 /// The ring of one CPU, and the event that owns it.
 #[derive(Debug)]
-pub struct Ring {
+pub(crate) struct Ring {
     event: Event,
     map: NonNull<u8>,
     length: usize,
@@ -166,7 +166,7 @@ impl Ring {
     /// # Errors
     ///
     /// `EPERM` when `kernel.perf_event_mlock_kb` forbids a ring of this size.
-    pub fn map(event: Event, size: usize) -> io::Result<Self> {
+    pub(crate) fn map(event: Event, size: usize) -> io::Result<Self> {
         // SAFETY: asks for a constant.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         let page = usize::try_from(page).map_err(io::Error::other)?;
@@ -198,13 +198,13 @@ impl Ring {
 
     /// Its event.
     #[must_use]
-    pub fn event(&self) -> &Event {
+    pub(crate) fn event(&self) -> &Event {
         &self.event
     }
 
     /// Hands every record written so far to `each`. Whether it was full: then some
     /// may have been dropped that no record tells of yet.
-    pub fn drain(&mut self, mut each: impl FnMut(Record<'_>)) -> bool {
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(Record<'_>)) -> bool {
         // More than any record takes.
         const LARGEST: u64 = 4096;
         const HEAD: usize = 1024;

@@ -22,7 +22,7 @@ const ACK: u32 = 0x10;
 
 /// The tap.
 #[derive(Debug)]
-pub struct RstTap {
+pub(crate) struct RstTap {
     fd: OwnedFd,
     missed: bool,
 }
@@ -34,7 +34,7 @@ impl RstTap {
     ///
     /// `EPERM` without `CAP_NET_RAW`; `EAFNOSUPPORT` where the kernel has no packet
     /// sockets.
-    pub fn open() -> io::Result<Self> {
+    pub(crate) fn open() -> io::Result<Self> {
         let flags = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: makes a descriptor from numbers alone. Protocol 0 takes no packets yet.
         let fd = check(unsafe { libc::socket(libc::AF_PACKET, flags, 0) })?;
@@ -64,7 +64,7 @@ impl RstTap {
     }
 
     /// The ends of those that have come, this host's as local.
-    pub fn read(&mut self) -> Vec<Tuple> {
+    pub(crate) fn read(&mut self) -> Vec<Tuple> {
         let mut tuples = Vec::new();
         let mut packet = [0u8; KEPT as usize];
         loop {
@@ -89,7 +89,7 @@ impl RstTap {
 
     /// Whether some were dropped since it was opened, because its buffer was full.
     #[must_use]
-    pub fn has_missed(&self) -> bool {
+    pub(crate) fn has_missed(&self) -> bool {
         self.missed
     }
 

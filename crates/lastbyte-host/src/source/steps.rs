@@ -4,11 +4,11 @@ use crate::parse::trace::Trace;
 use crate::process::Process;
 
 /// A step, when it happened and who ran, if that is known.
-pub type Step = (u64, Trace, Option<Process>);
+pub(crate) type Step = (u64, Trace, Option<Process>);
 
 /// Steps that are missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Missed {
+pub(crate) struct Missed {
     /// How many, as far as that is counted.
     pub count: u64,
     /// None is missing before this moment,
@@ -20,12 +20,12 @@ pub struct Missed {
 impl Missed {
     /// Whether there are any.
     #[must_use]
-    pub const fn any(&self) -> bool {
+    pub(crate) const fn any(&self) -> bool {
         self.until != 0
     }
 
     /// Some more, from a moment until another.
-    pub fn add(&mut self, count: u64, from: u64, until: u64) {
+    pub(crate) fn add(&mut self, count: u64, from: u64, until: u64) {
         self.count += count;
         self.from = if self.any() {
             self.from.min(from)
@@ -36,7 +36,7 @@ impl Missed {
     }
 
     /// These steps, which are in the order of time; says how many they are.
-    pub fn steps(&mut self, steps: &[Step]) -> u64 {
+    pub(crate) fn steps(&mut self, steps: &[Step]) -> u64 {
         if let ([(first, ..), ..], [.., (last, ..)]) = (steps, steps) {
             self.add(0, *first, *last);
         }

@@ -16,7 +16,7 @@ use crate::parse::tracefs::Format;
 /// # Errors
 ///
 /// A tracepoint does not exist, or may not be read.
-pub fn formats(place: &Place) -> io::Result<[Format; 5]> {
+pub(crate) fn formats(place: &Place) -> io::Result<[Format; 5]> {
     let mut formats: [Format; 5] = Default::default();
     for (format, tracepoint) in formats.iter_mut().zip(TRACEPOINTS) {
         let text = fs::read_to_string(place.path(&format!("events/{tracepoint}/format"))).map_err(
@@ -33,7 +33,7 @@ pub fn formats(place: &Place) -> io::Result<[Format; 5]> {
 
 /// Where tracefs is.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     folder: PathBuf,
     /// A mount of our own that no path leads to: it goes when this does, and
     /// changes nothing for others.
@@ -46,7 +46,7 @@ impl Place {
     /// # Errors
     ///
     /// tracefs may not be read (`EACCES`), or is neither mounted nor mountable.
-    pub fn find() -> io::Result<Self> {
+    pub(crate) fn find() -> io::Result<Self> {
         for folder in ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"] {
             match fs::metadata(Path::new(folder).join("events")) {
                 Ok(_) => {
@@ -70,7 +70,7 @@ impl Place {
 
     /// The path of a file in it.
     #[must_use]
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 }

@@ -14,7 +14,7 @@ use crate::process::{Comm, Process};
 
 /// The open tracepoints.
 #[derive(Debug)]
-pub struct Tracepoints {
+pub(crate) struct Tracepoints {
     layouts: Layouts,
     rings: Vec<Ring>,
     // Closing them would stop them.
@@ -33,7 +33,7 @@ impl Tracepoints {
     /// # Errors
     ///
     /// What is missing: privilege, tracefs, a tracepoint, a field.
-    pub fn open(ports: &[u16]) -> io::Result<Self> {
+    pub(crate) fn open(ports: &[u16]) -> io::Result<Self> {
         let place = tracefs::Place::find()?;
         let formats = tracefs::formats(&place)?;
         let layouts = Layouts::new(&formats).map_err(io::Error::other)?;
@@ -78,25 +78,25 @@ impl Tracepoints {
     }
 
     /// The rings, to wait for: each is readable when a quarter full.
-    pub fn rings(&self) -> &[Ring] {
+    pub(crate) fn rings(&self) -> &[Ring] {
         &self.rings
     }
 
     /// Since when every one of them has been on.
     #[must_use]
-    pub const fn complete_since(&self) -> u64 {
+    pub(crate) const fn complete_since(&self) -> u64 {
         self.complete_since
     }
 
     /// Why transitions on idle CPUs may be missing, if they may.
     #[must_use]
-    pub fn blind(&self) -> Option<&io::Error> {
+    pub(crate) fn blind(&self) -> Option<&io::Error> {
         self.idle.as_ref().err()
     }
 
     /// Hands over what has fired, in the order of time across CPUs; tells what the
     /// kernel dropped because a buffer was full.
-    pub fn drain(&mut self, mut each: impl FnMut(u64, &Trace, Option<Process>)) -> Missed {
+    pub(crate) fn drain(&mut self, mut each: impl FnMut(u64, &Trace, Option<Process>)) -> Missed {
         // What fires on one CPU while another's ring is read is kept for the next
         // time: up to this moment every ring is complete.
         let until = clock::monotonic();

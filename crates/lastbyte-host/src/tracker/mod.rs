@@ -29,7 +29,7 @@ use recent::Recent;
 /// Living sockets followed through tracepoints.
 const HISTORIES: usize = 1 << 17;
 /// Living sockets remembered from dumps.
-pub const SAMPLES: usize = 1 << 18;
+pub(crate) const SAMPLES: usize = 1 << 18;
 /// Endings that wait for the peer's FIN.
 const WAITING: usize = 1 << 15;
 /// Destroyed sockets whose destroy notice has not come: in a flood the kernel's work
@@ -62,7 +62,7 @@ const TICKS: Nanos = SECOND / 50;
 
 /// The tracker.
 #[derive(Debug)]
-pub struct Tracker {
+pub(crate) struct Tracker {
     tracing: bool,
     // Boxed, as tables keep room to grow in.
     histories: ByNumber<Box<History>>,
@@ -102,7 +102,7 @@ pub struct Tracker {
 
 /// What the tracker itself counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Destroy notices of sockets that never were connections: listeners, failed
     /// connects, sockets never used.
     pub not_connections: u64,
@@ -115,7 +115,7 @@ pub struct Counts {
 
 /// An ending in the tracker's clock.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// When the kernel let the connection go.
     pub at: Nanos,
     /// When it was established.
@@ -147,7 +147,7 @@ struct Waiting {
 impl Tracker {
     /// `tracing` tells whether tracepoints will be brought.
     #[must_use]
-    pub fn new(tracing: bool) -> Self {
+    pub(crate) fn new(tracing: bool) -> Self {
         Self {
             tracing,
             histories: ByNumber::default(),
@@ -179,14 +179,14 @@ impl Tracker {
 
     /// The tracepoints, which are switched on one after another, have all been on
     /// since this moment.
-    pub fn complete_since(&mut self, at: Nanos) {
+    pub(crate) fn complete_since(&mut self, at: Nanos) {
         self.complete_since = at;
     }
 
     /// Since when nothing of an end can have gone unseen for that reason: an RST or
     /// an error is told a moment before the end or after it.
     #[must_use]
-    pub fn certain_since(&self) -> Nanos {
+    pub(crate) fn certain_since(&self) -> Nanos {
         match self.complete_since {
             0 => 0,
             since => since.saturating_add(MOMENT),
@@ -195,27 +195,27 @@ impl Tracker {
 
     /// What it counts.
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
     /// The living sockets of the last dump.
-    pub fn living(&self) -> impl Iterator<Item = (u64, &LastSample)> {
+    pub(crate) fn living(&self) -> impl Iterator<Item = (u64, &LastSample)> {
         self.samples
             .iter()
             .map(|(cookie, sample)| (*cookie, &**sample))
     }
 
     /// How many endings wait for their last word.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
     /// Whether which ports listen would tell more of some of these destroy notices: only
     /// one of SYN and FIN is among what was acknowledged.
     #[must_use]
-    pub fn wants_listeners(&self, notices: &[(Nanos, Socket)]) -> bool {
+    pub(crate) fn wants_listeners(&self, notices: &[(Nanos, Socket)]) -> bool {
         notices.iter().any(|(_, socket)| {
             let counts = socket.info.and_then(|info| info.counts);
             let control = counts.and_then(|counts| control_bytes(&counts, socket.wqueue));
@@ -229,13 +229,13 @@ impl Tracker {
 
     /// Whether a port was seen listening, in any network namespace that is watched.
     #[must_use]
-    pub fn listens(&self, port: u16) -> bool {
+    pub(crate) fn listens(&self, port: u16) -> bool {
         self.listening.values().any(|ports| has(ports, port))
     }
 
     /// Whether a port was seen listening in a network namespace.
     #[must_use]
-    pub fn listens_in(&self, space: u32, port: u16) -> bool {
+    pub(crate) fn listens_in(&self, space: u32, port: u16) -> bool {
         self.listening
             .get(&space)
             .is_some_and(|ports| has(ports, port))
@@ -256,13 +256,13 @@ impl Tracker {
     }
 
     /// A dump begins: what it does not show again is forgotten at its end.
-    pub fn begin_round(&mut self, at: Nanos) {
+    pub(crate) fn begin_round(&mut self, at: Nanos) {
         self.round_began = at;
         self.round = self.round.wrapping_add(1);
     }
 
     /// A row of the dump.
-    pub fn row(&mut self, at: Nanos, socket: &Socket) {
+    pub(crate) fn row(&mut self, at: Nanos, socket: &Socket) {
         self.listener(socket);
         let before = self.samples.get(&socket.cookie).map(|sample| &**sample);
         if before.is_none() && self.samples.len() >= SAMPLES {
@@ -274,7 +274,7 @@ impl Tracker {
     }
 
     /// A listener, seen between two dumps.
-    pub fn listener(&mut self, socket: &Socket) {
+    pub(crate) fn listener(&mut self, socket: &Socket) {
         if socket.state == State::Listen {
             self.set_listening(socket.space, socket.tuple.local.port);
         }
@@ -282,7 +282,7 @@ impl Tracker {
 
     /// The dump is over. `owner` tells who holds an inode, and by which
     /// descriptor.
-    pub fn end_round(&mut self, mut owner: impl FnMut(u32) -> Option<(Process, u32)>) {
+    pub(crate) fn end_round(&mut self, mut owner: impl FnMut(u32) -> Option<(Process, u32)>) {
         let round = self.round;
         // One round's grace: the destroy notice of a socket that just left the table
         // may still be on its way, and a socket that ended but is held open
@@ -306,14 +306,14 @@ impl Tracker {
 
     /// Whether a living socket has a descriptor but no known owner.
     #[must_use]
-    pub fn owners_wanted(&self) -> bool {
+    pub(crate) fn owners_wanted(&self) -> bool {
         self.samples
             .values()
             .any(|s| s.round == self.round && s.inode != 0 && s.owner.is_none())
     }
 
     /// The kernel's destroy notice of a socket.
-    pub fn destroy_notice(&mut self, at: Nanos, socket: &Socket) {
+    pub(crate) fn destroy_notice(&mut self, at: Nanos, socket: &Socket) {
         self.spaces.insert(socket.space);
         let history = self.forget_dead(socket.cookie);
         let sample = self.samples.remove(&socket.cookie);
@@ -379,7 +379,7 @@ impl Tracker {
 
     /// The look-ups that are due, at most `limit`: what does the kernel hold for
     /// these ends? Each is answered by [`answer`](Self::answer).
-    pub fn queries(&mut self, now: Nanos, limit: usize) -> Vec<Place> {
+    pub(crate) fn queries(&mut self, now: Nanos, limit: usize) -> Vec<Place> {
         while let Some(Reverse((due, place))) = self.due.peek().copied()
             && due <= now
         {
@@ -394,7 +394,7 @@ impl Tracker {
 
     /// When the next look-up is due.
     #[must_use]
-    pub fn next_query(&self) -> Option<Nanos> {
+    pub(crate) fn next_query(&self) -> Option<Nanos> {
         if self.queries.is_empty() {
             return self.due.peek().map(|Reverse((due, _))| *due);
         }
@@ -402,14 +402,14 @@ impl Tracker {
     }
 
     /// Asks once more about every ending that waits: the watch is about to end.
-    pub fn ask_all(&mut self) {
+    pub(crate) fn ask_all(&mut self) {
         self.due.clear();
         let open = self.waiting.iter().filter(|(_, w)| w.gone.is_none());
         self.queries = open.map(|(place, _)| *place).collect();
     }
 
     /// What the kernel holds for these ends now, if anything.
-    pub fn answer(&mut self, now: Nanos, place: Place, held: Option<&Socket>) {
+    pub(crate) fn answer(&mut self, now: Nanos, place: Place, held: Option<&Socket>) {
         let Some(waiting) = self.waiting.get_mut(&place) else {
             return;
         };
@@ -449,7 +449,7 @@ impl Tracker {
     }
 
     /// All up to `now` is joined; forgets what is too old to matter.
-    pub fn tick(&mut self, now: Nanos) {
+    pub(crate) fn tick(&mut self, now: Nanos) {
         self.joined = now;
         while let Some((at, place)) = self.settling.front().copied()
             && at <= now
@@ -475,18 +475,18 @@ impl Tracker {
     }
 
     /// Takes the endings that are known by now.
-    pub fn take(&mut self) -> Vec<Finished> {
+    pub(crate) fn take(&mut self) -> Vec<Finished> {
         std::mem::take(&mut self.finished)
     }
 
     /// Takes the RSTs that answered a segment for which the kernel had no socket, or only
     /// a listener (then the remote end is unknown): a refused SYN is among them.
-    pub fn take_strays(&mut self) -> Vec<Tuple> {
+    pub(crate) fn take_strays(&mut self) -> Vec<Tuple> {
         std::mem::take(&mut self.strays)
     }
 
     /// The watch is over: tells what is known of the endings that still wait.
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         let places: Vec<_> = self.waiting.keys().copied().collect();
         for place in places {
             self.conclude(place);
@@ -494,7 +494,7 @@ impl Tracker {
     }
 
     /// A network namespace is watched no more: tells what is known of its endings.
-    pub fn leave(&mut self, space: u32) {
+    pub(crate) fn leave(&mut self, space: u32) {
         let places = self.waiting.keys().filter(|place| place.space == space);
         let places: Vec<_> = places.copied().collect();
         for place in places {
@@ -683,3 +683,6 @@ fn whole(waiting: &Waiting) -> Tuple {
         .or(sample.filter(Tuple::is_whole))
         .unwrap_or(tuple)
 }
+
+#[cfg(test)]
+mod tests;

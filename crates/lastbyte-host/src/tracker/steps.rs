@@ -14,12 +14,12 @@ use crate::tuple::{State, Tuple};
 impl Tracker {
     /// Steps were dropped, none of them before `from` or after `until`: whatever
     /// they would have told is not known. To be told before later steps.
-    pub fn missed(&mut self, from: Nanos, until: Nanos) {
+    pub(crate) fn missed(&mut self, from: Nanos, until: Nanos) {
         self.gaps.add(from, until);
     }
 
     /// A tracepoint fired while `process` ran; `None` where it has no number here.
-    pub fn trace(&mut self, at: Nanos, trace: &Trace, process: Option<Process>) {
+    pub(crate) fn trace(&mut self, at: Nanos, trace: &Trace, process: Option<Process>) {
         let thread = trace.thread;
         let actor = trace.in_process.then_some(Actor { thread, process });
         match trace.event {

@@ -10,8 +10,8 @@ use crate::ending::{Ending, Rst};
 use crate::losses::Losses;
 use crate::process::Process;
 use crate::time_wait::{Direction, TimeWait};
-use crate::tracker::Tracker;
 use crate::tuple::State;
+use crate::watch::Watcher;
 
 /// Endings by fate; the last slot is for unknown fates.
 pub(super) type ByFate = [u64; 9];
@@ -179,7 +179,7 @@ pub struct Look {
 impl Look {
     /// At the living sockets and at TIME_WAIT, as far as the filter admits them.
     #[must_use]
-    pub fn new(tracker: &Tracker, time_wait: &TimeWait, losses: Losses, filter: &Filter) -> Self {
+    pub fn new(watcher: &Watcher, time_wait: &TimeWait, filter: &Filter) -> Self {
         let mut waiting: Vec<_> = time_wait
             .directions
             .iter()
@@ -195,7 +195,8 @@ impl Look {
         waiting.sort_by_key(|w| std::cmp::Reverse(w.number));
         let waiting_in_all = waiting.iter().map(|w| w.number).sum();
         waiting.truncate(STUCK);
-        let mut stuck: Vec<_> = tracker
+        let mut stuck: Vec<_> = watcher
+            .tracker()
             .living()
             .filter(|(_, s)| {
                 matches!(
@@ -230,7 +231,7 @@ impl Look {
             stuck_in_all,
             waiting,
             waiting_in_all,
-            losses,
+            losses: watcher.losses(),
         }
     }
 }

@@ -21,7 +21,7 @@ impl Filter {
     /// # Errors
     ///
     /// What cannot be read, and what could.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut filter = Self::default();
         for word in text.split_whitespace() {
             let (key, value) = word.split_once(':').unwrap_or(match word {
@@ -43,7 +43,7 @@ impl Filter {
 
     /// Whether it admits everything.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
@@ -65,7 +65,7 @@ impl Filter {
 
     /// Whether an ending is to be shown.
     #[must_use]
-    pub fn admits(&self, ending: &Ending) -> bool {
+    pub(crate) fn admits(&self, ending: &Ending) -> bool {
         let ends = [ending.tuple.local.port, ending.tuple.remote.port];
         let processes = || [ending.owner, ending.closer].into_iter().flatten();
         self.port.is_none_or(|port| ends.contains(&port))

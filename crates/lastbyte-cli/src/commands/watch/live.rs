@@ -7,10 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lastbyte_host::source::priority::raise_priority;
-use lastbyte_host::stop::Stop;
 use lastbyte_host::view::{Answer, Digest, Filter, Look, Model, Theme, draw};
-use lastbyte_host::watcher::Watcher;
+use lastbyte_host::watch::Stop;
+use lastbyte_host::watch::Watcher;
+use lastbyte_host::watch::raise_priority;
 use nix::libc::EIO;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::Event;
@@ -126,12 +126,7 @@ fn follow(
         // Whoever asks for something else is shown it at once.
         if now >= next_look || filter != looked_for {
             let time_wait = watcher.time_wait()?;
-            look = Some(Look::new(
-                watcher.tracker(),
-                &time_wait,
-                watcher.losses(),
-                &filter,
-            ));
+            look = Some(Look::new(watcher, &time_wait, &filter));
             looked_for = filter;
             if let Some(served) = served {
                 served.update(watcher)?;
@@ -143,7 +138,7 @@ fn follow(
         // for a CPU, and the screen with them.
         let mut digest = lock(shared).take_out();
         for ending in endings.drain(..) {
-            let listens = watcher.tracker().listens(ending.tuple.local.port);
+            let listens = watcher.listens(ending.tuple.local.port);
             digest.ending(ending, listens);
         }
         if let Some(look) = look {

@@ -9,10 +9,10 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use lastbyte_host::losses::Losses;
-use lastbyte_host::namespaces::ALL;
-use lastbyte_host::stop::Stop;
-use lastbyte_host::watcher::{Config, Watcher};
+use lastbyte_host::watch::ALL_NAMESPACES;
+use lastbyte_host::watch::Losses;
+use lastbyte_host::watch::Stop;
+use lastbyte_host::watch::{Config, Watcher};
 
 use crate::output::{failed, output};
 use crate::status::{DONE, Status};
@@ -71,7 +71,7 @@ impl Scope {
     pub(crate) fn config_of_one(&self) -> io::Result<Config> {
         match &self.netns[..] {
             [] => {}
-            [one] if one != ALL => {}
+            [one] if one != ALL_NAMESPACES => {}
             _ => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidInput,

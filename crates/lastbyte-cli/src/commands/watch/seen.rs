@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use lastbyte_host::netns::Netns;
-use lastbyte_host::watcher::Watcher;
+use lastbyte_host::watch::Netns;
+use lastbyte_host::watch::Watcher;
 
 /// `--sources`: the sources, and what is missing of them.
 pub(super) fn print(watcher: &Watcher) -> io::Result<()> {

@@ -9,9 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hyper::body::Bytes;
-use lastbyte_host::ending::Ending;
 use lastbyte_host::metrics::{Format, Metrics};
-use lastbyte_host::watcher::Watcher;
+use lastbyte_host::watch::Ending;
+use lastbyte_host::watch::Watcher;
 use socket2::{Domain, Socket, Type};
 
 /// Scrapes this close together get the same text: however many there are, the watch is
@@ -111,8 +111,7 @@ impl Served {
             false => None,
         };
         let mut metrics = lock(&self.metrics);
-        metrics.sources(&watcher.sources());
-        metrics.update(watcher.tracker(), watcher.losses());
+        metrics.update(watcher);
         if seen.is_some() {
             metrics.time_wait(seen.as_ref());
             *next_look = Instant::now() + LOOK.max(began.elapsed() * SHARE);

@@ -1,33 +1,51 @@
-//! Drives the sources and the tracker: opens what the privilege allows, waits,
-//! reads in the order that keeps causes before effects, and hands over endings.
+//! Follows the connections of this host and hands over how each one ended.
+//!
+//! [`Watcher`] opens what the privilege allows, waits, reads in the order that keeps causes
+//! before effects, and hands over each [`Ending`].
 
-use std::collections::BTreeMap;
+mod joining;
+mod namespaces;
+mod notes;
+mod sampling;
+mod sources;
+mod stop;
+
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::ending::Ending;
 use crate::evidence::last_sample::LastSample;
-use crate::losses::Losses;
-use crate::namespaces::Spaces;
-use crate::netns::Netns;
 use crate::parse::inet_diag::Socket;
-use crate::process::{self, Process};
 use crate::source::backlog::Batch;
 use crate::source::cgroups::Cgroups;
-use crate::source::collector::{Collector, Taken};
+use crate::source::clock;
+use crate::source::collector::Collector;
 use crate::source::owners::Owners;
 use crate::source::tracepoints::Tracepoints;
-use crate::source::{clock, owners};
-use crate::sources::{self, Source};
-use crate::time_wait::TimeWait;
 use crate::tracker::{Finished, Tracker};
-use crate::tuple::{Place, State, Tuple};
+use crate::tuple::{Place, State};
+use namespaces::Spaces;
+use notes::Blind;
+
+pub use crate::ending::{Bytes, Ending, Evidence, Rst, StateTimes};
+pub use crate::losses::{Dropped, Losses};
+pub use crate::netns::Netns;
+pub use crate::process::{Comm, Process};
+pub use crate::reason::Reason;
+pub use crate::source::priority::raise_priority;
+pub use crate::time_wait::TimeWait;
+pub use crate::tuple::{Endpoint, Tuple};
+pub use namespaces::ALL_NAMESPACES;
+pub use sources::Source;
+pub use stop::Stop;
+
+#[cfg(feature = "metrics")]
+pub(crate) use sources::NAMES as SOURCES;
 
 /// What to watch.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Network namespaces other than the caller's, each by a name of `ip netns`, a path,
-    /// or the number of a process; [`ALL`](crate::namespaces::ALL) for every one there is.
+    /// or the number of a process; [`ALL_NAMESPACES`] for every one there is.
     pub netns: Vec<String>,
     /// Only connections with one of these ports at either end; empty for all.
     pub ports: Vec<u16>,
@@ -56,34 +74,14 @@ pub struct Watcher {
     next_owners: Instant,
     next_listeners: Instant,
     owners: Owners,
-    rounds: u64,
 }
 
-/// Why not everything can be told.
-#[derive(Debug)]
-enum Blind {
-    /// No tracepoints.
-    Everywhere(String),
-    /// No trace instance for what happens on idle CPUs.
-    WhereIdle(String),
-}
-
-/// Between two dumps at least.
-const ROUND: Duration = Duration::from_millis(500);
-/// Between two looks at the listeners alone, at least.
-const LISTENERS: Duration = Duration::from_millis(20);
 /// A dump, and a reading of owners, take at most this share of the time: 1/20.
 const SHARE: u32 = 20;
 /// How long the last batch of destroy notices is waited for.
 const LAST_BATCH: Duration = Duration::from_millis(30);
-/// How long the collector is waited for at the end, on a machine too busy for it.
-const LAST_STEPS: Duration = Duration::from_secs(2);
-/// A step reads, and looks up, for this long at most each.
+/// A step reads, and asks the kernel, for this long at most each.
 const STEP: Duration = Duration::from_millis(50);
-/// Steps, and destroy notices, joined between two looks at the clock.
-const HANDFUL: usize = 512;
-/// Look-ups carried out between two looks at the clock.
-const LOOK_UPS: usize = 256;
 
 impl Watcher {
     /// Opens the sources and takes a first look at what is there.
@@ -121,7 +119,6 @@ impl Watcher {
             next_owners: now,
             next_listeners: now,
             owners: Owners::new(),
-            rounds: 0,
         };
         watcher.round()?;
         // What ends before it is certain of everything is told with less: whoever is
@@ -129,61 +126,6 @@ impl Watcher {
         let certain = Duration::from_nanos(watcher.tracker.certain_since());
         std::thread::sleep(certain.saturating_sub(Duration::from_nanos(clock::monotonic())));
         Ok(watcher)
-    }
-
-    /// What this watch cannot tell, and what would add it: one sentence each.
-    #[must_use]
-    pub fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
-        match &self.blind {
-            Some(Blind::Everywhere(why)) => notes.push(format!(
-                "no tracepoints ({why}): who closed, RST reasons, times in states and some \
-                 verdicts stay unknown (null); run as root, or with CAP_PERFMON and readable \
-                 tracefs, to see them"
-            )),
-            Some(Blind::WhereIdle(why)) => notes.push(format!(
-                "no trace instance ({why}): some kernels hide from perf what happens on idle \
-                 CPUs; the endings that miss a step are inferred"
-            )),
-            None => {}
-        }
-        if !process::proc_is_ours() {
-            notes.push(
-                "/proc is of another pid namespace: the names of processes that are running, and \
-                 owners, are not known (mount it anew, as unshare --mount-proc does)"
-                    .to_owned(),
-            );
-        } else if process::pid_namespace("self") != Some(process::FIRST_NAMESPACE) {
-            notes.push(
-                "a pid namespace of its own: processes outside of it have no number here (pid \
-                 and comm are null)"
-                    .to_owned(),
-            );
-        }
-        // SAFETY: asks for a number and cannot fail.
-        if unsafe { libc::geteuid() } != 0 {
-            notes.push(
-                "not root: owners (pid, comm) are known for your own processes only".to_owned(),
-            );
-        }
-        notes
-    }
-
-    /// Its sources, and what is missing of them.
-    #[must_use]
-    pub fn sources(&self) -> [Source; 5] {
-        let (steps, idle) = match &self.blind {
-            Some(Blind::Everywhere(why)) => (Some(why.clone()), Some(why.clone())),
-            Some(Blind::WhereIdle(why)) => (None, Some(why.clone())),
-            None => (None, None),
-        };
-        // SAFETY: asks for a number and cannot fail.
-        let owners = match unsafe { libc::geteuid() } {
-            _ if !process::proc_is_ours() => Some("/proc is of another pid namespace".to_owned()),
-            0 => None,
-            _ => Some("not root: of your own processes only".to_owned()),
-        };
-        sources::list([None, None, steps, idle, owners])
     }
 
     /// The network namespaces that are seen.
@@ -205,19 +147,25 @@ impl Watcher {
 
     /// Whether the kernel tells each transition.
     #[must_use]
-    pub fn observes(&self) -> bool {
+    pub(crate) fn observes(&self) -> bool {
         !matches!(self.blind, Some(Blind::Everywhere(_)))
+    }
+
+    /// Whether something was seen listening on a port.
+    #[must_use]
+    pub fn listens(&self, port: u16) -> bool {
+        self.tracker.listens(port)
     }
 
     /// What it follows.
     #[must_use]
-    pub fn tracker(&self) -> &Tracker {
+    pub(crate) fn tracker(&self) -> &Tracker {
         &self.tracker
     }
 
     /// Takes the RSTs that answered segments for which the kernel had no socket; see
     /// [`Tracker::take_strays`].
-    pub fn take_strays(&mut self) -> Vec<Tuple> {
+    pub(crate) fn take_strays(&mut self) -> Vec<Tuple> {
         self.tracker.take_strays()
     }
 
@@ -231,12 +179,6 @@ impl Watcher {
             unfollowed: self.tracker.counts().unfollowed,
             unasked: self.tracker.counts().unasked,
         }
-    }
-
-    /// How many times the table of living sockets was read.
-    #[must_use]
-    pub fn rounds(&self) -> u64 {
-        self.rounds
     }
 
     /// Counts the TIME_WAIT sockets of the network namespaces that are watched, and the
@@ -287,7 +229,7 @@ impl Watcher {
     /// # Errors
     ///
     /// A source broke.
-    pub fn look_again(&mut self) -> io::Result<()> {
+    pub(crate) fn sample_now(&mut self) -> io::Result<()> {
         self.next_owners = Instant::now();
         self.round()
     }
@@ -308,7 +250,7 @@ impl Watcher {
             .min(self.next_round.saturating_duration_since(Instant::now()));
         self.read(wait)?;
         let began = Instant::now();
-        while self.look_up()? && began.elapsed() < STEP {}
+        while self.ask_kernel()? && began.elapsed() < STEP {}
         if Instant::now() >= self.next_round {
             self.round()?;
         }
@@ -334,128 +276,11 @@ impl Watcher {
             while self.read(LAST_BATCH)? {}
         }
         self.tracker.ask_all();
-        while self.look_up()? {}
+        while self.ask_kernel()? {}
         // What was gone may have gone by an RST that is not joined yet.
         self.catch_up()?;
         self.tracker.flush();
         self.hand_over(&mut each);
-        Ok(())
-    }
-
-    /// Joins all that was there when it began.
-    fn catch_up(&mut self) -> io::Result<()> {
-        let (asked, began) = (clock::monotonic(), Instant::now());
-        self.collector.collect_now();
-        while self.joined < asked && began.elapsed() < LAST_STEPS {
-            self.read(LAST_BATCH)?;
-        }
-        Ok(())
-    }
-
-    /// Takes what was collected, as much as fits a step; whether more may be there.
-    fn read(&mut self, mut wait: Duration) -> io::Result<bool> {
-        let began = Instant::now();
-        loop {
-            if self.batch.is_none() {
-                match self.collector.take(wait)? {
-                    Taken::Batch(batch) => self.batch = Some(batch),
-                    Taken::AllUpTo(then) => self.joined = then,
-                }
-                wait = Duration::ZERO;
-                if let Some(Batch { missed, .. }) = &self.batch
-                    && missed.any()
-                {
-                    self.tracker.missed(missed.from, missed.until);
-                }
-            }
-            let Self {
-                batch,
-                tracker,
-                spaces,
-                next_listeners,
-                ..
-            } = self;
-            let Some(left) = batch else {
-                return Ok(false);
-            };
-            for (at, trace, process) in left.traces.by_ref().take(HANDFUL) {
-                tracker.trace(at, &trace, process);
-            }
-            if left.traces.len() == 0 {
-                let next = left.notices.as_slice();
-                let next = &next[..next.len().min(HANDFUL)];
-                let now = Instant::now();
-                if now >= *next_listeners && tracker.wants_listeners(next) {
-                    for diag in spaces.diags() {
-                        diag.dump(State::Listen.bit(), false, |socket| {
-                            tracker.listener(socket)
-                        })?;
-                    }
-                    *next_listeners = Instant::now() + LISTENERS.max(now.elapsed() * SHARE);
-                }
-                for (at, socket) in left.notices.by_ref().take(HANDFUL) {
-                    tracker.destroy_notice(at, &socket);
-                }
-                if left.notices.len() == 0 {
-                    self.joined = left.at;
-                    *batch = None;
-                }
-            }
-            if began.elapsed() > STEP {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Carries out some of the look-ups that are due; whether more may be.
-    fn look_up(&mut self) -> io::Result<bool> {
-        let queries = self.tracker.queries(clock::monotonic(), LOOK_UPS);
-        let Self {
-            spaces, tracker, ..
-        } = self;
-        let mut by_space: BTreeMap<u32, Vec<Tuple>> = BTreeMap::new();
-        for place in &queries {
-            by_space.entry(place.space).or_default().push(place.tuple);
-        }
-        for (space, tuples) in by_space {
-            // Of one that went, what is known is told soon.
-            if let Some(diag) = spaces.diag(space) {
-                diag.find(&tuples, |place, socket| {
-                    tracker.answer(clock::monotonic(), place, socket);
-                })?;
-            }
-        }
-        Ok(queries.len() == LOOK_UPS)
-    }
-
-    /// A look at every living socket, and at who owns the new ones.
-    fn round(&mut self) -> io::Result<()> {
-        let began = Instant::now();
-        let every = State::ALL
-            .iter()
-            .filter(|state| !matches!(state, State::TimeWait | State::Close | State::NewSynRecv))
-            .fold(0, |mask, state| mask | state.bit());
-        let Self {
-            spaces,
-            tracker,
-            owners,
-            ..
-        } = self;
-        tracker.begin_round(clock::monotonic());
-        for diag in spaces.diags() {
-            diag.dump(every, true, |socket| {
-                tracker.row(clock::monotonic(), socket)
-            })?;
-        }
-        tracker.end_round(|inode| owners.get(&inode).copied());
-        if tracker.owners_wanted() && Instant::now() >= self.next_owners {
-            let began = Instant::now();
-            *owners = owners::read()?;
-            tracker.end_round(|inode| owners.get(&inode).copied());
-            self.next_owners = Instant::now() + began.elapsed() * SHARE;
-        }
-        self.rounds += 1;
-        self.next_round = Instant::now() + ROUND.max(began.elapsed() * SHARE);
         Ok(())
     }
 
@@ -512,7 +337,7 @@ impl Watcher {
 
     /// Whether a connection with these ends is within what is watched.
     #[must_use]
-    pub fn wants_ends(&self, tuple: &Tuple) -> bool {
+    pub(crate) fn wants_ends(&self, tuple: &Tuple) -> bool {
         let ports = &self.config.ports;
         let ends = [tuple.local.port, tuple.remote.port];
         ports.is_empty() || ports.iter().any(|port| ends.contains(port))
@@ -520,7 +345,7 @@ impl Watcher {
 
     /// Whether one of these processes is within what is watched.
     #[must_use]
-    pub fn wants_process(&self, processes: &[Option<Process>]) -> bool {
+    pub(crate) fn wants_process(&self, processes: &[Option<Process>]) -> bool {
         let pids = &self.config.pids;
         let mut known = processes.iter().flatten();
         pids.is_empty() || known.any(|process| pids.contains(&process.pid))

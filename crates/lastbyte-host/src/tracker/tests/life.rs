@@ -2,16 +2,16 @@
 
 use std::net::Ipv4Addr;
 
+use crate::ending::Ending;
+use crate::parse::inet_diag::Socket;
+use crate::parse::netlink;
+use crate::parse::trace::{Event, Trace};
+use crate::process::{Comm, Process};
+use crate::reason::Reason;
+use crate::tracker::Tracker;
+use crate::tuple::State::{self, *};
+use crate::tuple::{Endpoint, Tuple};
 use lastbyte::Side;
-use lastbyte_host::ending::Ending;
-use lastbyte_host::parse::inet_diag::Socket;
-use lastbyte_host::parse::netlink;
-use lastbyte_host::parse::trace::{Event, Trace};
-use lastbyte_host::process::{Comm, Process};
-use lastbyte_host::reason::Reason;
-use lastbyte_host::tracker::Tracker;
-use lastbyte_host::tuple::State::{self, *};
-use lastbyte_host::tuple::{Endpoint, Tuple};
 
 pub(crate) const MS: u64 = 1_000_000;
 
@@ -169,7 +169,7 @@ impl Life {
 
 /// It connected, sent 100 bytes and a FIN, all acknowledged.
 pub(crate) fn a_socket() -> Socket {
-    let bytes = include_bytes!("../../../lastbyte-tcp/fixtures/destroy_clean_client.bin");
+    let bytes = include_bytes!("../../../../lastbyte-tcp/fixtures/destroy_clean_client.bin");
     let message = netlink::messages(bytes).next().expect("one message");
     Socket::parse(message.payload).expect("a destroy notice")
 }

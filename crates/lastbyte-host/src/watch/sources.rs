@@ -11,8 +11,8 @@ pub struct Source {
     pub missing: Option<String>,
 }
 
-/// Their names, in the order of [`Watcher::sources`](crate::watcher::Watcher::sources).
-pub const NAMES: [&str; 5] = [
+/// Their names, in the order of [`Watcher::sources`](super::Watcher::sources).
+pub(crate) const NAMES: [&str; 5] = [
     "destroy_notices",
     "socket_dumps",
     "tracepoints",

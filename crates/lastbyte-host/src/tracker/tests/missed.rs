@@ -1,17 +1,14 @@
 //! What the tracker tells when steps were missed or a table was full: what is not
 //! known is null and inferred, and nothing is wrong.
 
-mod life;
-mod older;
-
+use crate::ending::{Evidence, Rst};
+use crate::parse::trace::Event;
+use crate::reason::Reason;
+use crate::tracker::Tracker;
+use crate::tuple::State::{self, *};
 use lastbyte::{Fate, Side};
-use lastbyte_host::ending::{Evidence, Rst};
-use lastbyte_host::parse::trace::Event;
-use lastbyte_host::reason::Reason;
-use lastbyte_host::tracker::Tracker;
-use lastbyte_host::tuple::State::{self, *};
 
-use life::{Life, MS, answer, asked, only, opened};
+use super::life::{Life, MS, answer, asked, only, opened};
 
 #[test]
 fn what_was_seen_whole_is_observed() {

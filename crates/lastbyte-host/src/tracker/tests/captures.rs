@@ -1,15 +1,15 @@
 //! The parsers and the tracker on bytes captured from Linux 6.18: what was done to
 //! each connection is known from the program that did it.
 
+use crate::ending::Evidence;
+use crate::parse::inet_diag::Socket;
+use crate::parse::netlink;
+use crate::parse::ring_page::Page;
+use crate::parse::trace::{Event, Layouts, Trace};
+use crate::parse::tracefs::Format;
+use crate::tracker::{Finished, Tracker};
+use crate::tuple::State;
 use lastbyte::{Fate, Side};
-use lastbyte_host::ending::Evidence;
-use lastbyte_host::parse::inet_diag::Socket;
-use lastbyte_host::parse::netlink;
-use lastbyte_host::parse::ring_page::Page;
-use lastbyte_host::parse::trace::{Event, Layouts, Trace};
-use lastbyte_host::parse::tracefs::Format;
-use lastbyte_host::tracker::{Finished, Tracker};
-use lastbyte_host::tuple::State;
 
 fn socket(capture: &[u8]) -> Socket {
     let message = netlink::messages(capture).next().expect("one message");
@@ -32,7 +32,7 @@ fn in_state(state: State) -> Socket {
         state,
         expires_ms: 60_000,
         ..socket(include_bytes!(
-            "../../lastbyte-tcp/fixtures/destroy_clean_client.bin"
+            "../../../../lastbyte-tcp/fixtures/destroy_clean_client.bin"
         ))
     }
 }
@@ -40,7 +40,7 @@ fn in_state(state: State) -> Socket {
 #[test]
 fn a_clean_end_counts_payload_and_nothing_else() {
     // It connected, sent 100 bytes, closed first; the FIN it got was never read.
-    let bytes = include_bytes!("../../lastbyte-tcp/fixtures/destroy_clean_client.bin");
+    let bytes = include_bytes!("../../../../lastbyte-tcp/fixtures/destroy_clean_client.bin");
     let socket = socket(bytes);
     let counts = socket
         .info
@@ -60,7 +60,7 @@ fn a_clean_end_counts_payload_and_nothing_else() {
 #[test]
 fn the_table_tells_who_closed_first() {
     let socket = socket(include_bytes!(
-        "../../lastbyte-tcp/fixtures/destroy_clean_client.bin"
+        "../../../../lastbyte-tcp/fixtures/destroy_clean_client.bin"
     ));
     let mut tracker = Tracker::new(false);
     tracker.destroy_notice(0, &socket);
@@ -75,7 +75,7 @@ fn the_table_tells_who_closed_first() {
 #[test]
 fn fin_wait2_is_waited_for_and_told_once() {
     let socket = socket(include_bytes!(
-        "../../lastbyte-tcp/fixtures/destroy_clean_client.bin"
+        "../../../../lastbyte-tcp/fixtures/destroy_clean_client.bin"
     ));
     let mut tracker = Tracker::new(false);
     tracker.destroy_notice(0, &socket);
@@ -96,7 +96,7 @@ fn fin_wait2_is_waited_for_and_told_once() {
 #[test]
 fn an_orphan_reset_by_its_peer_shows_what_was_lost_when_the_fin_is_known() {
     // 2 807 568 bytes were sent, 2 803 472 unacknowledged at close(); the FIN waits behind.
-    let bytes = include_bytes!("../../lastbyte-tcp/fixtures/destroy_orphan_reset.bin");
+    let bytes = include_bytes!("../../../../lastbyte-tcp/fixtures/destroy_orphan_reset.bin");
     assert_eq!(socket(bytes).wqueue, 2_803_473);
     let alone = ending(bytes).expect("a connection").ending;
     // Whether a FIN is behind the unsent cannot be known from the destroy notice alone.
@@ -119,17 +119,17 @@ fn an_orphan_reset_by_its_peer_shows_what_was_lost_when_the_fin_is_known() {
 
 #[test]
 fn a_wiped_socket_is_recognised_and_nothing_made_up() {
-    let bytes = include_bytes!("../../lastbyte-tcp/fixtures/destroy_on0_wiped.bin");
+    let bytes = include_bytes!("../../../../lastbyte-tcp/fixtures/destroy_on0_wiped.bin");
     assert_eq!(socket(bytes).tuple.remote.port, 0);
     let ending = ending(bytes).expect("it was a connection once").ending;
     assert_eq!(ending.fate, None);
-    assert_eq!(ending.bytes, lastbyte_host::ending::Bytes::default());
+    assert_eq!(ending.bytes, crate::ending::Bytes::default());
 }
 
 #[test]
 fn a_listener_is_no_connection_but_its_port_is_known_from_then_on() {
     let socket = socket(include_bytes!(
-        "../../lastbyte-tcp/fixtures/destroy_listener.bin"
+        "../../../../lastbyte-tcp/fixtures/destroy_listener.bin"
     ));
     let mut tracker = Tracker::new(false);
     tracker.destroy_notice(0, &socket);
@@ -141,7 +141,7 @@ fn a_listener_is_no_connection_but_its_port_is_known_from_then_on() {
 #[test]
 fn ipv6_ends_are_read() {
     let socket = socket(include_bytes!(
-        "../../lastbyte-tcp/fixtures/destroy_ipv6.bin"
+        "../../../../lastbyte-tcp/fixtures/destroy_ipv6.bin"
     ));
     assert!(socket.tuple.is_whole());
     assert!(socket.tuple.local.to_string().starts_with("[::1]:"));
@@ -149,7 +149,7 @@ fn ipv6_ends_are_read() {
 
 #[test]
 fn a_dump_has_listeners_and_time_wait() {
-    let dump = include_bytes!("../../lastbyte-tcp/fixtures/dump_ipv4.bin");
+    let dump = include_bytes!("../../../../lastbyte-tcp/fixtures/dump_ipv4.bin");
     let states: Vec<_> = netlink::messages(dump)
         .filter_map(|message| Socket::parse(message.payload))
         .map(|socket| socket.state)
@@ -161,18 +161,21 @@ fn a_dump_has_listeners_and_time_wait() {
 fn layouts() -> Layouts {
     let format = |text| Format::parse(text).expect("a whole file");
     Layouts::new(&[
-        format(include_str!("../fixtures/inet_sock_set_state.format")),
-        format(include_str!("../fixtures/tcp_send_reset.format")),
-        format(include_str!("../fixtures/tcp_receive_reset.format")),
-        format(include_str!("../fixtures/tcp_destroy_sock.format")),
-        format(include_str!("../fixtures/inet_sk_error_report.format")),
+        format(include_str!("../../../fixtures/inet_sock_set_state.format")),
+        format(include_str!("../../../fixtures/tcp_send_reset.format")),
+        format(include_str!("../../../fixtures/tcp_receive_reset.format")),
+        format(include_str!("../../../fixtures/tcp_destroy_sock.format")),
+        format(include_str!(
+            "../../../fixtures/inet_sk_error_report.format"
+        )),
     ])
     .expect("every field is there")
 }
 
 #[test]
 fn a_page_of_a_trace_instance_tells_a_whole_life() {
-    let page = Page::parse(include_bytes!("../fixtures/trace_page.bin")).expect("a whole page");
+    let page =
+        Page::parse(include_bytes!("../../../fixtures/trace_page.bin")).expect("a whole page");
     let layouts = layouts();
     let traces: Vec<(u64, Trace)> = page
         .records()

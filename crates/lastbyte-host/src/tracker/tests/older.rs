@@ -1,14 +1,14 @@
 //! Connections that were there before the watch: what of them was not seen is
 //! inferred or null.
 
+use crate::ending::{Ending, Evidence, Rst};
+use crate::parse::trace::Event;
+use crate::reason::Reason;
+use crate::tracker::Tracker;
+use crate::tuple::State::*;
 use lastbyte::{Errno, Fate, Side};
-use lastbyte_host::ending::{Ending, Evidence, Rst};
-use lastbyte_host::parse::trace::Event;
-use lastbyte_host::reason::Reason;
-use lastbyte_host::tracker::Tracker;
-use lastbyte_host::tuple::State::*;
 
-use crate::life::{Life, MS, answer, only};
+use super::life::{Life, MS, answer, only};
 
 /// Since when every tracepoint is on.
 const COMPLETE: u64 = 5 * MS;

@@ -12,8 +12,8 @@ use crate::source::diag::Diag;
 use crate::source::netns::{self, Namespace};
 use crate::tuple::PortRange;
 
-/// What to say for every network namespace there is.
-pub const ALL: &str = "all";
+/// The name that stands for every network namespace there is.
+pub const ALL_NAMESPACES: &str = "all";
 
 /// Between two looks at which there are, at least.
 const SCAN: Duration = Duration::from_millis(500);
@@ -60,7 +60,7 @@ impl Spaces {
             open: BTreeMap::new(),
             left: BTreeMap::new(),
             next: 0,
-            all: names.iter().any(|name| name == ALL),
+            all: names.iter().any(|name| name == ALL_NAMESPACES),
             next_scan: Instant::now(),
             closed: BTreeSet::new(),
         };

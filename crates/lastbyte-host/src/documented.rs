@@ -26,7 +26,7 @@ fn every_finding_has_its_paragraph_and_every_paragraph_its_finding() {
         .filter_map(|l| l.strip_prefix("## "))
         .filter(|title| !GENERAL.contains(title))
         .collect();
-    let mut ids = lastbyte_host::doctor::IDS.to_vec();
+    let mut ids = crate::doctor::IDS.to_vec();
     anchors.sort_unstable();
     ids.sort_unstable();
     assert_eq!(anchors, ids);
@@ -34,8 +34,8 @@ fn every_finding_has_its_paragraph_and_every_paragraph_its_finding() {
 
 #[test]
 fn every_key_of_the_json_line_is_documented() {
-    use lastbyte_host::ending::{Bytes, Ending, Evidence};
-    use lastbyte_host::tuple::{Endpoint, Tuple};
+    use crate::ending::{Bytes, Ending, Evidence};
+    use crate::tuple::{Endpoint, Tuple};
     let ending = Ending {
         time: std::time::UNIX_EPOCH,
         opened: None,
@@ -55,7 +55,7 @@ fn every_key_of_the_json_line_is_documented() {
         mptcp: None,
         netns: None,
         cgroup: None,
-        manner: lastbyte_host::ending::Manner::default(),
+        manner: crate::ending::Manner::default(),
     };
     let line: serde_json::Value = serde_json::from_str(&ending.to_json()).expect("it is JSON");
     let page = page("watch.md");
@@ -97,8 +97,8 @@ fn every_key_of_the_json_line_is_documented() {
 
 #[test]
 fn every_key_of_a_finding_is_documented() {
-    use lastbyte_host::doctor::{Listener, Observations, Part, Party, Stuck, findings};
-    use lastbyte_host::tuple::{Endpoint, State, Tuple};
+    use crate::doctor::{Listener, Observations, Part, Party, Stuck, findings};
+    use crate::tuple::{Endpoint, State, Tuple};
     let on = Endpoint::new([10, 0, 0, 1].into(), 80);
     let waits = Stuck {
         tuple: Tuple {
@@ -161,7 +161,7 @@ fn every_word_that_the_docs_print_is_explained() {
         });
         let terms = terms(&page);
         for word in quoted.map(str::to_owned).chain(terms) {
-            let known = !lastbyte_host::explain::find(&word).is_empty();
+            let known = !crate::explain::find(&word).is_empty();
             if !known && !NOT_EXPLAINED.contains(&&*word) {
                 missing.push(word);
             }
@@ -185,7 +185,7 @@ fn every_term_that_doctor_and_watch_print_is_explained() {
         "doctor/stuck.rs",
         "doctor/time_wait.rs",
         "reason.rs",
-        "watcher.rs",
+        "watch/mod.rs",
     ] {
         let path = source.join(file);
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}: {e}"));
@@ -195,7 +195,7 @@ fn every_term_that_doctor_and_watch_print_is_explained() {
             .filter(|line| !line.trim_start().starts_with("//"))
         {
             for term in terms(line).filter(|_| line.contains('"') || line.ends_with('\\')) {
-                if lastbyte_host::explain::find(&term).is_empty() && !CONSTANTS.contains(&&*term) {
+                if crate::explain::find(&term).is_empty() && !CONSTANTS.contains(&&*term) {
                     missing.push(format!("{file}: {term}"));
                 }
             }
@@ -204,8 +204,8 @@ fn every_term_that_doctor_and_watch_print_is_explained() {
     missing.sort();
     missing.dedup();
     assert_eq!(missing, Vec::<String>::new());
-    for id in lastbyte_host::doctor::IDS {
-        assert!(!lastbyte_host::explain::find(id).is_empty(), "{id}");
+    for id in crate::doctor::IDS {
+        assert!(!crate::explain::find(id).is_empty(), "{id}");
     }
 }
 

@@ -1,0 +1,7 @@
+//! The tracker and the judge on captured bytes and on sequences of events whose verdict
+//! is known.
+
+mod captures;
+mod life;
+mod missed;
+mod older;
