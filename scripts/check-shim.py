@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 
-# Through dlsym: what next.rs forwards to. The others are async-signal-safe, or are
+# Through dlsym: what real_libc.rs forwards to. The others are async-signal-safe, or are
 # called where the program called a function that is not (fclose, exec's search).
 ALLOWED = {"__errno_location", "dlsym", "memcpy", "memmove", "memset", "memcmp", "bcmp", "strlen",
            "fflush", "fileno", "getenv", "__register_atfork"}

@@ -3,7 +3,7 @@
 
 use core::ffi::c_int;
 
-use crate::{run, sys, table};
+use crate::{fd_table, run, sys};
 
 /// Up to so many numbers are tried one by one.
 const FEW: c_int = 64;
@@ -16,7 +16,7 @@ pub(crate) fn each(first: c_int, last: c_int, mut each: impl FnMut(c_int)) {
     if last.saturating_sub(first) >= FEW && listed(first, last, &mut each) {
         return;
     }
-    for fd in first..=last.min(table::highest().max(USUAL)) {
+    for fd in first..=last.min(fd_table::highest().max(USUAL)) {
         each(fd);
     }
 }
@@ -54,7 +54,7 @@ pub(crate) fn is_tcp(fd: c_int) -> bool {
     if run::owns(fd) {
         return false;
     }
-    match table::entry(fd) {
+    match fd_table::entry(fd) {
         Some(entry) if entry.is_tcp() => true,
         Some(entry) if entry.is_other() => false,
         _ => sys::protocol(fd) == Ok(libc::IPPROTO_TCP),

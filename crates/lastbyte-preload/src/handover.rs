@@ -8,7 +8,7 @@ use lastbyte_handoff::{Kind, Left, Nonce, Request, flag};
 use crate::decide::Waits;
 use crate::run::{self, Run};
 use crate::verdict::Case;
-use crate::{hooks, sys, table};
+use crate::{fd_table, hooks, sys};
 
 const MILLISECOND: u64 = 1_000_000;
 /// How long an answer about holders is waited for.
@@ -106,7 +106,7 @@ fn try_to_give(case: Case, fd: c_int, kind: Kind) -> Option<Handed> {
 /// goes on sending SIGIO: both would be events of a descriptor that the program has
 /// closed.
 fn part_from(fd: c_int) {
-    if let Some(entry) = table::entry(fd) {
+    if let Some(entry) = fd_table::entry(fd) {
         entry.leave_sets(fd);
     }
     if let Ok(flags) = sys::fcntl(fd, libc::F_GETFL, 0)

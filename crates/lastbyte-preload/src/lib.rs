@@ -12,7 +12,7 @@
 //! fails. Where it cannot be excluded that somebody else holds the connection
 //! too, the program gets exactly what plain close does.
 //!
-//! Reading order: `table` and `epoch` know which sockets are ours alone, `holders`
+//! Reading order: `fd_table` and `epoch` know which sockets are ours alone, `holders`
 //! asks who else has one, `verdict` gathers the facts about one close and `decide`
 //! decides, `handover` carries it out, `hooks` are the functions that programs call.
 
@@ -27,14 +27,14 @@ mod coverage;
 mod decide;
 mod descriptors;
 mod epoch;
+mod fd_table;
 mod handover;
 mod holders;
 mod hooks;
-mod next;
+mod real_libc;
 mod run;
 mod senders;
 mod sys;
-mod table;
 mod text;
 mod verdict;
 

@@ -7,7 +7,7 @@ use core::{ptr, slice};
 
 use lastbyte_handoff::{Address, Control, ENVIRONMENT, ENVIRONMENT_LENGTH, Shared};
 
-use crate::{epoch, handover, hooks, next, sys};
+use crate::{epoch, handover, hooks, real_libc, sys};
 
 static CHANNEL: AtomicI32 = AtomicI32::new(-1);
 static MEMORY: AtomicI32 = AtomicI32::new(-1);
@@ -186,7 +186,7 @@ extern "C" fn start(
     _arguments: *const *const c_char,
     environment: *const *const c_char,
 ) {
-    next::resolve();
+    real_libc::resolve();
     // SAFETY: glibc passes the NUL-terminated environment.
     let Some(value) = (unsafe { variable(environment) }) else {
         return;

@@ -7,7 +7,7 @@ use lastbyte_handoff::{Left, Linger, Override, flag};
 use crate::decide::{self, Connection, Decision, First, Glance, Waits};
 use crate::holders::{self, Others, Turn};
 use crate::run::{self, Run};
-use crate::{epoch, handover, senders, sys, table};
+use crate::{epoch, fd_table, handover, senders, sys};
 
 const SIOCINQ: u64 = 0x541b;
 const SIOCOUTQ: u64 = 0x5411;
@@ -52,7 +52,7 @@ pub(crate) fn on(fd: c_int) -> (Verdict, Turn) {
     }
     if let Some(shared) = run::withdrawn() {
         // No system call from here on: it may be forbidden.
-        if table::entry(fd).is_some_and(table::Entry::is_tcp) {
+        if fd_table::entry(fd).is_some_and(fd_table::Entry::is_tcp) {
             shared.count(Left::Withdrawn);
         }
         return (Verdict::Plain, Turn::NONE);
@@ -76,7 +76,7 @@ pub(crate) fn at_exit(run: Run, fd: c_int) -> Verdict {
 
 /// The one cheap check that other descriptors cost.
 fn is_tcp(fd: c_int) -> bool {
-    match table::entry(fd) {
+    match fd_table::entry(fd) {
         Some(entry) if entry.is_tcp() => true,
         Some(entry) if entry.is_other() => false,
         Some(_) => match sys::protocol(fd) {
@@ -190,7 +190,7 @@ fn leave(run: Run, left: Left) -> Option<Verdict> {
 
 /// Whether nobody else can hold the socket of `fd`, by all that was seen.
 fn is_ours_alone(fd: c_int) -> bool {
-    table::entry(fd).is_some_and(|entry| {
+    fd_table::entry(fd).is_some_and(|entry| {
         entry.sets_are_known()
             && sys::cookie(fd).is_ok_and(|cookie| entry.is_ours_alone(cookie, epoch::now()))
     })
@@ -209,7 +209,7 @@ fn turn_of(run: Run, fd: c_int) -> Turn {
 /// Whether closing `fd` ends the connection. The undertaker can look through the other
 /// processes, which is worth it only where something is under way.
 fn can_be_ended(run: Run, fd: c_int) -> Result<bool, Left> {
-    let (Ok(cookie), Some(entry)) = (sys::cookie(fd), table::entry(fd)) else {
+    let (Ok(cookie), Some(entry)) = (sys::cookie(fd), fd_table::entry(fd)) else {
         return Err(Left::Holders);
     };
     if !entry.sets_are_known() {

@@ -4,14 +4,14 @@ use core::ffi::{c_int, c_uint};
 
 use lastbyte_handoff::Kind;
 
-use crate::next::{self, forward};
+use crate::real_libc::{self, forward};
 use crate::verdict::{self, Verdict};
-use crate::{descriptors, epoch, handover, run, sys, table};
+use crate::{descriptors, epoch, fd_table, handover, run, sys};
 
 /// close(2), as the contract has it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
-    let_go(fd, || match next::CLOSE.known() {
+    let_go(fd, || match real_libc::CLOSE.known() {
         Some(_) => forward!(CLOSE(fd) as fn(c_int) -> c_int, else -1),
         None => match sys::close(fd) {
             Ok(()) => 0,
@@ -69,7 +69,7 @@ pub unsafe extern "C-unwind" fn __close(fd: c_int) -> c_int {
 /// nobody can take the socket out of the epoll sets that number put it in. A
 /// later close must not keep such a socket alive any longer than the kernel would.
 pub(super) fn part(fd: c_int) {
-    if let Some(entry) = table::entry(fd)
+    if let Some(entry) = fd_table::entry(fd)
         && !entry.is_other()
         && entry.is_in_a_set()
         && let Some(shared) = run::shared()
@@ -85,8 +85,8 @@ pub(super) fn part(fd: c_int) {
 /// Empties the entry, unless the memory is borrowed from a parent that still
 /// has the descriptor.
 pub(super) fn forget(fd: c_int) {
-    if table::knows(fd) && run::is_own_memory() {
-        table::forget(fd);
+    if fd_table::knows(fd) && run::is_own_memory() {
+        fd_table::forget(fd);
     }
 }
 
@@ -109,7 +109,7 @@ pub unsafe extern "C-unwind" fn closefrom(lowest: c_int) {
     let first = lowest.max(0).cast_unsigned();
     if range(first, c_uint::MAX, 0) == Err(libc::ENOSYS) {
         // A kernel before 5.9: by number, as far as the table knows any.
-        for fd in first.cast_signed()..=table::highest().max(1023) {
+        for fd in first.cast_signed()..=fd_table::highest().max(1023) {
             // SAFETY: the program asked for it.
             unsafe { close(fd) };
         }

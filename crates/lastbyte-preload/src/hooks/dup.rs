@@ -8,9 +8,9 @@ use lastbyte_handoff::Kind;
 use super::close::{forget, part};
 use crate::handover::Handed;
 use crate::holders::Turn;
-use crate::next::forward;
+use crate::real_libc::forward;
 use crate::verdict::{self, Verdict};
-use crate::{epoch, handover, run, sys, table};
+use crate::{epoch, fd_table, handover, run, sys};
 
 /// dup(2).
 #[unsafe(no_mangle)]
@@ -23,7 +23,7 @@ pub(super) fn duplicate(fd: c_int, call: impl FnOnce() -> c_int) -> c_int {
     if run::owns(fd) {
         return hidden();
     }
-    table::shared(fd);
+    fd_table::shared(fd);
     let copy = call();
     note_copy(fd, copy);
     copy
@@ -75,7 +75,7 @@ pub(super) fn replace(old: c_int, new: c_int, duplicate: impl FnOnce() -> c_int)
     if run::owns(new) {
         run::make_way(new);
     }
-    table::shared(old);
+    fd_table::shared(old);
     let (ended, turn) = end(new);
     let result = duplicate();
     turn.is_over();
@@ -115,10 +115,10 @@ fn note_copy(fd: c_int, copy: c_int) {
     if copy < 0 || !run::is_own_memory() {
         return;
     }
-    if table::entry(fd).is_some_and(table::Entry::is_other) {
-        table::made_other(copy);
+    if fd_table::entry(fd).is_some_and(fd_table::Entry::is_other) {
+        fd_table::made_other(copy);
     } else {
-        table::forget(copy);
+        fd_table::forget(copy);
     }
 }
 
@@ -157,13 +157,13 @@ pub(super) fn control(
                 return hidden();
             }
             if argument as c_int & libc::FD_CLOEXEC == 0 {
-                table::survives_exec(fd);
+                fd_table::survives_exec(fd);
                 return call();
             }
             let before = epoch::now();
             let result = call();
             if result == 0 && run::is_own_memory() {
-                table::closes_on_exec(fd, before);
+                fd_table::closes_on_exec(fd, before);
             }
             result
         }
@@ -185,14 +185,14 @@ pub(super) fn io_control(fd: c_int, request: c_ulong, call: impl FnOnce() -> c_i
     match request {
         libc::FIONCLEX | libc::FIOCLEX if run::owns(fd) => hidden(),
         libc::FIONCLEX => {
-            table::survives_exec(fd);
+            fd_table::survives_exec(fd);
             call()
         }
         libc::FIOCLEX => {
             let before = epoch::now();
             let result = call();
             if result == 0 && run::is_own_memory() {
-                table::closes_on_exec(fd, before);
+                fd_table::closes_on_exec(fd, before);
             }
             result
         }

@@ -2,8 +2,8 @@
 
 use core::ffi::{c_int, c_void};
 
-use crate::next::forward;
-use crate::table;
+use crate::fd_table;
+use crate::real_libc::forward;
 
 /// epoll_ctl(2).
 #[unsafe(no_mangle)]
@@ -29,11 +29,11 @@ pub(super) fn control(
     call: impl FnOnce() -> c_int,
 ) -> c_int {
     if operation == libc::EPOLL_CTL_ADD {
-        table::joins_set(fd, set);
+        fd_table::joins_set(fd, set);
     }
     let result = call();
     if operation == libc::EPOLL_CTL_DEL && result == 0 {
-        table::left_set(fd, set);
+        fd_table::left_set(fd, set);
     }
     result
 }

@@ -5,7 +5,7 @@ use core::ffi::{c_char, c_int, c_void};
 
 use super::exit;
 use crate::coverage;
-use crate::next::{self, forward};
+use crate::real_libc::{self, forward};
 
 unsafe extern "C" {
     static environ: *const c_void;
@@ -98,16 +98,16 @@ extern "C" fn missing() -> c_int {
 }
 
 #[cfg(target_arch = "x86_64")]
-fn address(next: &next::Next) -> *mut c_void {
-    next.find()
+fn address(real: &real_libc::Real) -> *mut c_void {
+    real.find()
         .unwrap_or(missing as extern "C" fn() -> c_int as *mut c_void)
 }
 
 /// A function with a variable number of arguments: takes note of the first and jumps to
-/// the next definition with all of them in place.
+/// libc's function with all of them in place.
 #[cfg(target_arch = "x86_64")]
 macro_rules! variadic {
-    ($name:ident, $note:ident, $announce:ident, $next:ident) => {
+    ($name:ident, $note:ident, $announce:ident, $real:ident) => {
         #[doc = concat!(stringify!($name), "(3).")]
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
@@ -139,7 +139,7 @@ macro_rules! variadic {
         unsafe extern "C" fn $note(path: *const c_char) -> *mut c_void {
             // SAFETY: the program's own path.
             unsafe { $announce(path) };
-            address(&next::$next)
+            address(&real_libc::$real)
         }
     };
 }

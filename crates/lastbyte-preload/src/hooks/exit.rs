@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use lastbyte_handoff::Kind;
 
 use crate::decide::Waits;
-use crate::next::forward;
+use crate::real_libc::forward;
 use crate::run::{self, Run};
 use crate::verdict::{self, Case, Verdict};
 use crate::{descriptors, handover, holders, sys};

@@ -6,8 +6,8 @@
 use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 use core::sync::atomic::{AtomicI32, Ordering};
 
-use crate::next::forward;
-use crate::{coverage, epoch, run, table};
+use crate::real_libc::forward;
+use crate::{coverage, epoch, fd_table, run};
 
 static LAST_CHILD: AtomicI32 = AtomicI32::new(0);
 
@@ -176,7 +176,7 @@ pub unsafe extern "C-unwind" fn posix_spawn_file_actions_adddup2(
     fd: c_int,
     copy: c_int,
 ) -> c_int {
-    table::shared(fd);
+    fd_table::shared(fd);
     forward!(
         SPAWN_ADDDUP2(actions, fd, copy) as fn(*mut c_void, c_int, c_int) -> c_int,
         else libc::ENOSYS

@@ -8,8 +8,8 @@ use core::mem::size_of;
 
 use libc::{mmsghdr, msghdr, ssize_t, timespec};
 
-use crate::next::forward;
-use crate::{run, sys, table};
+use crate::real_libc::forward;
+use crate::{fd_table, run, sys};
 
 /// sendmsg(2).
 #[unsafe(no_mangle)]
@@ -112,7 +112,7 @@ pub(super) unsafe fn mark(message: *const msghdr) {
                 // SAFETY: within the data.
                 let fd = unsafe { data.cast::<c_int>().add(index).read_unaligned() };
                 if sys::protocol(fd) == Ok(libc::IPPROTO_TCP) {
-                    table::shared(fd);
+                    fd_table::shared(fd);
                     if let Ok(cookie) = sys::cookie(fd) {
                         shared.leave_alone(cookie);
                     }

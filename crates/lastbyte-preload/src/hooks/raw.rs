@@ -5,7 +5,7 @@ use core::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use lastbyte_handoff::flag;
 
 use super::{close, dup, exec, exit, fork, message, shutdown, socket};
-use crate::next::forward;
+use crate::real_libc::forward;
 use crate::{epoch, run, sys};
 
 /// What syscall(2) does, where the call returns once in each process: as the function

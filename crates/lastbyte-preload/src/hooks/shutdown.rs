@@ -8,8 +8,8 @@
 use core::ffi::{c_int, c_void};
 
 use crate::decide;
-use crate::next::forward;
-use crate::{descriptors, run, sys, table};
+use crate::real_libc::forward;
+use crate::{descriptors, fd_table, run, sys};
 
 /// shutdown(2).
 #[unsafe(no_mangle)]
@@ -32,7 +32,7 @@ pub(super) fn shutting(fd: c_int, how: c_int, call: impl FnOnce() -> c_int) -> c
         }
         let result = call();
         if result == 0 {
-            table::reads_no_more(fd);
+            fd_table::reads_no_more(fd);
         }
         return result;
     }
@@ -48,7 +48,7 @@ fn write_side_is_shut(fd: c_int) -> bool {
 
 /// Whether this process has shut the reading side of `fd`.
 pub(crate) fn reading_is_shut(fd: c_int) -> bool {
-    table::entry(fd).is_some_and(table::Entry::is_read_no_more)
+    fd_table::entry(fd).is_some_and(fd_table::Entry::is_read_no_more)
 }
 
 /// Has payload cut off what arrives for `fd`, where input would reset a connection on
@@ -60,7 +60,7 @@ pub(crate) fn trim(fd: c_int) {
         && sys::filter(fd) == Ok(sys::Filter::None)
         && sys::attach_trim(fd).is_ok()
     {
-        table::trimmed(fd);
+        fd_table::trimmed(fd);
     }
 }
 
@@ -141,6 +141,6 @@ pub(super) unsafe fn getting(
 
 /// Whether the filter of `fd` is the one attached here.
 fn has_our_filter(fd: c_int) -> bool {
-    table::entry(fd).is_some_and(table::Entry::is_trimmed)
+    fd_table::entry(fd).is_some_and(fd_table::Entry::is_trimmed)
         && sys::filter(fd) == Ok(sys::Filter::Trim)
 }

@@ -2,8 +2,8 @@
 
 use core::ffi::{c_int, c_void};
 
-use crate::next::forward;
-use crate::{epoch, run, sys, table};
+use crate::real_libc::forward;
+use crate::{epoch, fd_table, run, sys};
 
 /// socket(2).
 #[unsafe(no_mangle)]
@@ -25,12 +25,12 @@ pub(super) fn made(domain: c_int, kind: c_int, protocol: c_int, fd: c_int, befor
     let is_stream = kind & 0xf == libc::SOCK_STREAM;
     let is_internet = domain == libc::AF_INET || domain == libc::AF_INET6;
     if is_stream && is_internet && matches!(protocol, 0 | libc::IPPROTO_TCP) {
-        table::made_tcp(fd, kind & libc::SOCK_CLOEXEC != 0, before);
+        fd_table::made_tcp(fd, kind & libc::SOCK_CLOEXEC != 0, before);
     } else if is_stream && is_internet {
         // MPTCP, most likely, which may turn out to be plain TCP.
-        table::forget(fd);
+        fd_table::forget(fd);
     } else {
-        table::made_other(fd);
+        fd_table::made_other(fd);
     }
 }
 
@@ -73,18 +73,18 @@ pub(super) fn accepted(listener: c_int, fd: c_int, cloexec: bool, before: epoch:
     if fd < 0 || !run::is_own_memory() {
         return;
     }
-    let is_tcp = match table::entry(listener) {
+    let is_tcp = match fd_table::entry(listener) {
         Some(entry) if entry.is_tcp() => true,
         Some(entry) if entry.is_other() => false,
         _ => match sys::protocol(fd) {
             Ok(libc::IPPROTO_TCP) => true,
-            Ok(libc::IPPROTO_MPTCP) => return table::forget(fd),
+            Ok(libc::IPPROTO_MPTCP) => return fd_table::forget(fd),
             _ => false,
         },
     };
     if is_tcp {
-        table::made_tcp(fd, cloexec, before);
+        fd_table::made_tcp(fd, cloexec, before);
     } else {
-        table::made_other(fd);
+        fd_table::made_other(fd);
     }
 }

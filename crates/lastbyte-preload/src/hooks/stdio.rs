@@ -6,7 +6,7 @@ use lastbyte_handoff::Kind;
 use libc::FILE;
 
 use super::close::part;
-use crate::next::forward;
+use crate::real_libc::forward;
 use crate::verdict::{self, Verdict};
 use crate::{descriptors, handover, sys};
 

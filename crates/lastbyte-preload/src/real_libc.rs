@@ -8,9 +8,9 @@
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-macro_rules! next {
+macro_rules! real {
     ($($constant:ident $name:literal;)*) => {
-        $(pub(crate) static $constant: Next = Next::new(
+        $(pub(crate) static $constant: Real = Real::new(
             // The literal ends in NUL, so the cut is never taken.
             match CStr::from_bytes_with_nul(concat!($name, "\0").as_bytes()) {
                 Ok(name) => name,
@@ -24,7 +24,7 @@ macro_rules! next {
     };
 }
 
-next! {
+real! {
     ACCEPT "accept"; ACCEPT4 "accept4"; CLONE "clone"; CLOSE "close";
     CLOSE_RANGE "close_range"; DUP "dup"; DUP2 "dup2"; DUP3 "dup3";
     EPOLL_CTL "epoll_ctl"; EXECVE "execve"; EXECVP "execvp"; EXECVPE "execvpe"; EXIT "_exit";
@@ -36,13 +36,13 @@ next! {
     SYSCALL "syscall"; SYSTEM "system"; UNSHARE "unshare";
 }
 
-/// One function's next definition.
-pub(crate) struct Next {
+/// One function of libc.
+pub(crate) struct Real {
     name: &'static CStr,
     address: AtomicPtr<c_void>,
 }
 
-impl Next {
+impl Real {
     const fn new(name: &'static CStr) -> Self {
         Self {
             name,
@@ -68,11 +68,11 @@ impl Next {
     }
 }
 
-/// Calls the next definition, looking it up if need be; without one, fails with
+/// Calls libc's function, looking it up if need be; without one, fails with
 /// ENOSYS.
 macro_rules! forward {
-    ($next:ident($($argument:expr),*) as fn($($type:ty),*) -> $result:ty, else $failed:expr) => {
-        match crate::next::$next.find() {
+    ($real:ident($($argument:expr),*) as fn($($type:ty),*) -> $result:ty, else $failed:expr) => {
+        match crate::real_libc::$real.find() {
             // SAFETY: the symbol of that name has that type; the arguments are the program's own.
             Some(address) => unsafe {
                 core::mem::transmute::<*mut core::ffi::c_void, unsafe extern "C-unwind" fn($($type),*) -> $result>(address)($($argument),*)
