@@ -13,8 +13,6 @@ pub enum Left {
     Unreachable,
     /// The connection is MPTCP.
     Mptcp,
-    /// Its handshake was not over.
-    Handshake,
     /// It is in more epoll sets than are remembered.
     EpollSets,
     /// The program had set up an io_uring or a seccomp filter.
@@ -23,13 +21,12 @@ pub enum Left {
 
 impl Left {
     /// All of them, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 7] = [
         Self::Holders,
         Self::Sending,
         Self::Full,
         Self::Unreachable,
         Self::Mptcp,
-        Self::Handshake,
         Self::EpollSets,
         Self::Withdrawn,
     ];
@@ -43,9 +40,8 @@ impl Left {
             Self::Full => 2,
             Self::Unreachable => 3,
             Self::Mptcp => 4,
-            Self::Handshake => 5,
-            Self::EpollSets => 6,
-            Self::Withdrawn => 7,
+            Self::EpollSets => 5,
+            Self::Withdrawn => 6,
         }
     }
 
@@ -58,7 +54,6 @@ impl Left {
             Self::Full => "no descriptor was free for it",
             Self::Unreachable => "the supervisor did not answer",
             Self::Mptcp => "it is MPTCP",
-            Self::Handshake => "its handshake was not over",
             Self::EpollSets => "it is in too many epoll sets",
             Self::Withdrawn => "the program uses io_uring or seccomp",
         }

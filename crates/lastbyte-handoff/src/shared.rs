@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::left::Left;
 
 /// The layout's version: shim and undertaker must agree on it.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 const MAGIC: u32 = 0x6c62_736d;
 const ALONE: usize = 16_384;

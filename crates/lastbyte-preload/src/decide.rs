@@ -1,10 +1,9 @@
 //! What is to become of one close: a pure function of settings and facts.
 //!
-//! [`at_a_glance`] answers from what is cheap to know, [`decide`] from the rest. Both
-//! take for granted that nobody else holds the connection; whether that is so is asked
-//! only where it matters.
+//! [`decide`] takes for granted that nobody else holds the connection. Whether that is
+//! so is asked afterwards, and only where it matters.
 
-use lastbyte_handoff::{Left, Linger, Override, Settings};
+use lastbyte_handoff::{Linger, Override, Settings};
 
 // tcpi_state, include/net/tcp_states.h.
 const TCP_ESTABLISHED: u8 = 1;
@@ -21,37 +20,38 @@ const TCP_CLOSING: u8 = 11;
 /// Added to a close's own time before it stops waiting for an answer.
 const MARGIN_MS: u64 = 1000;
 
-/// What is cheap to know.
+/// What the kernel says about the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Glance {
+pub(crate) struct Facts {
     /// `SO_LINGER`.
     pub(crate) linger: Linger,
-    /// `SIOCOUTQ`: bytes, and one for a FIN, that the peer has not acknowledged.
-    pub(crate) unacknowledged: i32,
-    /// `SIOCINQ`.
-    pub(crate) unread: i32,
-}
-
-/// What `TCP_INFO` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Connection {
     /// `tcpi_state`.
     pub(crate) state: u8,
+    /// `tcpi_unacked`: segments that the peer has not acknowledged, a FIN among them.
+    pub(crate) in_flight: u32,
+    /// `tcpi_notsent_bytes`: bytes never transmitted, and one for a FIN.
+    pub(crate) not_sent: u32,
     /// `tcpi_bytes_sent`: payload, retransmissions included; all ones where the kernel
     /// does not say.
     pub(crate) bytes_sent: u64,
+    /// Input waits that nobody has read, or an urgent byte.
+    pub(crate) has_unread: bool,
 }
 
-/// An answer from a glance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum First {
-    /// The kernel's close is right.
-    Plain,
-    /// Nothing is under way: FIN first, so that input arriving this instant cannot turn
-    /// the close into a bare RST; then the kernel's close.
-    FinThenPlain,
-    /// More must be known.
-    Ask,
+impl Facts {
+    fn is_under_way(self) -> bool {
+        self.in_flight != 0 || self.not_sent != 0
+    }
+
+    /// Whether a FIN was sent or queued that the peer has not acknowledged.
+    fn has_open_fin(self) -> bool {
+        matches!(self.state, TCP_FIN_WAIT1 | TCP_CLOSING | TCP_LAST_ACK)
+    }
+
+    /// Whether no byte of ours was ever taken by the kernel. A FIN is no byte.
+    fn has_sent_nothing(self) -> bool {
+        self.bytes_sent == 0 && self.not_sent <= u32::from(self.has_open_fin())
+    }
 }
 
 /// The answer.
@@ -59,8 +59,9 @@ pub(crate) enum First {
 pub(crate) enum Decision {
     /// The kernel's close is right.
     Plain,
-    /// The kernel's close, although the contract asks for more.
-    Left(Left),
+    /// Nothing is under way: FIN first, so that input arriving this instant cannot turn
+    /// the close into a bare RST; then the kernel's close.
+    FinThenPlain,
     /// The supervisor ends it.
     HandOver(How),
 }
@@ -103,66 +104,54 @@ fn wanted(settings: Settings, linger: Linger) -> Override {
     }
 }
 
-/// Decides where that needs no more than a glance.
-pub(crate) fn at_a_glance(settings: Settings, glance: Glance) -> First {
-    if settings.observed {
-        return First::Ask;
-    }
-    match wanted(settings, glance.linger) {
-        Override::Off if glance.unacknowledged == 0 && glance.unread == 0 => First::FinThenPlain,
-        Override::Abort if settings.linger == Override::None => First::Plain,
-        _ => First::Ask,
-    }
-}
-
 /// Decides about a connection that nobody else holds.
-pub(crate) fn decide(settings: Settings, glance: Glance, connection: Connection) -> Decision {
-    let wanted = wanted(settings, glance.linger);
-    let state = connection.state;
-    // A FIN that is not acknowledged is one more in SIOCOUTQ, and no data.
-    let fin_is_queued = matches!(state, TCP_FIN_WAIT1 | TCP_CLOSING | TCP_LAST_ACK);
-    let data = glance.unacknowledged - i32::from(fin_is_queued && glance.unacknowledged > 0);
+pub(crate) fn decide(settings: Settings, facts: Facts) -> Decision {
+    let wanted = wanted(settings, facts.linger);
     // No byte of ours can be lost, and the kernel's RST for unread input tells the peer
     // that nobody read it.
-    let never_sent = wanted == Override::Off
-        && glance.linger.l_onoff == 0
-        && data == 0
-        && connection.bytes_sent == 0;
-    match state {
+    let never_sent =
+        wanted == Override::Off && facts.linger.l_onoff == 0 && facts.has_sent_nothing();
+    match facts.state {
         TCP_LISTEN => return Decision::Plain,
-        // SIOCOUTQ is zero before the handshake is over, whatever was written.
-        TCP_SYN_SENT | TCP_SYN_RECV => {
-            return if connection.bytes_sent == 0 {
-                Decision::Plain
-            } else {
-                Decision::Left(Left::Handshake)
-            };
-        }
+        TCP_SYN_SENT | TCP_SYN_RECV if facts.has_sent_nothing() => return Decision::Plain,
         // Never connected, for all that can be told.
         TCP_CLOSE if never_sent => return Decision::Plain,
+        _ if settings.observed => {}
         // Reset, finished, or never connected: only a wait or a log asks which.
-        TCP_CLOSE if !settings.observed && !matches!(wanted, Override::Wait(_)) => {
-            return Decision::Plain;
+        TCP_CLOSE if !matches!(wanted, Override::Wait(_)) => return Decision::Plain,
+        TCP_CLOSE | TCP_SYN_SENT | TCP_SYN_RECV => {}
+        _ if wanted == Override::Off && !facts.is_under_way() && !facts.has_unread => {
+            return Decision::FinThenPlain;
         }
-        _ if never_sent && !settings.observed => return Decision::Plain,
+        _ if never_sent => return Decision::Plain,
         _ => {}
     }
+    // The program's own wish, which the kernel grants.
+    if wanted == Override::Abort && settings.linger == Override::None && !settings.observed {
+        return Decision::Plain;
+    }
     Decision::HandOver(How {
-        waits: match wanted {
-            Override::Wait(u64::MAX) => Waits::IfBlocking(None),
-            Override::Wait(ms) => Waits::IfBlocking(Some(ms.saturating_add(MARGIN_MS))),
-            // The RST is out when close returns, as without us.
-            Override::Abort => Waits::Always(MARGIN_MS),
-            // Nor may being watched change what the kernel does, or when.
-            Override::Off | Override::None if never_sent => Waits::Always(MARGIN_MS),
-            Override::Off | Override::None => Waits::No,
-        },
+        waits: waits(wanted, never_sent),
         as_the_kernel_does: never_sent,
+        // A FIN before the handshake is over would be deferred (SYN_RECV) or end the
+        // connection (SYN_SENT).
         fin_first: wanted != Override::Abort
             && !never_sent
-            && matches!(state, TCP_ESTABLISHED | TCP_CLOSE_WAIT),
-        fin_is_out: fin_is_queued || state == TCP_FIN_WAIT2,
+            && matches!(facts.state, TCP_ESTABLISHED | TCP_CLOSE_WAIT),
+        fin_is_out: facts.has_open_fin() || facts.state == TCP_FIN_WAIT2,
     })
+}
+
+fn waits(wanted: Override, never_sent: bool) -> Waits {
+    match wanted {
+        Override::Wait(u64::MAX) => Waits::IfBlocking(None),
+        Override::Wait(ms) => Waits::IfBlocking(Some(ms.saturating_add(MARGIN_MS))),
+        // The RST is out when close returns, as without us.
+        Override::Abort => Waits::Always(MARGIN_MS),
+        // Nor may being watched change what the kernel does, or when.
+        Override::Off | Override::None if never_sent => Waits::Always(MARGIN_MS),
+        Override::Off | Override::None => Waits::No,
+    }
 }
 
 /// Whether a connection in that state, whose reading side is shut or about to be, is

@@ -3,6 +3,7 @@
 
 use core::ffi::c_int;
 
+use crate::fd_table::Made;
 use crate::{fd_table, run, sys};
 
 /// Up to so many numbers are tried one by one.
@@ -49,16 +50,26 @@ fn listed(first: c_int, last: c_int, each: &mut impl FnMut(c_int)) -> bool {
     is_whole
 }
 
-/// Whether `fd` is a TCP socket that the program may know of.
-pub(crate) fn is_tcp(fd: c_int) -> bool {
+/// What `fd` is. It costs other descriptors one cheap check at most.
+pub(crate) fn kind(fd: c_int) -> Made {
     if run::owns(fd) {
-        return false;
+        return Made::Other;
     }
     match fd_table::entry(fd) {
-        Some(entry) if entry.is_tcp() => true,
-        Some(entry) if entry.is_other() => false,
-        _ => sys::protocol(fd) == Ok(libc::IPPROTO_TCP),
+        Some(entry) if entry.is_tcp() => Made::Tcp,
+        Some(entry) if entry.is_mptcp() => Made::Mptcp,
+        Some(entry) if entry.is_other() => Made::Other,
+        _ => match sys::protocol(fd) {
+            Ok(libc::IPPROTO_TCP) => Made::Tcp,
+            Ok(libc::IPPROTO_MPTCP) => Made::Mptcp,
+            _ => Made::Other,
+        },
     }
+}
+
+/// Whether `fd` is a TCP socket that the program may know of.
+pub(crate) fn is_tcp(fd: c_int) -> bool {
+    kind(fd) == Made::Tcp
 }
 
 /// The names in what getdents64(2) wrote: `d_ino:8 d_off:8 d_reclen:2 d_type:1 d_name`.

@@ -30,6 +30,21 @@ const CROWDED: u32 = 16;
 const READ_NO_MORE: u32 = 32;
 /// Our filter was attached here.
 const TRIMMED: u32 = 64;
+/// Made here, and MPTCP.
+const MPTCP: u32 = 128;
+/// Its connection was counted as one that the kernel ends.
+const COUNTED: u32 = 256;
+
+/// What was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Made {
+    /// A TCP socket.
+    Tcp,
+    /// An MPTCP socket.
+    Mptcp,
+    /// Something else.
+    Other,
+}
 
 /// One descriptor.
 pub(crate) struct Entry {
@@ -62,13 +77,24 @@ impl Entry {
         self.flags.load(Ordering::Acquire) & TCP != 0
     }
 
+    /// Made here, and MPTCP.
+    pub(crate) fn is_mptcp(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & MPTCP != 0
+    }
+
+    /// Takes note that the connection was counted. False if it was before.
+    pub(crate) fn count_once(&self) -> bool {
+        self.flags.fetch_or(COUNTED, Ordering::AcqRel) & COUNTED == 0
+    }
+
     /// Whether nobody else can hold the socket that has this cookie, by all that
     /// was seen.
     pub(crate) fn is_ours_alone(&self, cookie: u64, now: Moment) -> bool {
         let flags = self.flags.load(Ordering::Acquire);
         let forks = self.forks.load(Ordering::Relaxed);
         let spawns = self.spawns.load(Ordering::Relaxed);
-        flags & (TCP | SHARED) == TCP
+        flags & (TCP | MPTCP) != 0
+            && flags & SHARED == 0
             && self.cookie.load(Ordering::Relaxed) == cookie
             && forks != 0
             && forks == now.forks
@@ -125,20 +151,25 @@ pub(crate) fn highest() -> c_int {
     HIGHEST.load(Ordering::Relaxed)
 }
 
-/// A TCP socket was made; `before` is a moment before it was.
-pub(crate) fn made_tcp(fd: c_int, cloexec: bool, before: Moment) {
+/// A descriptor was made; `before` is a moment before it was.
+pub(crate) fn made(fd: c_int, what: Made, cloexec: bool, before: Moment) {
     let Some(entry) = entry(fd) else { return };
     entry.clear();
+    let kind = match what {
+        Made::Tcp => TCP,
+        Made::Mptcp => MPTCP,
+        Made::Other => return made_other(fd),
+    };
     let Ok(cookie) = sys::cookie(fd) else { return };
     entry.cookie.store(cookie, Ordering::Relaxed);
     entry.forks.store(before.forks, Ordering::Relaxed);
     entry.spawns.store(before.spawns, Ordering::Relaxed);
-    let flags = if cloexec { TCP | CLOEXEC } else { TCP };
+    let flags = if cloexec { kind | CLOEXEC } else { kind };
     entry.flags.store(flags, Ordering::Release);
     HIGHEST.fetch_max(fd, Ordering::Relaxed);
 }
 
-/// Something else was made.
+/// Something else than a connection was made.
 pub(crate) fn made_other(fd: c_int) {
     if let Some(entry) = entry(fd) {
         entry.clear();
@@ -187,7 +218,7 @@ pub(crate) fn survives_exec(fd: c_int) {
 /// `fd` is closed on exec from now on, which counts if it was not spawned yet.
 pub(crate) fn closes_on_exec(fd: c_int, now: Moment) {
     if let Some(entry) = entry(fd)
-        && entry.flags.load(Ordering::Acquire) & TCP != 0
+        && entry.flags.load(Ordering::Acquire) & (TCP | MPTCP) != 0
         && now.spawns != 0
         && entry.spawns.load(Ordering::Relaxed) == now.spawns
     {

@@ -61,16 +61,25 @@ pub(crate) fn others(run: Run, fd: c_int) -> Others {
         return Others::Unknown;
     };
     // A server that forks and closes its copy is answered by one look at the child.
-    for relative in [fork::last_child(), sys::parent()] {
-        if relative > 0 && holds(relative, fd, stat.st_ino) {
-            return Others::Some;
-        }
+    if is_held_by_relative(fd, stat.st_ino) {
+        return Others::Some;
     }
     match handover::ask_for_holders(run, fd, stat.st_ino) {
         Some(0) => Others::None,
         Some(_) => Others::Some,
         None => Others::Unknown,
     }
+}
+
+/// Whether the last child or the parent has the socket of `fd` at the same number.
+pub(crate) fn relative_holds(fd: c_int) -> bool {
+    sys::stat(fd).is_ok_and(|stat| is_held_by_relative(fd, stat.st_ino))
+}
+
+fn is_held_by_relative(fd: c_int, inode: u64) -> bool {
+    [fork::last_child(), sys::parent()]
+        .into_iter()
+        .any(|relative| relative > 0 && holds(relative, fd, inode))
 }
 
 /// Whether the parent has the socket of `fd` at the same number.

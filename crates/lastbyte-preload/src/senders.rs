@@ -19,8 +19,9 @@ const LOOKS: u32 = 5;
 const PAUSE: u32 = 100_000;
 
 /// Whether a thread is, or may be, sending on the blocking socket of `fd`.
-pub(crate) fn may_be_inside(fd: c_int, unacknowledged: c_int) -> bool {
+pub(crate) fn may_be_inside(fd: c_int) -> bool {
     let room = sys::send_buffer(fd).unwrap_or(0);
+    let unacknowledged = sys::ioctl_int(fd, libc::TIOCOUTQ).unwrap_or(c_int::MAX);
     if unacknowledged.saturating_mul(4) < room {
         return false;
     }

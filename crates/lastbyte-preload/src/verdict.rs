@@ -2,15 +2,16 @@
 
 use core::ffi::c_int;
 
-use lastbyte_handoff::{Left, Linger, Override, flag};
+use lastbyte_handoff::{Left, Linger, flag};
 
-use crate::decide::{self, Connection, Decision, First, Glance, Waits};
+use crate::decide::{self, Decision, Facts, Waits};
+use crate::fd_table::{self, Entry, Made};
 use crate::holders::{self, Others, Turn};
 use crate::run::{self, Run};
-use crate::{epoch, fd_table, handover, senders, sys};
+use crate::{descriptors, epoch, handover, senders, sys};
 
 const SIOCINQ: u64 = 0x541b;
-const SIOCOUTQ: u64 = 0x5411;
+const SIOCATMARK: u64 = 0x8905;
 
 /// The ways to close.
 #[derive(Clone, Copy)]
@@ -57,13 +58,18 @@ pub(crate) fn on(fd: c_int) -> (Verdict, Turn) {
         }
         return (Verdict::Plain, Turn::NONE);
     }
-    if !is_tcp(fd) {
+    let kind = descriptors::kind(fd);
+    if kind == Made::Other {
         return (Verdict::Plain, Turn::NONE);
     }
     let Some(run) = run::current() else {
         return (Verdict::Plain, Turn::NONE);
     };
     let mut turn = Turn::NONE;
+    if kind == Made::Mptcp {
+        count_mptcp(run, fd, &mut turn);
+        return (Verdict::Plain, turn);
+    }
     let verdict = on_tcp(run, fd, Asked::Close, &mut turn).unwrap_or(Verdict::Plain);
     (verdict, turn)
 }
@@ -74,32 +80,32 @@ pub(crate) fn at_exit(run: Run, fd: c_int) -> Verdict {
     on_tcp(run, fd, Asked::Exit, &mut unused).unwrap_or(Verdict::Plain)
 }
 
-/// The one cheap check that other descriptors cost.
-fn is_tcp(fd: c_int) -> bool {
-    match fd_table::entry(fd) {
-        Some(entry) if entry.is_tcp() => true,
-        Some(entry) if entry.is_other() => false,
-        Some(_) => match sys::protocol(fd) {
-            Ok(libc::IPPROTO_TCP) => true,
-            Ok(libc::IPPROTO_MPTCP) => {
-                count_mptcp(fd);
-                false
-            }
-            _ => false,
-        },
-        None => false,
+/// The kernel closes an MPTCP connection with all its subflows. No other close can be
+/// put together from outside, so it is the kernel's.
+fn count_mptcp(run: Run, fd: c_int, turn: &mut Turn) {
+    if !is_mptcp_to_count(fd) {
+        return;
+    }
+    if !is_ours_alone(fd) {
+        *turn = turn_of(run, fd);
+    }
+    match can_be_ended(run, fd) {
+        Ok(true) => handover::count(run, Left::Mptcp),
+        Ok(false) => {}
+        Err(left) => handover::count(run, left),
     }
 }
 
-/// The kernel closes an MPTCP connection with all its subflows. No other close can be
-/// put together from outside, so it is the kernel's.
-fn count_mptcp(fd: c_int) {
-    if let Some(run) = run::current()
-        && let Ok(unacknowledged) = sys::ioctl_int(fd, SIOCOUTQ)
-        && (unacknowledged > 0 || sys::ioctl_int(fd, SIOCINQ).is_ok_and(|unread| unread > 0))
-    {
+/// As [`count_mptcp`], at the end of the process, where only the likely holders are
+/// looked at.
+pub(crate) fn count_mptcp_at_exit(run: Run, fd: c_int) {
+    if is_mptcp_to_count(fd) && (is_ours_alone(fd) || !holders::relative_holds(fd)) {
         handover::count(run, Left::Mptcp);
     }
+}
+
+fn is_mptcp_to_count(fd: c_int) -> bool {
+    sys::is_connected(fd) && fd_table::entry(fd).is_none_or(Entry::count_once)
 }
 
 /// `None`: as the kernel does it.
@@ -110,37 +116,22 @@ fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict>
         // Before the facts: what another holder does from here on it does after us.
         *turn = turn_of(run, fd);
     }
-    let [l_onoff, l_linger] = sys::linger(fd).ok()?;
-    let glance = Glance {
-        linger: Linger { l_onoff, l_linger },
-        // EINVAL: listening. Anything else: not a TCP socket any more.
-        unacknowledged: sys::ioctl_int(fd, SIOCOUTQ).ok()?,
-        unread: sys::ioctl_int(fd, SIOCINQ).ok()?,
-    };
+    let facts = facts(fd)?;
     // Its close must send nothing (CRIU moves connections so).
     if run.shared.has_repaired() && sys::repair(fd).is_ok_and(|on| on != 0) {
         return None;
     }
-    match decide::at_a_glance(settings, glance) {
-        First::Plain => return None,
-        First::FinThenPlain => {
+    let how = match decide::decide(settings, facts) {
+        Decision::Plain => return None,
+        Decision::FinThenPlain => {
             return (asked == Asked::Close && is_alone).then(|| {
-                if settings.linger == Override::Off && l_onoff != 0 {
+                if facts.linger.l_onoff != 0 {
+                    // `--linger off` has its way.
                     let _ = sys::set_linger(fd, [0, 0]);
                 }
                 Verdict::FinThenPlain
             });
         }
-        First::Ask => {}
-    }
-    let info = sys::tcp_info(fd).ok()?;
-    let connection = Connection {
-        state: info.state,
-        bytes_sent: info.bytes_sent,
-    };
-    let how = match decide::decide(settings, glance, connection) {
-        Decision::Plain => return None,
-        Decision::Left(left) => return leave(run, left),
         Decision::HandOver(how) => how,
     };
     if run.control.is_full(sys::user) {
@@ -161,7 +152,7 @@ fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict>
             }
         }
     }
-    if asked == Asked::Close && is_blocking && senders::may_be_inside(fd, glance.unacknowledged) {
+    if asked == Asked::Close && is_blocking && senders::may_be_inside(fd) {
         return leave(run, Left::Sending);
     }
     if how.fin_is_out {
@@ -172,7 +163,7 @@ fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict>
     }
     Some(Verdict::HandOver(Case {
         run,
-        linger: glance.linger,
+        linger: facts.linger,
         waits: match how.waits {
             Waits::IfBlocking(_) if !is_blocking => Waits::No,
             waits => waits,
@@ -180,6 +171,32 @@ fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict>
         fin_first: how.fin_first,
         flags,
     }))
+}
+
+/// `None`: not a TCP socket any more.
+fn facts(fd: c_int) -> Option<Facts> {
+    let [l_onoff, l_linger] = sys::linger(fd).ok()?;
+    let info = sys::tcp_info(fd).ok()?;
+    Some(Facts {
+        linger: Linger { l_onoff, l_linger },
+        state: info.state,
+        in_flight: info.in_flight,
+        not_sent: info.not_sent,
+        bytes_sent: info.bytes_sent,
+        has_unread: has_unread(fd)?,
+    })
+}
+
+/// Whether input waits. An urgent byte is not counted by `SIOCINQ`, and neither is what
+/// lies behind it; but the kernel's close looks at the queue and sees it.
+fn has_unread(fd: c_int) -> Option<bool> {
+    if sys::receive_memory(fd).ok()? == 0 {
+        return Some(false);
+    }
+    // A FIN takes memory and is no input.
+    let is_input =
+        sys::ioctl_int(fd, SIOCINQ).ok()? > 0 || sys::ioctl_int(fd, SIOCATMARK).ok()? > 0;
+    Some(is_input)
 }
 
 /// What becomes of `fd` is the kernel's affair, which is counted.

@@ -8,11 +8,8 @@
 #[path = "../src/decide.rs"]
 mod decide;
 
-use decide::{
-    Connection, Decision, First, Glance, How, Waits, at_a_glance, decide as decided, has_sent_fin,
-    is_reset_by_input,
-};
-use lastbyte_handoff::{Left, Linger, Override, Settings};
+use decide::{Decision, Facts, How, Waits, decide as decided, has_sent_fin, is_reset_by_input};
+use lastbyte_handoff::{Linger, Override, Settings};
 
 const ESTABLISHED: u8 = 1;
 const SYN_SENT: u8 = 2;
@@ -47,16 +44,34 @@ const OBSERVED: Settings = Settings {
     observed: true,
 };
 
-fn glance(linger: Linger, unacknowledged: i32, unread: i32) -> Glance {
-    Glance {
+/// Everything sent is acknowledged, and nothing is unread.
+fn quiet(state: u8, linger: Linger) -> Facts {
+    Facts {
         linger,
-        unacknowledged,
-        unread,
+        state,
+        in_flight: 0,
+        not_sent: 0,
+        bytes_sent: 5000,
+        has_unread: false,
     }
 }
 
-fn connection(state: u8, bytes_sent: u64) -> Connection {
-    Connection { state, bytes_sent }
+/// A part of what was sent is not acknowledged.
+fn busy(state: u8, linger: Linger) -> Facts {
+    Facts {
+        in_flight: 3,
+        ..quiet(state, linger)
+    }
+}
+
+/// The program never sent anything; `fin` is out or queued.
+fn silent(state: u8, fin: bool) -> Facts {
+    Facts {
+        in_flight: u32::from(fin),
+        bytes_sent: 0,
+        has_unread: true,
+        ..quiet(state, OFF)
+    }
 }
 
 fn handed(decision: Decision) -> How {
@@ -66,8 +81,8 @@ fn handed(decision: Decision) -> How {
     }
 }
 
-/// Every combination that the functions tell apart.
-fn all(mut each: impl FnMut(Settings, Glance, Connection)) {
+/// Every combination that the function tells apart.
+fn all(mut each: impl FnMut(Settings, Facts)) {
     let overrides = [
         Override::None,
         Override::Off,
@@ -77,15 +92,19 @@ fn all(mut each: impl FnMut(Settings, Glance, Connection)) {
     for linger in overrides {
         for observed in [false, true] {
             for option in [OFF, ABORT, WAIT_5] {
-                for unacknowledged in [0, 1, 2, 5000] {
-                    for unread in [0, 9] {
+                for (in_flight, not_sent) in [(0, 0), (1, 0), (0, 1), (1, 1), (9, 5000), (0, 2)] {
+                    for has_unread in [false, true] {
                         for state in 1..=12 {
-                            for sent in [0, 5000, u64::MAX] {
-                                each(
-                                    Settings { linger, observed },
-                                    glance(option, unacknowledged, unread),
-                                    connection(state, sent),
-                                );
+                            for bytes_sent in [0, 5000, u64::MAX] {
+                                let facts = Facts {
+                                    linger: option,
+                                    state,
+                                    in_flight,
+                                    not_sent,
+                                    bytes_sent,
+                                    has_unread,
+                                };
+                                each(Settings { linger, observed }, facts);
                             }
                         }
                     }
@@ -96,50 +115,74 @@ fn all(mut each: impl FnMut(Settings, Glance, Connection)) {
 }
 
 #[test]
-fn nothing_under_way_needs_no_more_than_a_glance() {
-    assert_eq!(at_a_glance(QUIET, glance(OFF, 0, 0)), First::FinThenPlain);
-    assert_eq!(at_a_glance(QUIET, glance(ABORT, 9, 9)), First::Plain);
-    for more in [glance(OFF, 1, 0), glance(OFF, 0, 1), glance(WAIT_5, 0, 0)] {
-        assert_eq!(at_a_glance(QUIET, more), First::Ask);
+fn where_nothing_is_under_way_the_fin_goes_first_and_the_kernel_does_the_rest() {
+    for state in [ESTABLISHED, CLOSE_WAIT, FIN_WAIT2] {
+        let facts = quiet(state, OFF);
+        assert_eq!(decided(QUIET, facts), Decision::FinThenPlain);
+        let unread = Facts {
+            has_unread: true,
+            ..facts
+        };
+        let not_sent = Facts {
+            not_sent: 1,
+            ..facts
+        };
+        for more in [unread, not_sent, busy(state, OFF), quiet(state, WAIT_5)] {
+            handed(decided(QUIET, more));
+        }
     }
 }
 
 #[test]
 fn an_abort_that_was_not_the_programs_own_wish_is_not_the_kernels() {
+    let facts = Facts {
+        has_unread: true,
+        ..busy(ESTABLISHED, ABORT)
+    };
+    assert_eq!(decided(QUIET, facts), Decision::Plain);
     let forced = Settings {
         linger: Override::Abort,
         observed: false,
     };
-    assert_eq!(at_a_glance(forced, glance(OFF, 0, 0)), First::Ask);
+    handed(decided(forced, quiet(ESTABLISHED, OFF)));
     let off = Settings {
         linger: Override::Off,
         observed: false,
     };
-    assert_eq!(at_a_glance(off, glance(ABORT, 0, 0)), First::FinThenPlain);
+    let facts = quiet(ESTABLISHED, ABORT);
+    assert_eq!(decided(off, facts), Decision::FinThenPlain);
 }
 
 #[test]
-fn a_watched_run_asks_about_every_close() {
-    all(|settings, glance, _| {
+fn a_watched_run_asks_about_every_connection() {
+    all(|settings, facts| {
+        if settings.observed && decided(settings, facts) == Decision::Plain {
+            let nothing = facts.bytes_sent == 0;
+            assert!(
+                facts.state == LISTEN
+                    || nothing && matches!(facts.state, SYN_SENT | SYN_RECV | CLOSE),
+                "{facts:?}"
+            );
+        }
         if settings.observed {
-            assert_eq!(at_a_glance(settings, glance), First::Ask);
+            assert_ne!(decided(settings, facts), Decision::FinThenPlain);
         }
     });
 }
 
 #[test]
 fn a_connection_on_which_nothing_was_sent_is_the_kernels_with_or_without_a_fin() {
-    for (state, queued) in [
-        (ESTABLISHED, 0),
-        (CLOSE_WAIT, 0),
-        (FIN_WAIT1, 1),
-        (FIN_WAIT2, 0),
-        (CLOSING, 1),
-        (LAST_ACK, 1),
+    for (state, fin) in [
+        (ESTABLISHED, false),
+        (CLOSE_WAIT, false),
+        (FIN_WAIT1, true),
+        (FIN_WAIT2, false),
+        (CLOSING, true),
+        (LAST_ACK, true),
     ] {
-        let facts = (glance(OFF, queued, 7), connection(state, 0));
-        assert_eq!(decided(QUIET, facts.0, facts.1), Decision::Plain, "{state}");
-        let how = handed(decided(OBSERVED, facts.0, facts.1));
+        let facts = silent(state, fin);
+        assert_eq!(decided(QUIET, facts), Decision::Plain, "{state}");
+        let how = handed(decided(OBSERVED, facts));
         assert!(how.as_the_kernel_does && !how.fin_first, "{state}: {how:?}");
         assert_eq!(how.waits, Waits::Always(1000), "{state}");
     }
@@ -147,39 +190,47 @@ fn a_connection_on_which_nothing_was_sent_is_the_kernels_with_or_without_a_fin()
 
 #[test]
 fn one_byte_that_is_no_fin_is_data() {
-    for (state, queued) in [
+    for (state, not_sent) in [
         (ESTABLISHED, 1),
         (CLOSE_WAIT, 1),
         (FIN_WAIT1, 2),
         (LAST_ACK, 2),
     ] {
-        let how = handed(decided(QUIET, glance(OFF, queued, 7), connection(state, 0)));
-        assert!(!how.as_the_kernel_does, "{state}");
+        let facts = Facts {
+            not_sent,
+            ..silent(state, false)
+        };
+        assert!(!handed(decided(QUIET, facts)).as_the_kernel_does, "{state}");
     }
+    // A FIN that waits for room in the window.
+    let facts = Facts {
+        not_sent: 1,
+        ..silent(FIN_WAIT1, false)
+    };
+    assert_eq!(decided(QUIET, facts), Decision::Plain);
     // A kernel that does not count what was sent says nothing about it.
-    let how = handed(decided(
-        QUIET,
-        glance(OFF, 0, 7),
-        connection(ESTABLISHED, u64::MAX),
-    ));
-    assert!(!how.as_the_kernel_does);
+    let facts = Facts {
+        bytes_sent: u64::MAX,
+        ..silent(ESTABLISHED, false)
+    };
+    assert!(!handed(decided(QUIET, facts)).as_the_kernel_does);
 }
 
 #[test]
 fn the_fin_leaves_first_where_it_has_not_left_and_the_connection_is_not_reset() {
-    all(|settings, glance, connection| {
-        if let Decision::HandOver(how) = decided(settings, glance, connection) {
-            let is_open = matches!(connection.state, ESTABLISHED | CLOSE_WAIT);
+    all(|settings, facts| {
+        if let Decision::HandOver(how) = decided(settings, facts) {
+            let is_open = matches!(facts.state, ESTABLISHED | CLOSE_WAIT);
             let aborts = match settings.linger {
-                Override::None => glance.linger == ABORT,
+                Override::None => facts.linger == ABORT,
                 asked => asked == Override::Abort,
             };
             assert_eq!(
                 how.fin_first,
                 is_open && !aborts && !how.as_the_kernel_does,
-                "{settings:?} {glance:?} {connection:?}"
+                "{settings:?} {facts:?}"
             );
-            let is_out = matches!(connection.state, FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK);
+            let is_out = matches!(facts.state, FIN_WAIT1 | FIN_WAIT2 | CLOSING | LAST_ACK);
             assert_eq!(how.fin_is_out, is_out);
         }
     });
@@ -187,11 +238,11 @@ fn the_fin_leaves_first_where_it_has_not_left_and_the_connection_is_not_reset() 
 
 #[test]
 fn only_a_wait_and_what_close_itself_does_is_waited_for() {
-    all(|settings, glance, connection| {
-        if let Decision::HandOver(how) = decided(settings, glance, connection) {
+    all(|settings, facts| {
+        if let Decision::HandOver(how) = decided(settings, facts) {
             let wanted = match settings.linger {
-                Override::None if glance.linger == OFF => Override::Off,
-                Override::None if glance.linger == ABORT => Override::Abort,
+                Override::None if facts.linger == OFF => Override::Off,
+                Override::None if facts.linger == ABORT => Override::Abort,
                 Override::None => Override::Wait(5000),
                 asked => asked,
             };
@@ -201,7 +252,7 @@ fn only_a_wait_and_what_close_itself_does_is_waited_for() {
                 _ if how.as_the_kernel_does => Waits::Always(1000),
                 _ => Waits::No,
             };
-            assert_eq!(how.waits, waits, "{settings:?} {glance:?} {connection:?}");
+            assert_eq!(how.waits, waits, "{settings:?} {facts:?}");
         }
     });
 }
@@ -212,37 +263,39 @@ fn a_negative_time_has_no_bound() {
         l_onoff: 1,
         l_linger: -1,
     };
-    let how = handed(decided(
-        QUIET,
-        glance(endless, 9, 0),
-        connection(ESTABLISHED, 9),
-    ));
+    let how = handed(decided(QUIET, busy(ESTABLISHED, endless)));
     assert_eq!(how.waits, Waits::IfBlocking(None));
 }
 
 #[test]
-fn listeners_and_handshakes_are_the_kernels() {
-    all(|settings, glance, connection| {
-        let decision = decided(settings, glance, connection);
-        match connection.state {
+fn a_handshake_with_data_under_way_is_ended_and_one_without_is_the_kernels() {
+    all(|settings, facts| {
+        let decision = decided(settings, facts);
+        match facts.state {
             LISTEN => assert_eq!(decision, Decision::Plain),
-            SYN_SENT | SYN_RECV if connection.bytes_sent == 0 => {
+            SYN_SENT | SYN_RECV if facts.bytes_sent == 0 && facts.not_sent == 0 => {
                 assert_eq!(decision, Decision::Plain);
             }
-            SYN_SENT | SYN_RECV => assert_eq!(decision, Decision::Left(Left::Handshake)),
-            _ => assert!(!matches!(decision, Decision::Left(_))),
+            SYN_SENT | SYN_RECV => {
+                let is_own_abort = settings.linger == Override::None && facts.linger == ABORT;
+                if is_own_abort && !settings.observed {
+                    assert_eq!(decision, Decision::Plain);
+                } else {
+                    assert!(!handed(decision).fin_first, "{settings:?} {facts:?}");
+                }
+            }
+            _ => {}
         }
     });
 }
 
 #[test]
 fn a_connection_that_is_over_matters_to_a_wait_or_a_log() {
-    let over = connection(CLOSE, 5000);
-    assert_eq!(decided(QUIET, glance(OFF, 7, 0), over), Decision::Plain);
-    assert!(!handed(decided(QUIET, glance(WAIT_5, 7, 0), over)).fin_first);
-    assert!(!handed(decided(OBSERVED, glance(OFF, 7, 0), over)).fin_first);
-    let never = connection(CLOSE, 0);
-    assert_eq!(decided(OBSERVED, glance(OFF, 0, 0), never), Decision::Plain);
+    assert_eq!(decided(QUIET, busy(CLOSE, OFF)), Decision::Plain);
+    assert_eq!(decided(QUIET, quiet(CLOSE, OFF)), Decision::Plain);
+    assert!(!handed(decided(QUIET, busy(CLOSE, WAIT_5))).fin_first);
+    assert!(!handed(decided(OBSERVED, busy(CLOSE, OFF))).fin_first);
+    assert_eq!(decided(OBSERVED, silent(CLOSE, false)), Decision::Plain);
 }
 
 #[test]

@@ -6,6 +6,7 @@ extern crate lastbyte_testkit;
 
 mod command;
 mod contract;
+mod handshake;
 mod harness;
 mod hostile;
 mod manner;

@@ -3,13 +3,15 @@
 
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use lastbyte_testkit::need_root;
 
 use crate::harness::{
-    End, LONG, Peer, Talk, compile, is_open, plain_python, python, read_all, text, under,
+    End, LONG, Peer, Talk, compile, is_open, plain_python, python, read_all, read_exactly, text,
+    under,
 };
 
 const BIG: usize = 300_000;
@@ -331,6 +333,60 @@ fn a_client_without_mptcp_of_a_server_with_it_is_covered() {
     assert_eq!(read_all(&stream), (BIG, End::Eof));
     drop(stream);
     assert_eq!(talk.finish().0, 0);
+}
+
+/// Closes a connection on which everything is acknowledged and one urgent byte of the
+/// peer's is unread.
+fn urgent_byte(command: &mut Command, peer: &Peer) -> (usize, End) {
+    let mut talk = Talk::start(command);
+    let stream = peer.accept();
+    read_exactly(&stream, 5);
+    // SAFETY: one byte, alive during the call.
+    let sent = unsafe { libc::send(stream.as_raw_fd(), b"!".as_ptr().cast(), 1, libc::MSG_OOB) };
+    assert_eq!(sent, 1);
+    talk.say("close");
+    assert_eq!(talk.hear(), "closed");
+    let seen = read_all(&stream);
+    drop(stream);
+    assert_eq!(talk.finish().0, 0);
+    seen
+}
+
+#[test]
+fn an_urgent_byte_that_nobody_read_is_input_like_any_other() {
+    let peer = Peer::new();
+    let source = "s = connect(); s.sendall(b'12345'); hear()\n\
+                  assert select.select([], [], [s], 30)[2]; os.close(s.detach()); say('closed')";
+    let alone = urgent_byte(&mut plain_python(source, peer.port()), &peer);
+    assert_eq!(alone, (0, End::Reset), "without us");
+    for options in [&[][..], &["--summary"]] {
+        let run = urgent_byte(&mut python(options, source, peer.port(), &[]), &peer);
+        assert_eq!(run, (0, End::Eof), "{options:?}");
+    }
+}
+
+#[test]
+fn every_close_of_an_mptcp_connection_is_counted_once() {
+    // The kernel's close, also where nothing is under way; by close, a descriptor among
+    // several, a child that has it too, and exit.
+    let source = "l = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262); l.bind(('127.0.0.1', 0)); l.listen()\n\
+                  def pair():\n  c = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)\n\
+                  \x20 c.connect(l.getsockname()); return c, l.accept()[0]\n\
+                  a, b = pair(); os.close(a.detach()); os.close(b.detach())\n\
+                  a, b = pair(); d = os.dup(a.fileno()); os.close(a.detach()); os.close(b.detach()); os.close(d)\n\
+                  a, b = pair(); child = os.fork()\n\
+                  if not child: a.close(); b.close(); os._exit(0)\n\
+                  os.waitpid(child, 0); a.close(); b.close()\n\
+                  socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262).close()\n\
+                  c, s = pair(); d = os.dup(c.fileno()); os._exit(0)";
+    let peer = Peer::new();
+    let talk = Talk::start(&mut python(&["--summary"], source, peer.port(), &[]));
+    let (status, _, errors) = talk.finish();
+    assert_eq!(status, 0, "{errors}");
+    assert!(
+        errors.contains("8 closes left to the kernel (it is MPTCP: 8)"),
+        "{errors}"
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use core::ffi::{c_int, c_uint};
 
 use lastbyte_handoff::Kind;
 
+use crate::fd_table::Made;
 use crate::real_libc::{self, forward};
 use crate::verdict::{self, Verdict};
 use crate::{descriptors, epoch, fd_table, handover, run, sys};
@@ -121,7 +122,7 @@ pub(super) fn range(first: c_uint, last: c_uint, flags: c_uint) -> sys::Result<(
     if first <= last && flags & libc::CLOSE_RANGE_CLOEXEC == 0 && run::is_own_memory() {
         let bound = |number: c_uint| number.min(c_int::MAX.cast_unsigned()).cast_signed();
         descriptors::each(bound(first), bound(last), |fd| {
-            if flags == 0 && descriptors::is_tcp(fd) {
+            if flags == 0 && descriptors::kind(fd) != Made::Other {
                 // SAFETY: the program asked for it; the result has nowhere to go.
                 unsafe { close(fd) };
             } else if !run::owns(fd) {

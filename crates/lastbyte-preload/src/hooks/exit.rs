@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use lastbyte_handoff::Kind;
 
 use crate::decide::Waits;
+use crate::fd_table::Made;
 use crate::real_libc::forward;
 use crate::run::{self, Run};
 use crate::verdict::{self, Case, Verdict};
@@ -42,27 +43,42 @@ fn hand_over(run: Run, kind: Kind, is_meant: impl Fn(c_int) -> bool) {
     let mut seen = [0; REMEMBERED];
     let mut next = 0;
     descriptors::each(0, c_int::MAX, |fd| {
-        if !descriptors::is_tcp(fd) || !is_meant(fd) {
+        let what = descriptors::kind(fd);
+        if what == Made::Other || !is_meant(fd) {
             return;
         }
-        let cookie = sys::cookie(fd).unwrap_or(0);
-        if seen.contains(&cookie) {
+        // An MPTCP socket has its listener's cookie (Linux 6.18).
+        let Ok(inode) = sys::stat(fd).map(|stat| stat.st_ino) else {
+            return;
+        };
+        if seen.contains(&inode) {
             return;
         }
-        if let Verdict::HandOver(case) = verdict::at_exit(run, fd) {
-            let case = Case {
-                waits: Waits::No,
-                fin_first: false,
-                ..case
-            };
-            if handover::give(case, fd, kind).is_some()
-                && let Some(place) = seen.get_mut(next % REMEMBERED)
-            {
-                *place = cookie;
-                next += 1;
+        let is_done = match what {
+            Made::Mptcp => {
+                verdict::count_mptcp_at_exit(run, fd);
+                true
             }
+            _ => hand_over_one(run, fd, kind),
+        };
+        if is_done && let Some(place) = seen.get_mut(next % REMEMBERED) {
+            *place = inode;
+            next += 1;
         }
     });
+}
+
+/// False if there was no need, or it could not be.
+fn hand_over_one(run: Run, fd: c_int, kind: Kind) -> bool {
+    let Verdict::HandOver(case) = verdict::at_exit(run, fd) else {
+        return false;
+    };
+    let case = Case {
+        waits: Waits::No,
+        fin_first: false,
+        ..case
+    };
+    handover::give(case, fd, kind).is_some()
 }
 
 /// After a fork, in the child, whose end is another.

@@ -2,6 +2,7 @@
 
 use core::ffi::{c_int, c_void};
 
+use crate::fd_table::Made;
 use crate::real_libc::forward;
 use crate::{epoch, fd_table, run, sys};
 
@@ -24,14 +25,14 @@ pub(super) fn made(domain: c_int, kind: c_int, protocol: c_int, fd: c_int, befor
     }
     let is_stream = kind & 0xf == libc::SOCK_STREAM;
     let is_internet = domain == libc::AF_INET || domain == libc::AF_INET6;
-    if is_stream && is_internet && matches!(protocol, 0 | libc::IPPROTO_TCP) {
-        fd_table::made_tcp(fd, kind & libc::SOCK_CLOEXEC != 0, before);
-    } else if is_stream && is_internet {
-        // MPTCP, most likely, which may turn out to be plain TCP.
-        fd_table::forget(fd);
-    } else {
-        fd_table::made_other(fd);
-    }
+    let what = match protocol {
+        0 | libc::IPPROTO_TCP if is_stream && is_internet => Made::Tcp,
+        libc::IPPROTO_MPTCP if is_stream && is_internet => Made::Mptcp,
+        // SMC and the like.
+        _ if is_stream && is_internet => return fd_table::forget(fd),
+        _ => Made::Other,
+    };
+    fd_table::made(fd, what, kind & libc::SOCK_CLOEXEC != 0, before);
 }
 
 /// accept(2).
@@ -73,18 +74,15 @@ pub(super) fn accepted(listener: c_int, fd: c_int, cloexec: bool, before: epoch:
     if fd < 0 || !run::is_own_memory() {
         return;
     }
-    let is_tcp = match fd_table::entry(listener) {
-        Some(entry) if entry.is_tcp() => true,
-        Some(entry) if entry.is_other() => false,
+    let what = match fd_table::entry(listener) {
+        Some(entry) if entry.is_tcp() => Made::Tcp,
+        Some(entry) if entry.is_other() => Made::Other,
+        // A client without MPTCP makes a plain connection of a listener with it.
         _ => match sys::protocol(fd) {
-            Ok(libc::IPPROTO_TCP) => true,
-            Ok(libc::IPPROTO_MPTCP) => return fd_table::forget(fd),
-            _ => false,
+            Ok(libc::IPPROTO_TCP) => Made::Tcp,
+            Ok(libc::IPPROTO_MPTCP) => Made::Mptcp,
+            _ => Made::Other,
         },
     };
-    if is_tcp {
-        fd_table::made_tcp(fd, cloexec, before);
-    } else {
-        fd_table::made_other(fd);
-    }
+    fd_table::made(fd, what, cloexec, before);
 }

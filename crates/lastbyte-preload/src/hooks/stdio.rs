@@ -6,6 +6,7 @@ use lastbyte_handoff::Kind;
 use libc::FILE;
 
 use super::close::part;
+use crate::fd_table::Made;
 use crate::real_libc::forward;
 use crate::verdict::{self, Verdict};
 use crate::{descriptors, handover, sys};
@@ -22,7 +23,7 @@ pub unsafe extern "C-unwind" fn fclose(stream: *mut FILE) -> c_int {
     if fd < 0 {
         return close();
     }
-    if !descriptors::is_tcp(fd) {
+    if descriptors::kind(fd) == Made::Other {
         part(fd);
         return close();
     }

@@ -51,6 +51,12 @@ pub(crate) fn addresses<const N: usize>(fd: c_int) -> [[u8; N]; 2] {
     })
 }
 
+/// Whether the socket has a peer.
+pub(crate) fn is_connected(fd: c_int) -> bool {
+    let [_, peer] = addresses::<28>(fd);
+    peer != [0; 28]
+}
+
 /// `SO_PROTOCOL`.
 pub(crate) fn protocol(fd: c_int) -> Result<c_int> {
     // SAFETY: as above.
@@ -145,7 +151,13 @@ pub(crate) fn attach_trim(fd: c_int) -> Result<()> {
 pub(crate) struct TcpInfo {
     /// `tcpi_state`.
     pub(crate) state: u8,
-    skipped: [u8; 199],
+    skipped_to_24: [u8; 23],
+    /// `tcpi_unacked`.
+    pub(crate) in_flight: u32,
+    skipped_to_144: [u8; 116],
+    /// `tcpi_notsent_bytes`. Since Linux 4.6.
+    pub(crate) not_sent: u32,
+    skipped_to_200: [u8; 52],
     /// `tcpi_bytes_sent`: payload, retransmissions included. Since Linux 4.19;
     /// before that it stays at all ones.
     pub(crate) bytes_sent: u64,
@@ -155,7 +167,11 @@ pub(crate) struct TcpInfo {
 pub(crate) fn tcp_info(fd: c_int) -> Result<TcpInfo> {
     let mut info = TcpInfo {
         state: 0,
-        skipped: [0; 199],
+        skipped_to_24: [0; 23],
+        in_flight: 0,
+        skipped_to_144: [0; 116],
+        not_sent: 0,
+        skipped_to_200: [0; 52],
         bytes_sent: u64::MAX,
     };
     let mut length = size_of::<TcpInfo>() as libc::socklen_t;
@@ -169,6 +185,14 @@ pub(crate) fn tcp_info(fd: c_int) -> Result<TcpInfo> {
     ];
     // SAFETY: both pointers are to locals, and `length` is the room there is.
     unsafe { call(libc::SYS_getsockopt, arguments) }.map(|_| info)
+}
+
+/// `SO_MEMINFO`, `SK_MEMINFO_RMEM_ALLOC` (include/uapi/linux/sock_diag.h): memory that
+/// segments in the receive queue take.
+pub(crate) fn receive_memory(fd: c_int) -> Result<u32> {
+    // SAFETY: integers have no invalid patterns.
+    let [allocated, ..]: [u32; 9] = unsafe { option(fd, libc::SOL_SOCKET, libc::SO_MEMINFO) }?;
+    Ok(allocated)
 }
 
 /// `SO_SNDBUF`.
