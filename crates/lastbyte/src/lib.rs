@@ -89,7 +89,7 @@ pub use errno::Errno;
 pub use error::{CloseError, CloseErrorKind, Refusal};
 pub use hook::on_report;
 pub use linger::{Linger, LingerForm, LingerRangeError, RawLinger};
-pub use policy::Policy;
+pub use policy::{Policy, PolicyError};
 pub use report::{Fate, Report, Side};
 pub use shutting::shutdown;
 pub use sums::{Sums, Total};

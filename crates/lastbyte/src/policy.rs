@@ -7,6 +7,14 @@ use std::time::Duration;
 
 use crate::linger::Linger;
 
+#[cfg(test)]
+mod samples;
+#[cfg(feature = "serde")]
+mod serde;
+mod text;
+
+pub use text::PolicyError;
+
 /// Says how a connection is to be ended: a [`Linger`] and its refinements.
 ///
 /// The linger option decides the outline; the refinements are what `struct linger` has
@@ -27,7 +35,13 @@ use crate::linger::Linger;
 /// # let _ = plain;
 /// ```
 ///
+/// It can be read from a configuration file: as text, `"wait 30s, stall=5s"` (`FromStr`),
+/// or with feature `serde` as a map of those names.
+///
 /// # Which refinement applies where
+///
+/// Text with a refinement that has no effect is refused; a program can have its own
+/// policies [checked](Self::check).
 ///
 /// | refinement | `Off` | `Abort` | `Wait`, `Endless` |
 /// |---|---|---|---|
