@@ -110,6 +110,14 @@ impl fmt::Debug for Errno {
 
 impl std::error::Error for Errno {}
 
+#[cfg(feature = "serde")]
+impl serde::Serialize for Errno {
+    /// Writes the name, as it is printed.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl From<Errno> for io::Error {
     fn from(errno: Errno) -> Self {
         io::Error::from_raw_os_error(errno.0)

@@ -1,15 +1,16 @@
 //! What is done with every report, whichever form of close it comes from.
 
-use std::net::SocketAddr;
+use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use crate::blocking::outcome;
+use crate::connection::Connection;
 use crate::contain::contain;
 use crate::error::CloseError;
 use crate::report::Report;
-use crate::sys::{self, Leaked};
+use crate::sys::Leaked;
 
-type Hook = Box<dyn Fn(Option<SocketAddr>, &Result<Report, CloseError>) + Send + Sync>;
+type Hook = Box<dyn Fn(&Connection, &Result<Report, CloseError>) + Send + Sync>;
 
 static HOOK: Leaked<Hook> = Leaked::none();
 
@@ -21,14 +22,14 @@ static HOOK: Leaked<Hook> = Leaked::none();
 /// It runs where that becomes known, before the caller is told, and should be quick. A
 /// panic in it is contained. A close with [`Linger::Off`](crate::Linger::Off) that goes
 /// on in the background is reported twice: `detached` when it returns, and its fate when
-/// that is known. An error without a report is a connection whose end could not be seen.
-/// The address is the peer's; `None` where the connection was gone before the close.
-/// Closes that were refused, or that gave the socket back, are not reported.
+/// that is known; the connection's id is the same. An error without a report is a
+/// connection whose end could not be seen. Closes that were refused, or that gave the socket back, are not reported.
 ///
 /// With feature `tracing` there is an event for each as well, target `lastbyte`: at
 /// level INFO where the ending failed, at DEBUG where it did not.
 ///
-/// Returns whether the hook was set: a process has one, and the first one stays.
+/// # Errors
+/// [`HookError`]: a process has one hook, and the first one stays.
 ///
 /// ```
 /// # use std::net::{TcpListener, TcpStream};
@@ -36,50 +37,63 @@ static HOOK: Leaked<Hook> = Leaked::none();
 ///
 /// # fn main() -> std::io::Result<()> {
 /// # let listener = TcpListener::bind("127.0.0.1:0")?;
-/// lastbyte::on_report(|peer, result| match result {
-///     Ok(report) => println!("{peer:?}: {report}"),
-///     Err(error) => eprintln!("{peer:?}: {error}"),
-/// });
+/// lastbyte::on_report(|connection, result| match result {
+///     Ok(report) => println!("{connection}: {report}"),
+///     Err(error) => eprintln!("{connection}: {error}"),
+/// }).expect("it is the first one");
 /// let stream = TcpStream::connect(listener.local_addr()?)?;
 /// lastbyte::close(stream, Linger::Abort)?; // the hook sees it, and so does the caller
 /// # Ok(()) }
 /// ```
-pub fn on_report<F>(hook: F) -> bool
+pub fn on_report<F>(hook: F) -> Result<(), HookError>
 where
-    F: Fn(Option<SocketAddr>, &Result<Report, CloseError>) + Send + Sync + 'static,
+    F: Fn(&Connection, &Result<Report, CloseError>) + Send + Sync + 'static,
 {
-    HOOK.replace(None, Box::new(Box::new(hook))).is_ok()
-}
-
-/// Whose connection this is, where somebody wants to know. Asked at the beginning of
-/// a close: at its end the connection no longer has an address.
-pub(crate) fn peer(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
-    if wanted() {
-        sys::peer_address(socket)
-    } else {
-        None
+    match HOOK.replace(None, Box::new(Box::new(hook))) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(HookError(())),
     }
 }
 
+/// Says that there is a hook already: see [`on_report`].
+#[derive(Debug)]
+pub struct HookError(());
+
+impl fmt::Display for HookError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the process has a report hook already, and it stays")
+    }
+}
+
+impl std::error::Error for HookError {}
+
+/// Which connection this is, where somebody wants to know. Asked at the beginning of
+/// a close: at its end the connection no longer has an address.
+pub(crate) fn connection(socket: BorrowedFd<'_>) -> Option<Connection> {
+    wanted().then(|| Connection::of(&socket))
+}
+
 /// Publishes what became of a connection.
-pub(crate) fn publish(peer: Option<SocketAddr>, report: &Report) {
+pub(crate) fn publish(connection: Option<Connection>, report: &Report) {
     if wanted() {
-        publish_result(peer, &outcome(*report));
+        publish_result(connection, &outcome(*report));
     }
 }
 
 /// Publishes that the end of a connection was not seen, if it is that.
-pub(crate) fn publish_unseen(peer: Option<SocketAddr>, result: &Result<Report, CloseError>) {
+pub(crate) fn publish_unseen(connection: Option<Connection>, result: &Result<Report, CloseError>) {
     if result.as_ref().is_err_and(CloseError::is_unseen) && wanted() {
-        publish_result(peer, result);
+        publish_result(connection, result);
     }
 }
 
-fn publish_result(peer: Option<SocketAddr>, result: &Result<Report, CloseError>) {
+fn publish_result(connection: Option<Connection>, result: &Result<Report, CloseError>) {
+    // None where the hook came after the close had begun.
+    let connection = connection.unwrap_or_default();
     if let Some(hook) = HOOK.get() {
-        contain(|| hook(peer, result));
+        contain(|| hook(&connection, result));
     }
-    trace(peer, result);
+    trace(&connection, result);
 }
 
 fn wanted() -> bool {
@@ -98,7 +112,7 @@ const fn traced() -> bool {
 
 /// One event for each connection that ended.
 #[cfg(feature = "tracing")]
-fn trace(peer: Option<SocketAddr>, result: &Result<Report, CloseError>) {
+fn trace(connection: &Connection, result: &Result<Report, CloseError>) {
     let report = match result {
         Ok(report) => report,
         Err(error) => match error.report() {
@@ -106,7 +120,9 @@ fn trace(peer: Option<SocketAddr>, result: &Result<Report, CloseError>) {
             None => {
                 tracing::info!(
                     target: "lastbyte",
-                    peer = peer.map(tracing::field::display),
+                    id = connection.id,
+                    local = connection.local.map(tracing::field::display),
+                    peer = connection.peer.map(tracing::field::display),
                     %error,
                     "connection ended unseen"
                 );
@@ -120,7 +136,9 @@ fn trace(peer: Option<SocketAddr>, result: &Result<Report, CloseError>) {
             tracing::event!(
                 target: "lastbyte",
                 $level,
-                peer = peer.map(tracing::field::display),
+                id = connection.id,
+                local = connection.local.map(tracing::field::display),
+                peer = connection.peer.map(tracing::field::display),
                 fate = report.fate.as_str(),
                 acked = report.acked,
                 lost = report.lost,
@@ -142,4 +160,4 @@ fn trace(peer: Option<SocketAddr>, result: &Result<Report, CloseError>) {
 }
 
 #[cfg(not(feature = "tracing"))]
-fn trace(_: Option<SocketAddr>, _: &Result<Report, CloseError>) {}
+fn trace(_: &Connection, _: &Result<Report, CloseError>) {}

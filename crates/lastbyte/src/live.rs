@@ -1,10 +1,10 @@
 //! An ending with its socket: shows the machine what there is and does what it
 //! says. Every form of close is a way to decide when to take the next step.
 
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use crate::connection::Connection;
 use crate::ending::receipt::Left;
 use crate::ending::{Action, Ending, Observation, Step};
 use crate::errno::Errno;
@@ -24,8 +24,8 @@ pub(crate) struct Live<S = OwnedFd> {
     /// What time it is, by the clock that `began` is of.
     clock: fn() -> Instant,
     filters: Filters,
-    /// Whose it is, where that will be published.
-    peer: Option<Box<SocketAddr>>,
+    /// Which it is, where that will be published.
+    connection: Option<Box<Connection>>,
 }
 
 /// How far a step came.
@@ -88,14 +88,14 @@ impl<S: AsFd> Ready<S> {
             Err(no_look) => return Err((no_look, socket)),
         };
         let (ending, first) = Ending::begin(policy, &seen);
-        let peer = hook::peer(socket.as_fd()).map(Box::new);
+        let connection = hook::connection(socket.as_fd()).map(Box::new);
         let live = Live {
             socket: Some(socket),
             ending,
             began,
             clock: Instant::now,
             filters: Filters::default(),
-            peer,
+            connection,
         };
         Ok(Self { live, first })
     }
@@ -238,13 +238,13 @@ impl<S: AsFd> Live<S> {
     pub(crate) fn detached(&self) -> Report {
         let seen = sys::look(self.socket(), 0, Look::Full);
         let report = self.ending.detached(self.elapsed(), &seen);
-        hook::publish(self.peer(), &report);
+        hook::publish(self.connection(), &report);
         report
     }
 
-    /// Whose it is, where somebody wants to know.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.peer.as_deref().copied()
+    /// Which it is, where somebody wants to know.
+    pub(crate) fn connection(&self) -> Option<Connection> {
+        self.connection.as_deref().copied()
     }
 
     /// Whether the report was given, and only late input matters any more.
@@ -262,7 +262,7 @@ impl<S: AsFd> Live<S> {
             began: self.began,
             clock: self.clock,
             filters: self.filters,
-            peer: self.peer,
+            connection: self.connection,
         })
     }
 
@@ -318,7 +318,7 @@ impl<S: AsFd> Live<S> {
                 }
             }
             if let Some(found) = &step.report {
-                hook::publish(self.peer(), found);
+                hook::publish(self.connection(), found);
             }
             report = report.or(step.report);
             self.trim();

@@ -187,21 +187,37 @@ impl fmt::Display for Report {
 }
 
 #[cfg(feature = "serde")]
+impl serde::Serialize for Fate {
+    /// Writes the word of [`as_str`](Self::as_str).
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Side {
+    /// Writes the word of [`as_str`](Self::as_str).
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(feature = "serde")]
 impl serde::Serialize for Report {
-    /// The nine fields of the contract's section G, in its order.
+    /// Writes the nine fields of the contract's section G, in its order.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
         let mut s = serializer.serialize_struct("Report", 9)?;
-        s.serialize_field("fate", self.fate.as_str())?;
+        s.serialize_field("fate", &self.fate)?;
         s.serialize_field("acked", &self.acked)?;
         s.serialize_field("lost", &self.lost)?;
         s.serialize_field("unsent", &self.unsent)?;
         s.serialize_field("unread", &self.unread)?;
         s.serialize_field("rst_sent", &self.rst_sent)?;
-        s.serialize_field("closed_first", &self.closed_first.map(Side::as_str))?;
+        s.serialize_field("closed_first", &self.closed_first)?;
         let elapsed_us = u64::try_from(self.elapsed.as_micros()).unwrap_or(u64::MAX);
         s.serialize_field("elapsed_us", &elapsed_us)?;
-        s.serialize_field("error", &self.error.map(|e| e.to_string()))?;
+        s.serialize_field("error", &self.error)?;
         s.end()
     }
 }

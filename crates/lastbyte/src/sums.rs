@@ -238,8 +238,20 @@ impl fmt::Display for Sums {
 }
 
 #[cfg(feature = "serde")]
+impl serde::Serialize for Total {
+    /// Writes `known` and `unknown`.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut s = serializer.serialize_struct("Total", 2)?;
+        s.serialize_field("known", &self.known)?;
+        s.serialize_field("unknown", &self.unknown)?;
+        s.end()
+    }
+}
+
+#[cfg(feature = "serde")]
 impl serde::Serialize for Sums {
-    /// Every field by its name. A total in which a number is not known is null;
+    /// Writes every field by its name. A total in which a number is not known is null;
     /// `known` has the sums of those that are, and `unknown` the number of those that
     /// are not.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -175,7 +175,7 @@ fn a_drain_tells_each_connection_and_the_sums() {
         let ended = drained
             .endings
             .iter()
-            .find(|ended| ended.peer == Some(address))
+            .find(|ended| ended.connection.peer == Some(address))
             .unwrap();
         assert_eq!(ended.report.fate, Fate::TimedOut);
     }

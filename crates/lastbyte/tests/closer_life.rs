@@ -97,7 +97,11 @@ fn two_drains_tell_the_same() {
         assert_eq!((drained.endings.len(), drained.error), (4, None));
     }
     let mut own: Vec<_> = peers.iter().map(|p| p.local_addr().ok()).collect();
-    let mut told: Vec<_> = long.endings.iter().map(|ended| ended.peer).collect();
+    let mut told: Vec<_> = long
+        .endings
+        .iter()
+        .map(|ended| ended.connection.peer)
+        .collect();
     own.sort();
     told.sort();
     assert_eq!(own, told);

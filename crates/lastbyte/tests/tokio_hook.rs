@@ -1,16 +1,16 @@
-//! The hook sees every form of close on tokio, once, with the peer's address.
+//! The hook sees every form of close on tokio, once, with the connection's id and addresses.
 //!
 //! One test only: the hook is the process's.
 #![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 mod common;
 
-use std::net::{SocketAddr, TcpStream as Std};
+use std::net::TcpStream as Std;
 use std::time::Duration;
 
 use common::pair;
 use lastbyte::on_tokio::{Listener, Stream};
-use lastbyte::{Fate, Policy};
+use lastbyte::{Connection, Fate, Policy};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 const LONG: Duration = Duration::from_secs(20);
 
-type Told = (Option<SocketAddr>, Fate);
+type Told = (Connection, Fate);
 
 fn adopt(stream: Std) -> TcpStream {
     stream.set_nonblocking(true).unwrap();
@@ -26,22 +26,28 @@ fn adopt(stream: Std) -> TcpStream {
 }
 
 async fn expect(told: &mut mpsc::UnboundedReceiver<Told>, peer: &Std, fate: Fate) {
-    let peer = peer.local_addr().unwrap();
-    let next = timeout(LONG, told.recv()).await.unwrap().unwrap();
-    assert_eq!(next, (Some(peer), fate));
+    let (connection, told_fate) = timeout(LONG, told.recv()).await.unwrap().unwrap();
+    assert_eq!(told_fate, fate);
+    assert_eq!(connection.peer, Some(peer.local_addr().unwrap()));
+    // One that was reset does not tell any more.
+    let local = peer.peer_addr().ok().or(connection.local);
+    assert!(connection.local.is_some());
+    assert_eq!(connection.local, local);
+    assert!(connection.id > Some(0));
     assert!(told.try_recv().is_err(), "once");
 }
 
 #[tokio::test]
 async fn the_hook_sees_every_form_once() {
     let (send, mut told) = mpsc::unbounded_channel();
-    assert!(lastbyte::on_report(move |peer, result| {
+    lastbyte::on_report(move |connection, result| {
         let fate = match result {
             Ok(report) => report.fate,
             Err(error) => error.fate().unwrap(),
         };
-        send.send((peer, fate)).unwrap();
-    }));
+        send.send((*connection, fate)).unwrap();
+    })
+    .unwrap();
     let policy = Policy::wait(LONG);
 
     let (ours, peer) = pair();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::read_all;
 use lastbyte::on_tokio::{Handle, Listener};
-use lastbyte::{Fate, Policy, Report};
+use lastbyte::{Connection, Fate, Policy, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -26,7 +26,8 @@ async fn serve(policy: Policy, answer: usize) -> (SocketAddr, Handle, Told) {
     let mut listener = Listener::bind("127.0.0.1:0", policy)
         .await
         .unwrap()
-        .on_report(move |peer, result| {
+        .on_report(move |connection, result| {
+            let peer = connection.peer.unwrap();
             let report = match result {
                 Ok(report) => Some(*report),
                 Err(error) => error.report().copied(),
@@ -337,10 +338,10 @@ async fn awaiting_a_close_and_giving_up_on_it_are_told_too() {
     let mut listener = Listener::bind("127.0.0.1:0", Policy::wait(LONG))
         .await
         .unwrap()
-        .on_report(move |peer, result| {
+        .on_report(move |connection, result| {
             hook.lock()
                 .unwrap()
-                .insert(peer, result.as_ref().unwrap().fate);
+                .insert(*connection, result.as_ref().unwrap().fate);
         });
     let handle = listener.handle();
     let address = listener.local_addr().unwrap();
@@ -349,6 +350,8 @@ async fn awaiting_a_close_and_giving_up_on_it_are_told_too() {
         let (mut stream, peer) = listener.accept().await.unwrap().unwrap();
         stream.write_all(&[1; 3_000_000]).await.unwrap_or(());
         let reader = std::thread::spawn(move || read_all(&client).0);
+        let connection = Connection::of(&stream);
+        assert_eq!(connection.peer, Some(peer));
         let closing = stream.close();
         if give_up {
             drop(closing);
@@ -356,7 +359,10 @@ async fn awaiting_a_close_and_giving_up_on_it_are_told_too() {
             closing.await.unwrap();
         }
         until(|| handle.open() == 0).await;
-        assert_eq!(told.lock().unwrap().get(&peer), Some(&Fate::Delivered));
+        assert_eq!(
+            told.lock().unwrap().get(&connection),
+            Some(&Fate::Delivered)
+        );
         assert_eq!(reader.join().unwrap(), 3_000_000);
     }
 }

@@ -1,12 +1,12 @@
 //! The account of a closer: what became of its connections, in its whole life and
 //! since a drain began.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::drain::{ConnectionReport, DrainReport};
+use crate::connection::Connection;
 use crate::report::Report;
 use crate::sums::Sums;
 
@@ -51,13 +51,13 @@ impl Account {
     }
 
     /// Counts a connection that has ended.
-    pub(super) fn note(&self, peer: Option<SocketAddr>, report: &Report) {
+    pub(super) fn note(&self, connection: Option<Connection>, report: &Report) {
         let mut state = self.state();
         state.sums.add(report);
         if let Some(drain) = &mut state.drain {
             drain.drained.sums.add(report);
             drain.drained.endings.push(ConnectionReport {
-                peer,
+                connection: connection.unwrap_or_default(),
                 report: *report,
             });
         }

@@ -163,14 +163,14 @@ pub(crate) fn adopt_and_tell(live: Live, sink: Option<Sink>) {
 /// Leaves an ending to the kernel, and says so.
 fn release(mut live: Live, sink: Option<Sink>, error: io::Error) {
     let reported = live.is_holding();
-    let peer = live.peer();
+    let connection = live.connection();
     live.release();
     if reported {
         return;
     }
     RELEASED.fetch_add(1, Ordering::Relaxed);
     let result = Err(CloseError::lost_sight(error));
-    hook::publish_unseen(peer, &result);
+    hook::publish_unseen(connection, &result);
     if let Some(sink) = sink {
         contain(|| sink(result));
     }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
+use crate::connection::Connection;
 use crate::report::Report;
 use crate::sums::Sums;
 
@@ -41,10 +41,10 @@ impl DrainReport {
     }
 
     #[cfg(feature = "tokio")]
-    pub(crate) fn add(&mut self, peer: SocketAddr, report: &Report) {
+    pub(crate) fn add(&mut self, connection: &Connection, report: &Report) {
         self.sums.add(report);
         self.endings.push(ConnectionReport {
-            peer: Some(peer),
+            connection: *connection,
             report: *report,
         });
     }
@@ -54,9 +54,9 @@ impl DrainReport {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct ConnectionReport {
-    /// The peer's address; `None` where the connection was gone, or left to the kernel,
-    /// when the drain began.
-    pub peer: Option<SocketAddr>,
+    /// Which connection it was; unknown where it was gone, or left to the kernel, when the
+    /// drain began.
+    pub connection: Connection,
     /// The report of what became of its bytes.
     pub report: Report,
 }
@@ -102,5 +102,31 @@ impl std::error::Error for WaitError {}
 impl From<WaitError> for io::Error {
     fn from(error: WaitError) -> Self {
         error.errno().into()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for ConnectionReport {
+    /// Writes `connection` and `report`.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut s = serializer.serialize_struct("ConnectionReport", 2)?;
+        s.serialize_field("connection", &self.connection)?;
+        s.serialize_field("report", &self.report)?;
+        s.end()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for DrainReport {
+    /// Writes `endings`, `sums`, `before`, and `error` as the name of its errno or null.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut s = serializer.serialize_struct("DrainReport", 4)?;
+        s.serialize_field("endings", &self.endings)?;
+        s.serialize_field("sums", &self.sums)?;
+        s.serialize_field("before", &self.before)?;
+        s.serialize_field("error", &self.error.map(WaitError::errno))?;
+        s.end()
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -16,13 +15,14 @@ use super::slots::{Key, Slots, place};
 use super::wheel::Wheel;
 use super::{Shared, Sink};
 use crate::blocking::outcome;
+use crate::connection::Connection;
 use crate::contain::contain;
 use crate::error::CloseError;
 use crate::hook;
 use crate::live::{self, Live, Progress, Ready};
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::{Look, Readiness, descriptor_limit, peer_address};
+use crate::sys::{Look, Readiness, descriptor_limit};
 
 const WAKER: u64 = u64::MAX;
 const RECEIPTS: u64 = u64::MAX - 2;
@@ -58,7 +58,7 @@ type Nanos = u64;
 struct Draining {
     until: Instant,
     /// Whose the connections are that were not reported when it began.
-    peers: HashMap<Key, SocketAddr>,
+    connections: HashMap<Key, Connection>,
 }
 
 struct Entry {
@@ -163,26 +163,26 @@ impl<R: Readiness> Engine<R> {
             Ok(ready) => ready,
             Err(error) => return self.refuse(sink, error),
         };
-        let peer = self.peer_for_drain(&ready);
+        let connection = self.connection_for_drain(&ready);
         let (live, Progress { report, over }) = ready.start_unseen();
         let mut entry = Entry::new(live, Some(sink));
         if let Some(report) = report {
-            entry.tell(&report, peer, &self.shared);
+            entry.tell(&report, connection, &self.shared);
         }
         if over {
             self.shared.inbox.done();
             return;
         }
         let key = self.seat(entry);
-        if let (Some(peer), Some(draining)) = (peer, &mut self.draining) {
-            draining.peers.insert(key, peer);
+        if let (Some(connection), Some(draining)) = (connection, &mut self.draining) {
+            draining.connections.insert(key, connection);
         }
     }
 
-    fn peer_for_drain(&mut self, ready: &Ready) -> Option<SocketAddr> {
+    fn connection_for_drain(&mut self, ready: &Ready) -> Option<Connection> {
         self.begin_draining();
         self.draining.as_ref()?;
-        peer_address(ready.socket())
+        Some(Connection::of(&ready.socket()))
     }
 
     /// Gives a socket back that cannot be closed as a connection.
@@ -205,9 +205,9 @@ impl<R: Readiness> Engine<R> {
         let Some(receipts) = &mut self.receipts else {
             return self.begin(socket, policy, began, sink);
         };
-        let peer = hook::peer(socket.as_fd());
+        let connection = hook::connection(socket.as_fd());
         match live::leave(socket, receipts.namespace()) {
-            Ok((cookie, left)) => receipts.await_word(cookie, left, began, peer, sink),
+            Ok((cookie, left)) => receipts.await_word(cookie, left, began, connection, sink),
             Err(socket) => self.begin(socket, policy, began, sink),
         }
     }
@@ -278,8 +278,8 @@ impl<R: Readiness> Engine<R> {
         let Progress { report, over } = entry.live.step(how);
         if let Some(report) = report {
             let draining = self.draining.as_mut();
-            let peer = draining.and_then(|draining| draining.peers.remove(&key));
-            entry.tell(&report, peer, &self.shared);
+            let connection = draining.and_then(|draining| draining.connections.remove(&key));
+            entry.tell(&report, connection, &self.shared);
         }
         if over {
             self.remove(key);
@@ -370,13 +370,13 @@ impl<R: Readiness> Engine<R> {
         let Some(until) = self.shared.account.drain_until() else {
             return;
         };
-        let peers = self
+        let connections = self
             .slots
             .iter()
             .filter(|(_, entry)| !entry.reported)
-            .filter_map(|(key, entry)| Some((key, peer_address(entry.live.socket())?)))
+            .map(|(key, entry)| (key, Connection::of(&entry.live.socket())))
             .collect();
-        self.draining = Some(Draining { until, peers });
+        self.draining = Some(Draining { until, connections });
     }
 
     /// Cuts short what is not reported by the drain's deadline.
@@ -490,9 +490,13 @@ fn held_limit() -> usize {
 }
 
 fn tell_receipt(told: Told, shared: &Shared) {
-    let Told { sink, report, peer } = told;
-    shared.account.note(peer, &report);
-    hook::publish(peer, &report);
+    let Told {
+        sink,
+        report,
+        connection,
+    } = told;
+    shared.account.note(connection, &report);
+    hook::publish(connection, &report);
     contain(|| sink(outcome(report)));
     shared.account.settle();
     shared.inbox.done();
@@ -516,9 +520,9 @@ impl Entry {
     }
 
     /// Counts the report, and gives it to whoever awaits it.
-    fn tell(&mut self, report: &Report, peer: Option<SocketAddr>, shared: &Shared) {
+    fn tell(&mut self, report: &Report, connection: Option<Connection>, shared: &Shared) {
         self.reported = true;
-        shared.account.note(peer, report);
+        shared.account.note(connection, report);
         if let Some(sink) = self.sink.take() {
             contain(|| sink(outcome(*report)));
         }
@@ -530,7 +534,7 @@ impl Entry {
         self.reported = true;
         shared.account.note_unseen();
         let result = Err(error);
-        hook::publish_unseen(self.live.peer(), &result);
+        hook::publish_unseen(self.live.connection(), &result);
         if let Some(sink) = self.sink.take() {
             contain(|| sink(result));
         }

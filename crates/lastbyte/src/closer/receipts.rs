@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::Sink;
+use crate::connection::Connection;
 use crate::ending::receipt::{LastWord, Left};
 use crate::report::Report;
 use crate::sys::{Destroyed, Notice, Overrun};
@@ -26,7 +26,7 @@ pub(super) struct Receipts {
 struct Waiting {
     left: Left,
     began: Instant,
-    peer: Option<SocketAddr>,
+    connection: Option<Connection>,
     sink: Sink,
 }
 
@@ -34,7 +34,7 @@ struct Waiting {
 pub(super) struct Told {
     pub(super) sink: Sink,
     pub(super) report: Report,
-    pub(super) peer: Option<SocketAddr>,
+    pub(super) connection: Option<Connection>,
 }
 
 impl Waiting {
@@ -42,7 +42,7 @@ impl Waiting {
         Told {
             report: report(&self.left, self.began.elapsed()),
             sink: self.sink,
-            peer: self.peer,
+            connection: self.connection,
         }
     }
 }
@@ -63,13 +63,13 @@ impl Receipts {
         cookie: u64,
         left: Left,
         began: Instant,
-        peer: Option<SocketAddr>,
+        connection: Option<Connection>,
         sink: Sink,
     ) {
         let waiting = Waiting {
             left,
             began,
-            peer,
+            connection,
             sink,
         };
         self.waiting.insert(cookie, waiting);

@@ -18,6 +18,7 @@ use super::roll::{Roll, Stage};
 use super::stream::Stream;
 use super::timer;
 use crate::closer::background::{self, background};
+use crate::connection::Connection;
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
@@ -38,9 +39,9 @@ use crate::sys;
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
 /// let mut listener = Listener::bind("127.0.0.1:0", Policy::off())
 ///     .await?
-///     .on_report(|peer, result| match result {
-///         Ok(report) => println!("{peer}: {report}"),
-///         Err(error) => println!("{peer}: {error}"),
+///     .on_report(|connection, result| match result {
+///         Ok(report) => println!("{connection}: {report}"),
+///         Err(error) => println!("{connection}: {error}"),
 ///     });
 /// # let address = listener.local_addr()?;
 /// # let client = tokio::spawn(async move {
@@ -134,7 +135,7 @@ impl Listener {
     #[must_use]
     pub fn on_report<F>(self, hook: F) -> Self
     where
-        F: Fn(SocketAddr, &Result<Report, CloseError>) + Send + Sync + 'static,
+        F: Fn(&Connection, &Result<Report, CloseError>) + Send + Sync + 'static,
     {
         let first = self.roll.set_hook(Box::new(hook));
         assert!(first, "a listener has one hook for its reports");
@@ -178,7 +179,9 @@ impl Listener {
         let Some((tcp, peer)) = accepted else {
             return Ok(None);
         };
-        let entry = self.roll.enter(tcp.as_raw_fd(), peer);
+        let entry = self
+            .roll
+            .enter(tcp.as_raw_fd(), Connection::accepted(&tcp, peer));
         let stream = Stream::listed(tcp, self.policy, entry, self.runtime.clone());
         Ok(Some((stream, peer)))
     }

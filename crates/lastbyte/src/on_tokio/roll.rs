@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -18,6 +17,7 @@ use super::lobby::Lobby;
 use super::timer;
 use crate::blocking::outcome;
 use crate::closer::DrainReport;
+use crate::connection::Connection;
 use crate::contain::contain;
 use crate::error::CloseError;
 use crate::hook;
@@ -28,7 +28,7 @@ use crate::sums::Sums;
 use crate::sys::{self, NoLook, Throttled};
 
 /// What is done with each result.
-pub(super) type Hook = Box<dyn Fn(SocketAddr, &Result<Report, CloseError>) + Send + Sync>;
+pub(super) type Hook = Box<dyn Fn(&Connection, &Result<Report, CloseError>) + Send + Sync>;
 
 /// How far a shutdown has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +112,7 @@ struct Book {
 /// A connection's place on the roll.
 pub(super) struct Seat {
     pub(super) id: u64,
-    peer: SocketAddr,
+    connection: Connection,
     state: Mutex<State>,
 }
 
@@ -200,13 +200,13 @@ impl Roll {
         self.hook.set(hook).is_ok()
     }
 
-    pub(super) fn enter(self: &Arc<Self>, fd: RawFd, peer: SocketAddr) -> Entry {
+    pub(super) fn enter(self: &Arc<Self>, fd: RawFd, connection: Connection) -> Entry {
         let mut book = self.book();
         let id = book.next;
         book.next += 1;
         let seat = Arc::new(Seat {
             id,
-            peer,
+            connection,
             state: Mutex::new(State::Open {
                 fd,
                 half_closed: false,
@@ -461,7 +461,7 @@ impl Roll {
                 *state = State::Cut;
                 drop(state);
                 let late = io::ErrorKind::TimedOut.into();
-                self.tell(seat.peer, &Err(CloseError::lost_sight(late)));
+                self.tell(&seat.connection, &Err(CloseError::lost_sight(late)));
                 self.strike_off(id);
             }
             return;
@@ -486,16 +486,16 @@ impl Roll {
         };
         *state = State::Cut;
         drop(state);
-        self.tell(seat.peer, &result);
+        self.tell(&seat.connection, &result);
         self.strike_off(id);
     }
 
     /// What became of a connection.
-    fn tell(&self, peer: SocketAddr, result: &Result<Report, CloseError>) {
+    fn tell(&self, connection: &Connection, result: &Result<Report, CloseError>) {
         if let Some(hook) = self.hook.get() {
-            contain(|| hook(peer, result));
+            contain(|| hook(connection, result));
         }
-        hook::publish_unseen(Some(peer), result);
+        hook::publish_unseen(Some(*connection), result);
         let report = match result {
             Ok(report) => Some(report),
             Err(error) => error.report(),
@@ -508,7 +508,7 @@ impl Roll {
         }
         if draining {
             match report {
-                Some(report) => book.drained.add(peer, report),
+                Some(report) => book.drained.add(connection, report),
                 None => book.drained.sums.add_unseen(),
             }
         }
@@ -649,7 +649,7 @@ impl Entry {
     }
 
     pub(super) fn tell(&self, result: &Result<Report, CloseError>) {
-        self.roll.tell(self.seat.peer, result);
+        self.roll.tell(&self.seat.connection, result);
     }
 }
 

@@ -9,7 +9,7 @@
 //!   on the way as the ending allows;
 //! - `send_fin`, `freeze`, `trim`, `abort`, `close`: what an ending can ask for;
 //! - `shut_down`: shutdown(2), of either side;
-//! - `peer_address`: whose connection it is;
+//! - `cookie`, `local_address`, `peer_address`: which connection it is;
 //! - `is_nonblocking`: whether the program asked never to be blocked;
 //! - `Edges`: waits for the edge at which a FIN's acknowledgement shows; `Ring`
 //!   does the same another way, both behind the trait `Readiness`;

@@ -1,18 +1,41 @@
-//! Whose connection it is: getpeername(2).
+//! Which connection it is: getsockname(2), getpeername(2), SO_COOKIE.
 
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use libc::socklen_t;
+use libc::{c_int, sockaddr, socklen_t};
+
+use super::option;
+
+/// The kernel's id of the socket.
+pub(crate) fn cookie(socket: BorrowedFd<'_>) -> Option<u64> {
+    let (cookie, len) = option::get::<u64>(socket, libc::SOL_SOCKET, libc::SO_COOKIE).ok()?;
+    (len == size_of::<u64>()).then_some(cookie)
+}
+
+/// The address of this end.
+pub(crate) fn local_address(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+    // SAFETY: as `address` asks for.
+    unsafe { address(socket, libc::getsockname) }
+}
 
 /// The peer's address; none once the connection is gone.
 pub(crate) fn peer_address(socket: BorrowedFd<'_>) -> Option<SocketAddr> {
+    // SAFETY: as `address` asks for.
+    unsafe { address(socket, libc::getpeername) }
+}
+
+/// # Safety
+/// `call` is getsockname or getpeername.
+unsafe fn address(
+    socket: BorrowedFd<'_>,
+    call: unsafe extern "C" fn(c_int, *mut sockaddr, *mut socklen_t) -> c_int,
+) -> Option<SocketAddr> {
     let mut storage = MaybeUninit::<libc::sockaddr_storage>::zeroed();
     let mut len = size_of::<libc::sockaddr_storage>() as socklen_t;
     // SAFETY: `storage` has room for `len` bytes, and both outlive the call.
-    let rc =
-        unsafe { libc::getpeername(socket.as_raw_fd(), storage.as_mut_ptr().cast(), &mut len) };
+    let rc = unsafe { call(socket.as_raw_fd(), storage.as_mut_ptr().cast(), &mut len) };
     if rc == -1 {
         return None;
     }

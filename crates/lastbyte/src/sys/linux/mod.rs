@@ -18,7 +18,7 @@ mod timer;
 mod uring;
 mod waker;
 
-pub(crate) use address::peer_address;
+pub(crate) use address::{cookie, local_address, peer_address};
 pub(crate) use destroyed::{Destroyed, Notice, Overrun};
 pub(crate) use edges::{Edges, Event, Readiness};
 pub(crate) use filter::{freeze, trim};
