@@ -15,6 +15,7 @@
 
 mod bench;
 mod child;
+pub mod contract;
 pub mod harness;
 mod lab;
 mod rows;

@@ -106,12 +106,17 @@ impl Verdict {
 
     /// Keeps the packets of a connection whose close was `told`.
     pub fn trace(&mut self, label: impl Into<String>, told: &Told, wire: Wire) {
-        self.traces.push(Trace {
+        self.keep(Trace {
             label: label.into(),
             origin: told.called,
             returned: Some(told.returned),
             wire,
         });
+    }
+
+    /// Keeps the packets of a connection.
+    pub(crate) fn keep(&mut self, trace: Trace) {
+        self.traces.push(trace);
     }
 
     /// Demands that the call returned at all; a fault and `None` where not.

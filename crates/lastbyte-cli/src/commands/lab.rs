@@ -1,5 +1,6 @@
 //! `lastbyte lab`: the contract's rows, run here.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use lastbyte_lab::{Findings, Lab, Lastbyte, Plain, ROWS, Row, Subject, show};
 
 use crate::complete::Completed;
 use crate::output::say;
-use crate::status::{DONE, NOT_SO, Status};
+use crate::status::{DONE, NOT_SO, Status, USAGE};
 use crate::terminal;
 
 /// Runs each row of the contract: close(2) beside lastbyte.
@@ -36,6 +37,14 @@ pub(crate) struct Args {
     /// Print a Markdown table.
     #[arg(long)]
     markdown: bool,
+
+    /// Print the document of the contract: every row, with what was measured here.
+    #[arg(long, conflicts_with_all = ["row", "json", "markdown"])]
+    contract: bool,
+
+    /// Also draw the row's packets, close(2)'s beside lastbyte's, as an SVG in this file.
+    #[arg(long, value_name = "FILE", requires = "row", value_hint = clap::ValueHint::FilePath)]
+    ladder: Option<PathBuf>,
 
     /// Stay on this host's loopback interface, without a namespace.
     #[arg(long)]
@@ -82,8 +91,27 @@ pub(crate) fn run(args: &Args) -> Status {
         let lastbyte = &finding.outcomes[1];
         lastbyte.kept() || lastbyte.not_run().is_some()
     });
+    if let Some(file) = &args.ladder
+        && let Err(why) = draw(&findings, file)
+    {
+        eprintln!("lastbyte: cannot draw {}: {why}", file.display());
+        return USAGE;
+    }
     say(&shown(args, &findings), if kept { DONE } else { NOT_SO })
 }
+
+/// Writes the picture of the one row that was run.
+fn draw(findings: &Findings, file: &Path) -> Result<(), String> {
+    let [finding] = findings.rows.as_slice() else {
+        return Err("a picture has one row".to_owned());
+    };
+    let picture = show::ladder(finding, &NAMES);
+    let picture = picture.ok_or("no packets were captured for this row")?;
+    std::fs::write(file, picture).map_err(|error| error.to_string())
+}
+
+/// The subjects, in the order in which they are run.
+const NAMES: [&str; 2] = ["close(2)", "lastbyte"];
 
 /// Hidden where standard error is no terminal.
 fn progress(steps: usize) -> ProgressBar {
@@ -101,13 +129,15 @@ fn shown(args: &Args, findings: &Findings) -> String {
     if args.markdown {
         return show::markdown(findings);
     }
+    if args.contract {
+        return show::document(findings).trim_end().to_owned();
+    }
     let mut parts = if args.row.is_empty() {
         let (width, colours) = (terminal::width(), terminal::colours());
         vec![show::table(findings, width, colours)]
     } else {
-        let names = ["close(2)", "lastbyte"];
         let traces = findings.rows.iter();
-        traces.map(|finding| show::trace(finding, &names)).collect()
+        traces.map(|finding| show::trace(finding, &NAMES)).collect()
     };
     parts.push(show::summary(findings));
     parts.join("\n")

@@ -26,6 +26,6 @@ pub fn markdown(findings: &Findings) -> String {
     text
 }
 
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('|', "\\|")
 }

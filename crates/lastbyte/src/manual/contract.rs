@@ -59,8 +59,9 @@
 //!
 //! | id | situation | kept as |
 //! |---|---|---|
-//! | F1 | 10 000 closes at once | [`Closer`]: one thread, every report exact, every deadline kept |
+//! | F1 | thousands of closes at once | [`Closer`]: one thread, every report exact, every deadline kept |
 //! | F2 | descriptors, threads or memory exhausted | a clear error, the socket given back |
+//! | F3 | a drain of many with one deadline, as in a deploy | a report for each connection, and the sums |
 //!
 //! ## G. The report
 //!
