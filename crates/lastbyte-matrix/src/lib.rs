@@ -17,3 +17,12 @@ pub mod known;
 pub mod scene;
 pub mod stage;
 pub mod wire;
+
+/// The Rust of the repository's documents compiles.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/library.md")]
+    struct Library;
+}
