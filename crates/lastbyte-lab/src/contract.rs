@@ -112,7 +112,7 @@ pub const CONTRACT: &[Clause] = &[
     elsewhere(
         "H4",
         "the same without TIME_WAIT and without loss",
-        "`without_time_wait` loses nothing and leaves no TIME_WAIT",
+        "`Policy::with_time_wait(false)` loses nothing and leaves no TIME_WAIT",
         "crates/lastbyte/tests/abort.rs",
     ),
     elsewhere(
