@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::sys;
@@ -99,7 +99,7 @@ impl Linger {
         let raw = form
             .raw(self)
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        sys::set_linger(socket.as_fd(), raw)?;
+        put(socket.as_fd(), raw)?;
         Ok(form.linger(raw))
     }
 
@@ -112,6 +112,32 @@ impl Linger {
             Linger::Off | Linger::Abort | Linger::Endless { .. } => None,
         }
     }
+}
+
+/// The longest `l_linger` that no Linux kernel wraps: until some release after 5.10
+/// the time was kept as 32 bits of jiffies, of which there are at most 1000 a second.
+const NEVER_WRAPPED: i32 = (u32::MAX / 1000) as i32;
+
+/// Sets the option. A kernel that takes a long time and keeps a shorter one gets its
+/// former option back.
+fn put(socket: BorrowedFd<'_>, raw: RawLinger) -> io::Result<()> {
+    if raw.l_linger <= NEVER_WRAPPED {
+        return sys::set_linger(socket, raw);
+    }
+    let before = sys::linger(socket)?;
+    sys::set_linger(socket, raw)?;
+    let kept = sys::linger(socket)?;
+    if kept == raw {
+        return Ok(());
+    }
+    sys::set_linger(socket, before)?;
+    let form = LingerForm::NATIVE;
+    let error = LingerRangeError {
+        linger: form.linger(raw),
+        form,
+        kept: Some(form.linger(kept)),
+    };
+    Err(io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 
 impl fmt::Display for Linger {
@@ -236,17 +262,17 @@ impl LingerForm {
             }
             Linger::Abort => 0,
             Linger::Wait(time) if time.is_zero() => {
-                return Err(LingerRangeError { linger, form: self });
+                return Err(LingerRangeError::new(linger, self));
             }
             Linger::Wait(time) => {
                 let unit = u128::from(1_000_000_000 / self.units_per_second);
                 let units = time.as_nanos().div_ceil(unit);
                 match i32::try_from(units) {
                     Ok(units) if units <= self.max => units,
-                    _ => return Err(LingerRangeError { linger, form: self }),
+                    _ => return Err(LingerRangeError::new(linger, self)),
                 }
             }
-            Linger::Endless { .. } => return Err(LingerRangeError { linger, form: self }),
+            Linger::Endless { .. } => return Err(LingerRangeError::new(linger, self)),
         };
         Ok(RawLinger {
             l_onoff: 1,
@@ -266,11 +292,26 @@ impl LingerForm {
 pub struct LingerRangeError {
     linger: Linger,
     form: LingerForm,
+    /// What a kernel kept of a value that the form can hold.
+    kept: Option<Linger>,
+}
+
+impl LingerRangeError {
+    const fn new(linger: Linger, form: LingerForm) -> LingerRangeError {
+        LingerRangeError {
+            linger,
+            form,
+            kept: None,
+        }
+    }
 }
 
 impl fmt::Display for LingerRangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { linger, form } = self;
+        let Self { linger, form, kept } = self;
+        if let Some(kept) = kept {
+            return write!(f, "this kernel keeps {kept} of linger {linger}");
+        }
         match linger {
             Linger::Endless { .. } => write!(
                 f,
