@@ -53,7 +53,7 @@ use crate::sys::{self, Edges, Event, Look};
 /// # Blocking
 /// With [`Linger::Wait`] and a blocking socket it blocks the calling thread, up to the
 /// time given; with [`Linger::Endless`] without limit. All else returns at once. Async
-/// code uses [`Closing`] or `on_tokio::close`.
+/// code uses [`Closing`], [`Closer::finish`](crate::Closer::finish) or `on_tokio::close`.
 ///
 /// # Errors
 /// - `EWOULDBLOCK`: the time ran out, or the stall time; what was not

@@ -31,9 +31,11 @@
 //! |---|---|---|
 //! | a thread that may wait | [`close`] | waits, without polling |
 //! | an event loop | [`Closing`] | gives you a descriptor to poll, and [`try_finish`](Closing::try_finish) |
+//! | async code, on any executor | [`Closer::finish`] | is a future of the report |
+//! | tokio | `on_tokio` (feature `tokio`) | does the same on the runtime's reactor, and has streams and listeners |
 //! | thousands to close | [`Closer`] | ends them on one thread, each with its own deadline and report |
 //!
-//! All three take anything that owns a connected TCP socket (`TcpStream`, a
+//! All take anything that owns a connected TCP socket (`TcpStream`, a
 //! `socket2::Socket`, an [`OwnedFd`](std::os::fd::OwnedFd)) and how to end it:
 //! a [`Linger`], a [`Policy`] with more to say, or [`Policy::from_socket`] for
 //! what the socket's own option says.
@@ -84,7 +86,9 @@ mod sys;
 
 pub use blocking::close;
 pub use closer::background::{Background, background};
-pub use closer::{Closer, CloserBackend, CloserBuilder, ConnectionReport, DrainReport, WaitError};
+pub use closer::{
+    Closer, CloserBackend, CloserBuilder, ConnectionReport, DrainReport, Finish, WaitError,
+};
 pub use closing::Closing;
 pub use connection::Connection;
 pub use errno::Errno;

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::future::Future;
 use std::io::Write;
 use std::net::TcpListener;
 use std::net::TcpStream;
@@ -145,5 +146,32 @@ fn a_closer_of_the_parents_is_refused_in_the_child() {
     });
     assert_eq!(end, End::Exit(0));
     assert!(began.elapsed() < LONG);
+    drop(peer);
+}
+
+/// A future of the parent's closer is never woken in the child; polled there, it says so.
+#[test]
+fn a_future_of_the_parents_is_an_error_in_the_child() {
+    let closer = Closer::new().unwrap();
+    let (ours, peer) = pair();
+    fill(&ours);
+    let finish = closer.finish(ours, Policy::wait(LONG));
+    let mut finish = std::pin::pin!(finish);
+    let mut poll = || {
+        let waker = std::task::Waker::noop();
+        finish
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(waker))
+    };
+    assert!(poll().is_pending());
+    let end = forked(|| match poll() {
+        std::task::Poll::Ready(Err(error))
+            if error.errno().map(lastbyte::Errno::raw) == Some(libc::ESRCH) =>
+        {
+            0
+        }
+        _ => 1,
+    });
+    assert_eq!(end, End::Exit(0));
     drop(peer);
 }
