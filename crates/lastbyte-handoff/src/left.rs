@@ -17,11 +17,17 @@ pub enum Left {
     EpollSets,
     /// The program had set up an io_uring or a seccomp filter.
     Withdrawn,
+    /// Its process ended without closing it: a signal killed it, or it crashed.
+    Ended,
+    /// It was closed in a way that no shim saw.
+    Unseen,
+    /// No shim was in its program.
+    Uncovered,
 }
 
 impl Left {
     /// All of them, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Holders,
         Self::Sending,
         Self::Full,
@@ -29,6 +35,9 @@ impl Left {
         Self::Mptcp,
         Self::EpollSets,
         Self::Withdrawn,
+        Self::Ended,
+        Self::Unseen,
+        Self::Uncovered,
     ];
 
     /// Where it is counted.
@@ -42,6 +51,9 @@ impl Left {
             Self::Mptcp => 4,
             Self::EpollSets => 5,
             Self::Withdrawn => 6,
+            Self::Ended => 7,
+            Self::Unseen => 8,
+            Self::Uncovered => 9,
         }
     }
 
@@ -56,6 +68,9 @@ impl Left {
             Self::Mptcp => "it is MPTCP",
             Self::EpollSets => "it is in too many epoll sets",
             Self::Withdrawn => "the program uses io_uring or seccomp",
+            Self::Ended => "its process ended without closing it",
+            Self::Unseen => "it was closed unseen",
+            Self::Uncovered => "its program is not covered",
         }
     }
 }

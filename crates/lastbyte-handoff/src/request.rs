@@ -1,5 +1,7 @@
 //! The message from shim to undertaker.
 
+use crate::left::Left;
+
 /// `struct linger` as the shim read it from the socket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Linger {
@@ -26,6 +28,14 @@ pub enum Kind {
     /// The program is about to execute something the shim cannot enter; the
     /// reason is in `flags`, the file's name (its end) in `name`.
     Uncovered,
+    /// The program has a connection from now on: `cookie` and `addresses`. Sent only
+    /// where somebody observes, as the two below; no answer, no socket along.
+    Opened,
+    /// The program shut down the sending side of `cookie`.
+    HalfClosed,
+    /// The kernel closes `cookie` next, because that is right or, with `left`, because
+    /// nothing else is possible.
+    Closes,
 }
 
 /// Bits of [`Request::flags`].
@@ -47,13 +57,19 @@ pub mod flag {
     /// `name` is the program's.
     pub const SECCOMP: u32 = 128;
     /// With [`Kind::EndAfterExit`](super::Kind::EndAfterExit): another process may hold
-    /// the socket. If one does once the sender is gone, nothing is to be done.
+    /// the socket. If one does once the sender is gone, nothing is to be done. With
+    /// [`Kind::Closes`](super::Kind::Closes): the close may not be the last.
     pub const MAY_BE_HELD: u32 = 256;
     /// The FIN has left: the program's own shutdown(2), or the shim's.
     pub const FIN_IS_OUT: u32 = 512;
-    /// With [`Kind::End`](super::Kind::End): close it plainly and write down what
-    /// that does. The program never sent anything.
-    pub const AS_THE_KERNEL_DOES: u32 = 16;
+    /// With [`Kind::Opened`](super::Kind::Opened): this side connected.
+    pub const CONNECTED: u32 = 1024;
+    /// With [`Kind::Opened`](super::Kind::Opened) and
+    /// [`Kind::Closes`](super::Kind::Closes): the socket is MPTCP's.
+    pub const MPTCP: u32 = 2048;
+    /// With [`Kind::Opened`](super::Kind::Opened): another program opened it, and which
+    /// side connected is not known.
+    pub const INHERITED: u32 = 4096;
 }
 
 /// A message, always [`Request::SIZE`] bytes.
@@ -71,6 +87,15 @@ pub struct Request {
     pub linger: Linger,
     /// `st_ino` of the socket.
     pub inode: u64,
+    /// `SO_COOKIE` of the socket, where none comes along.
+    pub cookie: u64,
+    /// With [`Kind::Closes`]: why the kernel closes it although the contract asks for
+    /// more.
+    pub left: Option<Left>,
+    /// With [`Kind::Closes`]: `tcpi_state`, zero where it is not known.
+    pub state: u8,
+    /// With [`Kind::Closes`]: `SIOCINQ`.
+    pub unread: u32,
     /// When the program called close (CLOCK_MONOTONIC, nanoseconds), so that a time to
     /// wait counts from there; zero where that is not said.
     pub began: u64,
@@ -96,14 +121,14 @@ pub enum Malformed {
 
 impl Request {
     /// Bytes of a message.
-    pub const SIZE: usize = 48 + 2 * Self::ADDRESS + Self::NAME;
+    pub const SIZE: usize = 64 + 2 * Self::ADDRESS + Self::NAME;
     /// Bytes of an address: as long as the longest we know, a `sockaddr_in6`.
     pub const ADDRESS: usize = 28;
     /// Bytes of `name`.
     pub const NAME: usize = 80;
 
     const MAGIC: u32 = 0x6c62_7974;
-    const VERSION: u16 = 1;
+    const VERSION: u16 = 2;
 
     /// A request with nothing but its kind and descriptor.
     #[must_use]
@@ -118,6 +143,10 @@ impl Request {
                 l_linger: 0,
             },
             inode: 0,
+            cookie: 0,
+            left: None,
+            state: 0,
+            unread: 0,
             began: 0,
             addresses: [[0; Self::ADDRESS]; 2],
             name: [0; Self::NAME],
@@ -133,7 +162,11 @@ impl Request {
             Kind::Shared => 3,
             Kind::Uncovered => 4,
             Kind::EndUnlessHeld => 5,
+            Kind::Opened => 6,
+            Kind::HalfClosed => 7,
+            Kind::Closes => 8,
         };
+        let left = self.left.map_or(0, |left| left.index() as u16 + 1);
         let mut out = [0; Self::SIZE];
         let mut at = 0;
         let mut put = |bytes: &[u8]| {
@@ -151,6 +184,10 @@ impl Request {
         put(&self.linger.l_onoff.to_ne_bytes());
         put(&self.linger.l_linger.to_ne_bytes());
         put(&self.inode.to_ne_bytes());
+        put(&self.cookie.to_ne_bytes());
+        put(&left.to_ne_bytes());
+        put(&u16::from(self.state).to_ne_bytes());
+        put(&self.unread.to_ne_bytes());
         put(&self.began.to_ne_bytes());
         for address in &self.addresses {
             put(address);
@@ -182,6 +219,9 @@ impl Request {
             3 => Kind::Shared,
             4 => Kind::Uncovered,
             5 => Kind::EndUnlessHeld,
+            6 => Kind::Opened,
+            7 => Kind::HalfClosed,
+            8 => Kind::Closes,
             other => return Err(Malformed::Kind(other)),
         };
         let request = Self {
@@ -194,6 +234,11 @@ impl Request {
                 l_linger: i32::from_ne_bytes(fields.take()),
             },
             inode: u64::from_ne_bytes(fields.take()),
+            cookie: u64::from_ne_bytes(fields.take()),
+            left: reason(u16::from_ne_bytes(fields.take())),
+            // What is no state is not known.
+            state: u8::try_from(u16::from_ne_bytes(fields.take())).unwrap_or(0),
+            unread: u32::from_ne_bytes(fields.take()),
             began: u64::from_ne_bytes(fields.take()),
             addresses: [fields.take(), fields.take()],
             name: fields.take(),
@@ -209,6 +254,13 @@ impl Request {
             .next()
             .unwrap_or_default()
     }
+}
+
+/// The reason of that number; none for what is no reason.
+fn reason(number: u16) -> Option<Left> {
+    Left::ALL
+        .into_iter()
+        .find(|left| left.index() + 1 == usize::from(number))
 }
 
 /// Takes fields off the front; what is missing reads as zero, which cannot
@@ -239,6 +291,9 @@ mod tests {
             Just(Kind::Shared),
             Just(Kind::Uncovered),
             Just(Kind::EndUnlessHeld),
+            Just(Kind::Opened),
+            Just(Kind::HalfClosed),
+            Just(Kind::Closes),
         ]
     }
 
@@ -246,13 +301,18 @@ mod tests {
         #[test]
         fn a_request_arrives_as_it_was_sent(
             kind in kinds(), fd: i32, nonce: u64, flags: u32,
-            l_onoff: i32, l_linger: i32, inode: u64, began: u64, remote: [u8; 28], name: [u8; 32],
+            l_onoff: i32, l_linger: i32, inode: u64, cookie: u64, left in 0..=Left::ALL.len(),
+            state: u8, unread: u32, began: u64, remote: [u8; 28], name: [u8; 32],
         ) {
             let mut request = Request::new(kind, fd);
             request.nonce = nonce;
             request.flags = flags;
             request.linger = Linger { l_onoff, l_linger };
             request.inode = inode;
+            request.cookie = cookie;
+            request.left = left.checked_sub(1).and_then(|index| Left::ALL.get(index).copied());
+            request.state = state;
+            request.unread = unread;
             request.began = began;
             request.addresses[1] = remote;
             request.name[..32].copy_from_slice(&name);

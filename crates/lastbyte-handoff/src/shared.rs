@@ -32,6 +32,7 @@ pub struct Shared {
     alone_used: AtomicU32,
     arrived: AtomicU32,
     repaired: AtomicU32,
+    unannounced: AtomicU64,
     left: [AtomicU64; Left::ALL.len()],
     turns: [AtomicU64; TURNS],
     alone: [AtomicU64; ALONE],
@@ -68,6 +69,16 @@ impl Shared {
     /// Whether [`set_repaired`](Self::set_repaired) was called.
     pub fn has_repaired(&self) -> bool {
         self.repaired.load(Ordering::Relaxed) != 0
+    }
+
+    /// Counts a connection that the supervisor could not be told of.
+    pub fn count_unannounced(&self) {
+        self.unannounced.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections that the supervisor could not be told of.
+    pub fn unannounced(&self) -> u64 {
+        self.unannounced.load(Ordering::Relaxed)
     }
 
     /// Counts a close that was left to the kernel.

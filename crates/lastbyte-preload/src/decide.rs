@@ -71,8 +71,6 @@ pub(crate) enum Decision {
 pub(crate) struct How {
     /// close(2) waits until it is over, on a blocking socket.
     pub(crate) waits: Waits,
-    /// It is the kernel's close, watched: the program never sent anything.
-    pub(crate) as_the_kernel_does: bool,
     /// The FIN leaves before the hand-over, within close(2).
     pub(crate) fin_first: bool,
     /// It has left already.
@@ -116,9 +114,11 @@ pub(crate) fn decide(settings: Settings, facts: Facts) -> Decision {
         TCP_SYN_SENT | TCP_SYN_RECV if facts.has_sent_nothing() => return Decision::Plain,
         // Never connected, for all that can be told.
         TCP_CLOSE if never_sent => return Decision::Plain,
-        _ if settings.observed => {}
-        // Reset, finished, or never connected: only a wait or a log asks which.
-        TCP_CLOSE if !matches!(wanted, Override::Wait(_)) => return Decision::Plain,
+        // Reset, finished, or never connected: only a wait or a log asks which. Whoever
+        // closes it, no packet leaves any more.
+        TCP_CLOSE if !settings.observed && !matches!(wanted, Override::Wait(_)) => {
+            return Decision::Plain;
+        }
         TCP_CLOSE | TCP_SYN_SENT | TCP_SYN_RECV => {}
         _ if wanted == Override::Off && !facts.is_under_way() && !facts.has_unread => {
             return Decision::FinThenPlain;
@@ -126,30 +126,27 @@ pub(crate) fn decide(settings: Settings, facts: Facts) -> Decision {
         _ if never_sent => return Decision::Plain,
         _ => {}
     }
-    // The program's own wish, which the kernel grants.
+    // The program's own wish, which the kernel grants, but wipes the counts. Where somebody
+    // observes, the supervisor counts and sends the same RST.
     if wanted == Override::Abort && settings.linger == Override::None && !settings.observed {
         return Decision::Plain;
     }
     Decision::HandOver(How {
-        waits: waits(wanted, never_sent),
-        as_the_kernel_does: never_sent,
+        waits: waits(wanted),
         // A FIN before the handshake is over would be deferred (SYN_RECV) or end the
         // connection (SYN_SENT).
         fin_first: wanted != Override::Abort
-            && !never_sent
             && matches!(facts.state, TCP_ESTABLISHED | TCP_CLOSE_WAIT),
         fin_is_out: facts.has_open_fin() || facts.state == TCP_FIN_WAIT2,
     })
 }
 
-fn waits(wanted: Override, never_sent: bool) -> Waits {
+fn waits(wanted: Override) -> Waits {
     match wanted {
         Override::Wait(u64::MAX) => Waits::IfBlocking(None),
         Override::Wait(ms) => Waits::IfBlocking(Some(ms.saturating_add(MARGIN_MS))),
         // The RST is out when close returns, as without us.
         Override::Abort => Waits::Always(MARGIN_MS),
-        // Nor may being watched change what the kernel does, or when.
-        Override::Off | Override::None if never_sent => Waits::Always(MARGIN_MS),
         Override::Off | Override::None => Waits::No,
     }
 }

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use lastbyte_handoff::{Kind, Left, Nonce, Request, flag};
 
 use crate::decide::Waits;
+use crate::notes::{self, Closing};
 use crate::run::{self, Run};
 use crate::verdict::Case;
 use crate::{fd_table, hooks, sys};
@@ -53,7 +54,13 @@ pub(crate) fn count(run: Run, left: Left) {
 pub(crate) fn give(case: Case, fd: c_int, kind: Kind) -> Option<Handed> {
     let given = try_to_give(case, fd, kind);
     if given.is_none() {
-        count(case.run, Left::Unreachable);
+        let closing = Closing {
+            linger: case.linger,
+            state: sys::tcp_info(fd).map_or(0, |info| info.state),
+            left: Some(Left::Unreachable),
+            flags: case.flags & flag::MAY_BE_HELD,
+        };
+        notes::closes(case.run, fd, closing);
     }
     given
 }

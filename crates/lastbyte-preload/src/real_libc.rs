@@ -26,7 +26,7 @@ macro_rules! real {
 
 real! {
     ACCEPT "accept"; ACCEPT4 "accept4"; CLONE "clone"; CLOSE "close";
-    CLOSE_RANGE "close_range"; DUP "dup"; DUP2 "dup2"; DUP3 "dup3";
+    CLOSE_RANGE "close_range"; CONNECT "connect"; SENDTO "sendto"; DUP "dup"; DUP2 "dup2"; DUP3 "dup3";
     EPOLL_CTL "epoll_ctl"; EXECVE "execve"; EXECVP "execvp"; EXECVPE "execvpe"; EXIT "_exit";
     FCLOSE "fclose"; FCNTL "fcntl"; FCNTL64 "fcntl64"; FORK "fork"; FORK_BARE "_Fork";
     IOCTL "ioctl"; POPEN "popen"; POSIX_SPAWN "posix_spawn"; POSIX_SPAWNP "posix_spawnp";

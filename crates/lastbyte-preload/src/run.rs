@@ -7,7 +7,7 @@ use core::{ptr, slice};
 
 use lastbyte_handoff::{Address, Control, ENVIRONMENT, ENVIRONMENT_LENGTH, Shared};
 
-use crate::{epoch, handover, hooks, real_libc, sys};
+use crate::{epoch, handover, hooks, notes, real_libc, sys};
 
 static CHANNEL: AtomicI32 = AtomicI32::new(-1);
 static MEMORY: AtomicI32 = AtomicI32::new(-1);
@@ -233,6 +233,7 @@ extern "C" fn start(
     SHARED.store(block, Ordering::Release);
     // SAFETY: as above.
     unsafe { &*block }.arrive();
+    notes::inherited();
 }
 
 /// Maps a block of the run. One that is too short would be a SIGBUS later.

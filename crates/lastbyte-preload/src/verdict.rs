@@ -7,8 +7,9 @@ use lastbyte_handoff::{Left, Linger, flag};
 use crate::decide::{self, Decision, Facts, Waits};
 use crate::fd_table::{self, Entry, Made};
 use crate::holders::{self, Others, Turn};
+use crate::notes::{self, Closing};
 use crate::run::{self, Run};
-use crate::{descriptors, epoch, handover, senders, sys};
+use crate::{descriptors, epoch, senders, sys};
 
 const SIOCINQ: u64 = 0x541b;
 const SIOCATMARK: u64 = 0x8905;
@@ -90,9 +91,9 @@ fn count_mptcp(run: Run, fd: c_int, turn: &mut Turn) {
         *turn = turn_of(run, fd);
     }
     match can_be_ended(run, fd) {
-        Ok(true) => handover::count(run, Left::Mptcp),
+        Ok(true) => notes::closes(run, fd, Closing::mptcp(Left::Mptcp)),
         Ok(false) => {}
-        Err(left) => handover::count(run, left),
+        Err(left) => notes::closes(run, fd, Closing::mptcp(left)),
     }
 }
 
@@ -100,7 +101,7 @@ fn count_mptcp(run: Run, fd: c_int, turn: &mut Turn) {
 /// looked at.
 pub(crate) fn count_mptcp_at_exit(run: Run, fd: c_int) {
     if is_mptcp_to_count(fd) && (is_ours_alone(fd) || !holders::relative_holds(fd)) {
-        handover::count(run, Left::Mptcp);
+        notes::closes(run, fd, Closing::mptcp(Left::Mptcp));
     }
 }
 
@@ -108,7 +109,7 @@ fn is_mptcp_to_count(fd: c_int) -> bool {
     sys::is_connected(fd) && fd_table::entry(fd).is_none_or(Entry::count_once)
 }
 
-/// `None`: as the kernel does it.
+/// `None`: as the kernel does it, which is noted where it is the connection's end.
 fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict> {
     let settings = run.control.settings();
     let is_alone = is_ours_alone(fd);
@@ -117,13 +118,21 @@ fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict>
         *turn = turn_of(run, fd);
     }
     let facts = facts(fd)?;
+    let closing = Closing {
+        linger: facts.linger,
+        state: facts.state,
+        left: None,
+        flags: if is_alone { 0 } else { flag::MAY_BE_HELD },
+    };
     // Its close must send nothing (CRIU moves connections so).
     if run.shared.has_repaired() && sys::repair(fd).is_ok_and(|on| on != 0) {
+        notes::closes(run, fd, closing);
         return None;
     }
-    let how = match decide::decide(settings, facts) {
-        Decision::Plain => return None,
+    let left = match decide::decide(settings, facts) {
+        Decision::Plain => None,
         Decision::FinThenPlain => {
+            notes::closes(run, fd, closing);
             return (asked == Asked::Close && is_alone).then(|| {
                 if facts.linger.l_onoff != 0 {
                     // `--linger off` has its way.
@@ -132,45 +141,67 @@ fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict>
                 Verdict::FinThenPlain
             });
         }
-        Decision::HandOver(how) => how,
+        Decision::HandOver(how) => match case(run, fd, asked, facts.linger, how) {
+            Ok(case) => return Some(Verdict::HandOver(case)),
+            Err(NotHanded::Held) => return None,
+            Err(NotHanded::Left(left)) => Some(left),
+        },
     };
+    notes::closes(run, fd, Closing { left, ..closing });
+    None
+}
+
+/// Why a connection is not handed over.
+enum NotHanded {
+    /// Another goes on with it.
+    Held,
+    /// What becomes of it is the kernel's affair, which is counted.
+    Left(Left),
+}
+
+/// How `fd` is handed over.
+fn case(
+    run: Run,
+    fd: c_int,
+    asked: Asked,
+    linger: Linger,
+    how: decide::How,
+) -> Result<Case, NotHanded> {
     if run.control.is_full(sys::user) {
-        return leave(run, Left::Full);
+        return Err(NotHanded::Left(Left::Full));
     }
-    let is_blocking = sys::fcntl(fd, libc::F_GETFL, 0).ok()? & libc::O_NONBLOCK == 0;
+    let mode = sys::fcntl(fd, libc::F_GETFL, 0).map_err(|_| NotHanded::Left(Left::Unseen))?;
+    let is_blocking = mode & libc::O_NONBLOCK == 0;
     let mut flags = 0;
     match asked {
         Asked::Close => match can_be_ended(run, fd) {
             Ok(true) => {}
-            Ok(false) => return None,
-            Err(left) => return leave(run, left),
+            Ok(false) => return Err(NotHanded::Held),
+            Err(left) => return Err(NotHanded::Left(left)),
         },
         Asked::Exit => {
             if !is_ours_alone(fd) {
-                can_be_told(run, fd)?;
+                can_be_told(run, fd).map_err(NotHanded::Left)?;
                 flags |= flag::MAY_BE_HELD;
             }
         }
     }
     if asked == Asked::Close && is_blocking && senders::may_be_inside(fd) {
-        return leave(run, Left::Sending);
+        return Err(NotHanded::Left(Left::Sending));
     }
     if how.fin_is_out {
         flags |= flag::FIN_IS_OUT;
     }
-    if how.as_the_kernel_does {
-        flags |= flag::AS_THE_KERNEL_DOES;
-    }
-    Some(Verdict::HandOver(Case {
+    Ok(Case {
         run,
-        linger: facts.linger,
+        linger,
         waits: match how.waits {
             Waits::IfBlocking(_) if !is_blocking => Waits::No,
             waits => waits,
         },
         fin_first: how.fin_first,
         flags,
-    }))
+    })
 }
 
 /// `None`: not a TCP socket any more.
@@ -197,12 +228,6 @@ fn has_unread(fd: c_int) -> Option<bool> {
     let is_input =
         sys::ioctl_int(fd, SIOCINQ).ok()? > 0 || sys::ioctl_int(fd, SIOCATMARK).ok()? > 0;
     Some(is_input)
-}
-
-/// What becomes of `fd` is the kernel's affair, which is counted.
-fn leave(run: Run, left: Left) -> Option<Verdict> {
-    handover::count(run, left);
-    None
 }
 
 /// Whether nobody else can hold the socket of `fd`, by all that was seen.
@@ -245,13 +270,10 @@ fn can_be_ended(run: Run, fd: c_int) -> Result<bool, Left> {
     }
 }
 
-/// Whether it can be told, now or later, who else holds the socket of `fd`. `None`: no,
-/// which is counted.
-fn can_be_told(run: Run, fd: c_int) -> Option<()> {
-    let cookie = sys::cookie(fd).ok()?;
-    if run.shared.is_left_alone(cookie) || run.shared.is_blind() {
-        handover::count(run, Left::Holders);
-        return None;
+/// Whether it can be told, now or later, who else holds the socket of `fd`.
+fn can_be_told(run: Run, fd: c_int) -> Result<(), Left> {
+    match sys::cookie(fd) {
+        Ok(cookie) if !run.shared.is_left_alone(cookie) && !run.shared.is_blind() => Ok(()),
+        _ => Err(Left::Holders),
     }
-    Some(())
 }

@@ -4,13 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lastbyte::{CloseError, Report};
 use lastbyte_handoff::Request;
 
 use crate::channel::Mapping;
 use crate::clerk::quietly_drop;
+use crate::connections::Connections;
 use crate::log::Log;
 use crate::record::{self, Known, Line, Origin, Sums};
 
@@ -31,6 +32,8 @@ pub(crate) struct Page {
     pub(crate) open: HashMap<u64, (Origin, Instant)>,
     /// The cookies of the connections that the closer has.
     pub(crate) ending: HashSet<u64>,
+    /// What the kernel closes.
+    pub(crate) connections: Connections,
     pub(crate) sums: Sums,
     pub(crate) log: Option<Log>,
 }
@@ -44,21 +47,24 @@ impl Book {
     pub(crate) fn begin(&self, origin: Origin, cookie: u64) -> u64 {
         let mut page = self.page();
         page.ending.insert(cookie);
+        page.connections.handed_over(cookie);
         page.next += 1;
         let number = page.next;
         page.open.insert(number, (origin, Instant::now()));
         number
     }
 
-    /// A fate is known: the caller is answered first, then it is written down.
+    /// A fate is known: the caller is answered first, then it is written down. The
+    /// program called close so long `before` the closer began.
     pub(crate) fn settle(
         &self,
         number: u64,
         cookie: u64,
         request: &Request,
+        before: Duration,
         result: Result<Report, CloseError>,
     ) {
-        let (answer, report) = match result {
+        let (answer, mut report) = match result {
             Ok(report) => (0, Some(report)),
             Err(error) => {
                 let report = error.report().copied();
@@ -76,6 +82,9 @@ impl Book {
             }
         };
         self.mapping.answer(request, answer);
+        if let Some(report) = &mut report {
+            report.elapsed = report.elapsed.saturating_add(before);
+        }
         let mut page = self.page();
         page.ending.remove(&cookie);
         if let Some((origin, _)) = page.open.remove(&number)

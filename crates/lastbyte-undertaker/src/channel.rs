@@ -185,14 +185,6 @@ pub(crate) fn inode(socket: &OwnedFd) -> io::Result<u64> {
     Ok(unsafe { stat.assume_init() }.st_ino)
 }
 
-/// Input that nobody has read (SIOCINQ).
-pub(crate) fn unread(socket: &impl AsRawFd) -> io::Result<u64> {
-    let mut count: libc::c_int = 0;
-    // SAFETY: the kernel writes one int.
-    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) })?;
-    u64::try_from(count).map_err(io::Error::other)
-}
-
 /// The blocks, mapped for the whole run.
 #[derive(Clone, Copy)]
 pub(crate) struct Mapping {
@@ -317,7 +309,7 @@ impl Channel {
 }
 
 /// Who sent a message, as the kernel says (SCM_CREDENTIALS).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sender {
     pub(crate) process: libc::pid_t,
     pub(crate) user: u32,

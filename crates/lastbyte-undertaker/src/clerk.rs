@@ -18,7 +18,8 @@ use lastbyte_handoff::{Left as LeftBecause, Override, Request, flag};
 use crate::book::Book;
 use crate::channel::{self, Delivery};
 use crate::looks::Looks;
-use crate::record::{Found, Known, Left, Origin};
+use crate::record::{Found, Origin};
+use crate::witness::monotonic;
 
 /// What a clerk's threads share.
 pub(crate) struct Office {
@@ -170,25 +171,17 @@ impl Office {
         }
         let socket = TcpStream::from(socket);
         let origin = self.origin(&request, sender, &socket);
-        if request.flags & flag::AS_THE_KERNEL_DOES != 0 {
-            let unread = channel::unread(&socket).ok();
-            quietly_drop(socket.into());
-            self.book.mapping.answer(&request, 0);
-            self.book.write(
-                &mut self.book.page(),
-                origin,
-                Known::Left(Left::never_sent(unread)),
-            );
-            return;
-        }
         let number = self.book.begin(origin, cookie);
         let book = Arc::clone(&self.book);
-        let policy = self.policy(&request);
+        // Spent before the closer's clock starts, which the program counts too.
+        let before = since(request.began);
+        let policy = self.policy(&request, before);
         let submitted = closer.close(socket, policy, move |result| {
-            book.settle(number, cookie, &request, result);
+            book.settle(number, cookie, &request, before, result);
         });
         if let Err(error) = submitted {
-            self.book.settle(number, cookie, &request, Err(error));
+            self.book
+                .settle(number, cookie, &request, before, Err(error));
         }
     }
 
@@ -197,21 +190,31 @@ impl Office {
         let Delivery {
             request,
             sender,
+            user,
             socket,
-            ..
+            cookie,
         } = delivery;
-        self.book.mapping.get().count(LeftBecause::Full);
-        if let Some(socket) = socket {
-            let socket = TcpStream::from(socket);
-            let origin = self.origin(&request, sender, &socket);
-            let is_abort = origin.linger.l_onoff != 0 && origin.linger.l_linger == 0;
-            if is_abort {
-                drop(socket);
-            } else {
-                quietly_drop(socket.into());
+        match socket {
+            Some(socket) => {
+                let socket = TcpStream::from(socket);
+                let origin = self.origin(&request, sender, &socket);
+                let linger = origin.linger;
+                let from = channel::Sender {
+                    process: sender,
+                    user,
+                };
+                // The kernel's notice says what becomes of it.
+                if self.book.observed {
+                    let connections = &mut self.book.page().connections;
+                    connections.refused(cookie, origin, from, request.began);
+                }
+                if linger.is_some_and(|linger| linger.is_abort()) {
+                    drop(socket);
+                } else {
+                    quietly_drop(socket.into());
+                }
             }
-            let fate = Known::Left(Left::unwatched(Duration::ZERO));
-            self.book.write(&mut self.book.page(), origin, fate);
+            None => self.book.mapping.get().count(LeftBecause::Full),
         }
         self.book.mapping.answer(&request, 0);
     }
@@ -228,14 +231,14 @@ impl Office {
             comm: String::from_utf8_lossy(request.name()).into_owned(),
             local: address(0, socket.local_addr()),
             remote: address(1, socket.peer_addr()),
-            linger: Found {
+            linger: Some(Found {
                 l_onoff: request.linger.l_onoff,
                 l_linger: request.linger.l_linger,
-            },
+            }),
         }
     }
 
-    fn policy(&self, request: &Request) -> Policy {
+    fn policy(&self, request: &Request, before: Duration) -> Policy {
         let linger = match self.linger {
             Override::Off => Linger::Off,
             Override::Abort => Linger::Abort,
@@ -247,10 +250,9 @@ impl Office {
         };
         let policy = Policy::new(match linger {
             // The time counts from the program's call.
-            Linger::Wait(time) => Linger::Wait(
-                time.saturating_sub(since(request.began))
-                    .max(Duration::from_millis(1)),
-            ),
+            Linger::Wait(time) => {
+                Linger::Wait(time.saturating_sub(before).max(Duration::from_millis(1)))
+            }
             other => other,
         });
         if request.flags & flag::FIN_IS_OUT != 0 {
@@ -263,20 +265,10 @@ impl Office {
 
 /// The time since a moment of CLOCK_MONOTONIC in nanoseconds; none where it is not said.
 fn since(began: u64) -> Duration {
-    let mut now = std::mem::MaybeUninit::<libc::timespec>::zeroed();
-    // SAFETY: room for a time; zeroed is one too.
-    let now = unsafe {
-        libc::clock_gettime(libc::CLOCK_MONOTONIC, now.as_mut_ptr());
-        now.assume_init()
-    };
-    let nanos = |time: libc::timespec| {
-        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
-            + u64::try_from(time.tv_nsec).unwrap_or(0)
-    };
     if began == 0 {
         return Duration::ZERO;
     }
-    Duration::from_nanos(nanos(now).saturating_sub(began))
+    Duration::from_nanos(monotonic().saturating_sub(began))
 }
 
 /// The clerks, one for each user that has sent something.

@@ -10,20 +10,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use lastbyte_handoff::{Kind, Override, Request, flag};
+use lastbyte_handoff::{Kind, Left as Reason, Override, Request, flag};
 
-use crate::account::Account;
+use crate::account::{Account, Parts};
 use crate::book::Book;
-use crate::channel::{Arrival, Channel, Delivery};
+use crate::channel::{Arrival, Channel, Delivery, Sender};
 use crate::clerk::Clerks;
 use crate::events::{Events, Source};
 use crate::heirs::{Heirs, Inherited};
+use crate::last_word::Notice;
 use crate::looks::{AFTER_EXEC, AFTER_EXIT};
 use crate::program::Obstacle;
 use crate::record::{Found, Known, Left, Origin};
 use crate::room::{Held, Room};
 use crate::signals::Signals;
 use crate::tell;
+use crate::witness::{Witness, monotonic};
 use crate::{Outcome, family};
 
 /// How long not to look where no event tells.
@@ -34,6 +36,10 @@ const STUCK: Duration = Duration::from_millis(200);
 const TOLD: usize = 1000;
 /// Messages taken before signals are looked at again.
 const BATCH: usize = 256;
+/// More messages than the channel's buffer holds at a time.
+const ALL: usize = 4096;
+/// How long the kernel's notices of what it closes are waited for at the end.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// What a desk begins with.
 pub(crate) struct State {
@@ -46,6 +52,8 @@ pub(crate) struct State {
     pub(crate) room: Room,
     pub(crate) child: libc::pid_t,
     pub(crate) uncovered: Vec<String>,
+    /// Where somebody observes.
+    pub(crate) witness: Option<Witness>,
 }
 
 pub(crate) struct Desk {
@@ -62,6 +70,9 @@ pub(crate) struct Desk {
     told: HashSet<(String, u32)>,
     /// Programs without a shim, and why, as they are said.
     uncovered: Vec<String>,
+    witness: Option<Witness>,
+    /// Notices that came before the messages could be read that explain them.
+    notices: Vec<Notice>,
     full_users: HashSet<u32>,
     is_full: bool,
     is_full_said: bool,
@@ -90,6 +101,8 @@ impl Desk {
             heirs: Heirs::default(),
             told: HashSet::new(),
             uncovered: state.uncovered,
+            witness: state.witness,
+            notices: Vec::new(),
             full_users: HashSet::new(),
             is_full: false,
             is_full_said: false,
@@ -111,13 +124,20 @@ impl Desk {
         }
         let give_up = Instant::now() + patience;
         let mut bell_is_set = false;
+        let mut settled_by = None;
         loop {
             // What was sent before the program exited is in the channel by now.
-            let mut rest = 0..4096;
-            while rest.next().is_some() && self.take_one() {}
+            self.take_all();
             if self.clerks.is_idle() && self.heirs.is_empty() {
-                break;
+                let settled_by =
+                    *settled_by.get_or_insert_with(|| (Instant::now() + SETTLE).min(give_up));
+                if is_told_to_go || Instant::now() >= settled_by || !self.is_settling() {
+                    break;
+                }
+                is_told_to_go = self.turn(Some(settled_by));
+                continue;
             }
+            settled_by = None;
             if give_up <= Instant::now() {
                 // Descendants may go on for ever; nothing new from now on.
                 self.has_given_up = true;
@@ -159,15 +179,62 @@ impl Desk {
                     let mut rest = 0..BATCH;
                     while rest.next().is_some() && self.take_one() {}
                 }
+                Source::Notices => self.read_notices(),
                 Source::Process(pid) => gone.push(pid),
             }
         }
+        self.attend_notices();
         // After the channel: who has closed one of these as the last has said so there.
         for pid in gone {
             self.end_heirs(pid);
         }
         self.look_for_room();
         stop
+    }
+
+    /// Takes all that is in the channel now.
+    fn take_all(&mut self) {
+        let mut rest = 0..ALL;
+        while rest.next().is_some() && self.take_one() {}
+    }
+
+    fn read_notices(&mut self) {
+        if let Some(witness) = &mut self.witness {
+            // One is of ours only if it was announced, and the announcement may be in the
+            // channel still.
+            witness.drain(|_| true, &mut self.notices);
+        }
+    }
+
+    /// Writes down what the kernel said. Whatever was announced before a socket's end is
+    /// in the channel when the notice is here.
+    fn attend_notices(&mut self) {
+        if self.notices.is_empty() || self.channel_is_open && !self.listens {
+            return;
+        }
+        self.take_all();
+        let now = monotonic();
+        let mut page = self.book.page();
+        for notice in std::mem::take(&mut self.notices) {
+            if !page.connections.knows(notice.cookie) {
+                continue;
+            }
+            let reason = |process| {
+                if family::is_alive(process) {
+                    Reason::Unseen
+                } else {
+                    Reason::Ended
+                }
+            };
+            if let Some((origin, fate)) = page.connections.destroyed(&notice, now, reason) {
+                self.book.write(&mut page, origin, fate);
+            }
+        }
+    }
+
+    /// Whether the kernel's notice of something that it closes is still to come.
+    fn is_settling(&self) -> bool {
+        self.witness.is_some() && self.book.page().connections.is_settling(family::is_alive)
     }
 
     /// What is held, by user.
@@ -337,11 +404,39 @@ impl Desk {
                 self.discard(user, delivery.socket.into_iter().collect());
                 self.tell_uncovered(&request, sender);
             }
+            Kind::Opened | Kind::HalfClosed | Kind::Closes => {
+                self.discard(user, delivery.socket.into_iter().collect());
+                let process = sender;
+                return self.note(&request, Sender { process, user });
+            }
             Kind::End => self.end(delivery),
             Kind::EndUnlessHeld => self.end_unless_held(delivery, AFTER_EXEC),
             Kind::EndAfterExit => self.wait_for_exit(delivery),
         }
         self.look_for_room();
+    }
+
+    /// Takes note of a connection that the kernel closes, or will.
+    fn note(&mut self, request: &Request, sender: Sender) {
+        let Some(witness) = &mut self.witness else {
+            return;
+        };
+        let book = Arc::clone(&self.book);
+        match request.kind {
+            Kind::Opened => {
+                let addresses = witness.confirm(request, sender);
+                book.page().connections.opened(request, sender, addresses);
+            }
+            Kind::HalfClosed => book.page().connections.half_closed(request, sender),
+            _ => {
+                let mut page = book.page();
+                let is_holder = || witness.is_holder(request, sender);
+                let over = page.connections.closes(request, sender, is_holder);
+                if let Some((origin, fate)) = over {
+                    book.write(&mut page, origin, fate);
+                }
+            }
+        }
     }
 
     /// Has what nobody asked for closed by the thread of whoever sent it.
@@ -442,7 +537,7 @@ impl Desk {
             .page()
             .open
             .values()
-            .any(|(origin, _)| has_deadline(&origin.linger))
+            .any(|(origin, _)| origin.linger.as_ref().is_some_and(has_deadline))
     }
 
     /// Has the bell rung when no closer has anything in flight.
@@ -472,6 +567,13 @@ impl Desk {
             let fate = Known::Left(Left::unwatched(began.elapsed()));
             self.book.write(&mut page, origin, fate);
         }
+        let mut ended = Vec::new();
+        let open = page
+            .connections
+            .finish(family::is_alive, |one| ended.push(one));
+        for (origin, fate) in ended {
+            self.book.write(&mut page, origin, fate);
+        }
         let sums = page.sums.clone();
         drop(page);
         if self.uncovered.is_empty() && !self.book.mapping.get().has_arrival() {
@@ -492,8 +594,16 @@ impl Desk {
         }
         let status = self.status.unwrap_or(u8::MAX);
         // Endings that were left go on in the closers' threads and find no log.
-        let account = Account::new(self.book.mapping.get(), std::mem::take(&mut self.uncovered));
-        let log = self.book.page().log.take();
+        let mut page = self.book.page();
+        let account = Account::new(Parts {
+            shared: self.book.mapping.get(),
+            left: page.connections.left(),
+            open,
+            unfollowed: page.connections.unfollowed(),
+            uncovered: std::mem::take(&mut self.uncovered),
+        });
+        let log = page.log.take();
+        drop(page);
         let log_error = log.and_then(|mut log| {
             if !account.is_whole() {
                 log.write(account.clone());

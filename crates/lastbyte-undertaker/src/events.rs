@@ -12,6 +12,8 @@ pub(crate) enum Source {
     Signals,
     Bell,
     Channel,
+    /// The kernel's notices of sockets' ends.
+    Notices,
     /// The end of a process.
     Process(libc::pid_t),
 }
@@ -19,6 +21,7 @@ pub(crate) enum Source {
 const SIGNALS: u64 = u64::MAX;
 const BELL: u64 = u64::MAX - 1;
 const CHANNEL: u64 = u64::MAX - 2;
+const NOTICES: u64 = u64::MAX - 3;
 
 impl Source {
     fn token(self) -> u64 {
@@ -26,6 +29,7 @@ impl Source {
             Source::Signals => SIGNALS,
             Source::Bell => BELL,
             Source::Channel => CHANNEL,
+            Source::Notices => NOTICES,
             Source::Process(pid) => u64::from(pid.unsigned_abs()),
         }
     }
@@ -35,6 +39,7 @@ impl Source {
             SIGNALS => Some(Source::Signals),
             BELL => Some(Source::Bell),
             CHANNEL => Some(Source::Channel),
+            NOTICES => Some(Source::Notices),
             pid => libc::pid_t::try_from(pid).ok().map(Source::Process),
         }
     }

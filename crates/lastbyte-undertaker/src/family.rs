@@ -91,6 +91,30 @@ pub(crate) fn count() -> usize {
     processes(None).map_or(0, |processes| processes.len())
 }
 
+/// Whether the process goes on: it is neither gone, nor a zombie, nor exiting.
+pub(crate) fn is_alive(pid: libc::pid_t) -> bool {
+    /// include/linux/sched.h
+    const PF_EXITING: u64 = 4;
+    let Ok(text) = fs::read(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    let Some(rest) = after_name(&text) else {
+        return false;
+    };
+    let mut fields = rest.split_ascii_whitespace();
+    let is_dead = fields.next().is_none_or(|state| matches!(state, "Z" | "X"));
+    // The ninth field; the third was the first of these.
+    let flags = fields.nth(5).and_then(|flags| flags.parse::<u64>().ok());
+    !is_dead && flags.is_some_and(|flags| flags & PF_EXITING == 0)
+}
+
+/// The fields of /proc/PID/stat from the third on (proc(5)). The name in parentheses may
+/// hold anything, so what follows its last one counts.
+fn after_name(text: &[u8]) -> Option<&str> {
+    let end = text.iter().rposition(|byte| *byte == b')')?;
+    std::str::from_utf8(text.get(end + 1..)?).ok()
+}
+
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
@@ -194,12 +218,9 @@ fn processes(until: Option<Instant>) -> io::Result<HashSet<Process>> {
     Ok(found)
 }
 
-/// State, parent and start time of /proc/PID/stat (proc(5)). The name in
-/// parentheses may hold anything, so what follows its last one counts.
+/// State, parent and start time of /proc/PID/stat.
 fn parse(text: &[u8]) -> Option<(u8, libc::pid_t, u64)> {
-    let end = text.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(text.get(end + 1..)?).ok()?;
-    let mut fields = rest.split_ascii_whitespace();
+    let mut fields = after_name(text)?.split_ascii_whitespace();
     let state = *fields.next()?.as_bytes().first()?;
     let parent = fields.next()?.parse().ok()?;
     // The 22nd field; the third was the first of these.

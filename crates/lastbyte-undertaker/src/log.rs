@@ -154,10 +154,7 @@ mod tests {
             comm: "x".repeat(5000),
             local: None,
             remote: None,
-            linger: Found {
-                l_onoff: 0,
-                l_linger: 0,
-            },
+            linger: Some(Found::default()),
         };
         Line {
             time: timestamp(),

@@ -5,13 +5,21 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lastbyte::{Fate, Report};
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 /// The linger option that was found on the socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Found {
     pub(crate) l_onoff: i32,
     pub(crate) l_linger: i32,
+}
+
+impl Found {
+    /// On and no time: an abort.
+    pub(crate) fn is_abort(self) -> bool {
+        self.l_onoff != 0 && self.l_linger == 0
+    }
 }
 
 /// Whose connection it was.
@@ -21,7 +29,8 @@ pub(crate) struct Origin {
     pub(crate) comm: String,
     pub(crate) local: Option<SocketAddr>,
     pub(crate) remote: Option<SocketAddr>,
-    pub(crate) linger: Found,
+    /// `None` of a connection that nobody was seen to close.
+    pub(crate) linger: Option<Found>,
 }
 
 /// One line of the log.
@@ -43,49 +52,63 @@ pub(crate) enum Known {
     Left(Left),
 }
 
-/// An ending that was left to the kernel: the contract's nine fields, of which
-/// few are known.
-#[derive(Debug, Serialize)]
+/// A connection that the kernel closed, or that is left to it: the contract's nine
+/// fields, as far as they are known.
+#[derive(Debug)]
 pub(crate) struct Left {
-    fate: &'static str,
-    acked: Option<u64>,
-    lost: Option<u64>,
-    unsent: Option<u64>,
-    unread: Option<u64>,
-    rst_sent: Option<bool>,
-    closed_first: Option<&'static str>,
-    elapsed_us: u64,
-    error: Option<&'static str>,
+    pub(crate) fate: Fate,
+    pub(crate) acked: Option<u64>,
+    pub(crate) lost: Option<u64>,
+    pub(crate) unsent: Option<u64>,
+    pub(crate) unread: Option<u64>,
+    pub(crate) rst_sent: Option<bool>,
+    pub(crate) closed_first: Option<&'static str>,
+    /// From the close to the fate, where both are known.
+    pub(crate) elapsed: Option<Duration>,
+    /// Why the contract was not kept; `None` where it was, or where that is not known.
+    pub(crate) left: Option<&'static str>,
 }
 
 impl Left {
     /// We stopped watching so long after the close.
     pub(crate) fn unwatched(time: Duration) -> Self {
         Self {
-            fate: Fate::Detached.as_str(),
+            fate: Fate::Detached,
             acked: None,
             lost: None,
             unsent: None,
             unread: None,
             rst_sent: None,
             closed_first: None,
-            elapsed_us: u64::try_from(time.as_micros()).unwrap_or(u64::MAX),
-            error: None,
+            elapsed: Some(time),
+            left: None,
         }
     }
+}
 
-    /// Nothing was ever sent, so nothing can be lost; the kernel answers unread
-    /// input with an RST.
-    pub(crate) fn never_sent(unread: Option<u64>) -> Self {
-        Self {
-            acked: Some(0),
-            lost: Some(0),
-            unsent: Some(0),
-            unread,
-            rst_sent: unread.map(|unread| unread > 0),
-            ..Self::unwatched(Duration::ZERO)
+impl Serialize for Left {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = 9 + usize::from(self.left.is_some());
+        let mut line = serializer.serialize_struct("Left", fields)?;
+        line.serialize_field("fate", self.fate.as_str())?;
+        line.serialize_field("acked", &self.acked)?;
+        line.serialize_field("lost", &self.lost)?;
+        line.serialize_field("unsent", &self.unsent)?;
+        line.serialize_field("unread", &self.unread)?;
+        line.serialize_field("rst_sent", &self.rst_sent)?;
+        line.serialize_field("closed_first", &self.closed_first)?;
+        line.serialize_field("elapsed_us", &self.elapsed.map(micros))?;
+        line.serialize_field("error", &None::<&str>)?;
+        match self.left {
+            Some(reason) => line.serialize_field("left_because", reason)?,
+            None => line.skip_field("left_because")?,
         }
+        line.end()
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Sums over all endings of a run.
@@ -114,7 +137,7 @@ pub struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, value: Option<u64>) {
+    pub(crate) fn add(&mut self, value: Option<u64>) {
         match value {
             Some(value) => self.known = self.known.saturating_add(value),
             None => self.unknown += 1,
@@ -135,7 +158,7 @@ impl Sums {
     pub(crate) fn add(&mut self, known: &Known) {
         let (fate, [acked, lost, unsent, unread]) = match known {
             Known::Report(r) => (r.fate, [r.acked, r.lost, r.unsent, r.unread]),
-            Known::Left(l) => (Fate::Detached, [l.acked, l.lost, l.unsent, l.unread]),
+            Known::Left(l) => (l.fate, [l.acked, l.lost, l.unsent, l.unread]),
         };
         let index = Fate::ALL.iter().position(|one| *one == fate);
         if let Some(count) = index.and_then(|index| self.fates.get_mut(index)) {

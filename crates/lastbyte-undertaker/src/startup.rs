@@ -17,6 +17,7 @@ use crate::room::Room;
 use crate::signals::{self, Signals};
 use crate::start::{self, Inheritance};
 use crate::system::{leave_inherited_sockets_alone, raise_file_limit};
+use crate::witness::Witness;
 use crate::{Error, Options, Outcome, tell};
 
 pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
@@ -77,6 +78,13 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         (bell, Source::Bell),
         (ours.as_raw_fd(), Source::Channel),
     ];
+    let witness = observed.then(witness).flatten();
+    match &witness {
+        Some(witness) => events
+            .add(witness.as_fd().as_raw_fd(), Source::Notices)
+            .map_err(system("cannot wait for events"))?,
+        None => book.page().connections.set_deaf(),
+    }
     for (fd, source) in sources {
         events
             .add(fd, source)
@@ -114,8 +122,21 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
             .map(|obstacle| format!("{} {obstacle}", path.display()))
             .into_iter()
             .collect(),
+        witness,
     });
     Ok(desk.sit(options.follow, options.patience))
+}
+
+/// The kernel's notices; without them nothing is known of what the kernel closes.
+fn witness() -> Option<Witness> {
+    Witness::new()
+        .inspect_err(|error| {
+            tell::say(format_args!(
+                "the kernel does not say what becomes of connections that it closes \
+                 ({error}); what is lost there is unknown"
+            ));
+        })
+        .ok()
 }
 
 fn judge(obstacle: Obstacle, path: &std::path::Path, anyway: bool) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use lastbyte_testkit::need_root;
 
-use crate::harness::{End, Peer, Talk, python, read_all, read_exactly};
+use crate::harness::{End, Peer, Talk, python, read_all, read_exactly, scratch};
 
 const BIG: usize = 300_000;
 
@@ -16,9 +16,12 @@ const ATTACKER: &str = r#"
 import array, ctypes, encodings.idna, mmap
 libc = ctypes.CDLL(None, use_errno=True)
 channel = int(os.environ['LASTBYTE_RUN'].split(',')[0])
-END, END_AFTER_EXIT, SHARED, UNCOVERED = 1, 2, 3, 4
-def request(kind, fd=0, nonce=0, flags=0, inode=0, name=b'attacker'):
-    return struct.pack('=IHHiQIiiQQ56x80s', 0x6c627974, 1, kind, fd, nonce, flags, 0, 0, inode, 0, name)
+END, END_AFTER_EXIT, SHARED, UNCOVERED, OPENED, CLOSES = 1, 2, 3, 4, 6, 8
+def request(kind, fd=0, nonce=0, flags=0, inode=0, name=b'attacker', cookie=0, left=0, ends=b''):
+    return struct.pack('=IHHiQIiiQQHHIQ56s80s', 0x6c627974, 2, kind, fd, nonce, flags, 0, 0, inode, cookie, left, 1, 0,
+                       0, ends, name)
+def address(end):
+    return struct.pack('=H', socket.AF_INET) + struct.pack('!H', end[1]) + socket.inet_aton(end[0]) + bytes(20)
 def send(message, *fds):
     "True if the supervisor took it, or will."
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=channel)
@@ -223,4 +226,74 @@ os.waitpid(other, 0)
 close(s.detach()); end(child)";
     let peer = Peer::new();
     the_victim_is_covered(&mut attacked(&[], source, peer.port()), &peer);
+}
+
+#[test]
+fn nobody_can_put_anothers_connection_into_the_log() {
+    // Two connections that are not the attacker's: the peer's own, which is not of the run
+    // at all, and root's. The attacker knows all about both, as `ss -e` tells everybody.
+    let source = r"
+s = connect(); s.sendall(b'x' * 100); here, there = s.getsockname(), s.getpeername()
+say('connected'); theirs = int(hear()); own = struct.unpack('Q', s.getsockopt(socket.SOL_SOCKET, 57, 8))[0]
+def attack(begun):
+    send(request(OPENED, cookie=theirs, ends=address(there) + address(here)))
+    send(request(CLOSES, cookie=theirs, left=9, ends=address(there) + address(here)))
+    send(request(OPENED, cookie=own, ends=address(here) + address(there)))
+    send(request(CLOSES, cookie=own, left=9, ends=address(here) + address(there)))
+    s.close(); begun(); time.sleep(60)
+child = worker(attack); say('attacked'); hear()
+os.close(s.detach()); say(os.getpid()); hear(); end(child)";
+    let log = scratch().join(format!("forged-{}", std::process::id()));
+    let peer = Peer::new();
+    let options = ["--log", log.to_str().expect("text")];
+    let mut talk = Talk::start(&mut attacked(&options, source, peer.port()));
+    assert_eq!(talk.hear(), "connected");
+    let stream = peer.accept();
+    let theirs = stream.local_addr().expect("connected").to_string();
+    read_exactly(&stream, 100);
+    talk.say(&cookie(&stream).to_string());
+    assert_eq!(talk.hear(), "attacked");
+    talk.say("close");
+    let pid: u64 = talk.hear().parse().expect("a number");
+    assert_eq!(read_all(&stream), (0, End::Eof));
+    drop(stream);
+    talk.say("end");
+    assert_eq!(talk.finish().0, 0);
+    let text = std::fs::read_to_string(&log).expect("a log");
+    std::fs::remove_file(&log).expect("ours");
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert!(!lines.iter().any(|line| line["local"] == theirs), "{text}");
+    let own: Vec<_> = lines
+        .iter()
+        .filter(|line| line["remote"] == theirs)
+        .collect();
+    let [own] = own.as_slice() else {
+        panic!("root's own connection is in it once: {text}");
+    };
+    assert_eq!(
+        (own["pid"].as_u64(), &own["fate"]),
+        (Some(pid), &"delivered".into()),
+        "{own}"
+    );
+    assert!(own["left_because"].is_null(), "{own}");
+}
+
+fn cookie(stream: &std::net::TcpStream) -> u64 {
+    let mut cookie = 0_u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    // SAFETY: room for a u64, which is what the option is.
+    let result = unsafe {
+        libc::getsockopt(
+            std::os::fd::AsRawFd::as_raw_fd(stream),
+            libc::SOL_SOCKET,
+            libc::SO_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(result, 0);
+    cookie
 }

@@ -104,6 +104,11 @@ fn sockets(number: c_long, arguments: [c_ulong; 6], call: &impl Fn() -> c_long) 
             socket::accepted(a as c_int, fd as c_int, cloexec, before);
             fd
         }
+        libc::SYS_connect => {
+            let result = call();
+            socket::connected(a as c_int, result >= 0);
+            result
+        }
         libc::SYS_sendmsg => {
             // SAFETY: the program's own message, valid for its own call.
             unsafe { message::mark(b as *const libc::msghdr) };

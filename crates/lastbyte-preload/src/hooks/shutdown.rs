@@ -9,7 +9,7 @@ use core::ffi::{c_int, c_void};
 
 use crate::decide;
 use crate::real_libc::forward;
-use crate::{descriptors, fd_table, run, sys};
+use crate::{descriptors, fd_table, notes, run, sys};
 
 /// shutdown(2).
 #[unsafe(no_mangle)]
@@ -33,13 +33,20 @@ pub(super) fn shutting(fd: c_int, how: c_int, call: impl FnOnce() -> c_int) -> c
         let result = call();
         if result == 0 {
             fd_table::reads_no_more(fd);
+            if how == libc::SHUT_RDWR {
+                notes::half_closed(fd);
+            }
         }
         return result;
     }
     if how == libc::SHUT_WR && reading_is_shut(fd) {
         trim(fd);
     }
-    call()
+    let result = call();
+    if how == libc::SHUT_WR && result == 0 && descriptors::is_tcp(fd) {
+        notes::half_closed(fd);
+    }
+    result
 }
 
 fn write_side_is_shut(fd: c_int) -> bool {

@@ -1,10 +1,12 @@
-//! socket, accept, accept4: where sockets come from.
+//! socket, accept, accept4, connect, sendto: where sockets and connections come from.
 
 use core::ffi::{c_int, c_void};
 
+use lastbyte_handoff::flag;
+
 use crate::fd_table::Made;
 use crate::real_libc::forward;
-use crate::{epoch, fd_table, run, sys};
+use crate::{descriptors, epoch, fd_table, notes, run, sys};
 
 /// socket(2).
 #[unsafe(no_mangle)]
@@ -85,4 +87,59 @@ pub(super) fn accepted(listener: c_int, fd: c_int, cloexec: bool, before: epoch:
         },
     };
     fd_table::made(fd, what, cloexec, before);
+    match what {
+        Made::Tcp => notes::opened(fd, 0),
+        Made::Mptcp => notes::opened(fd, flag::MPTCP),
+        _ => {}
+    }
+}
+
+/// connect(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn connect(
+    fd: c_int,
+    address: *const c_void,
+    length: libc::socklen_t,
+) -> c_int {
+    let result = forward!(
+        CONNECT(fd, address, length) as fn(c_int, *const c_void, libc::socklen_t) -> c_int,
+        else -1
+    );
+    connected(fd, result >= 0);
+    result
+}
+
+/// sendto(2): with MSG_FASTOPEN it connects.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn sendto(
+    fd: c_int,
+    bytes: *const c_void,
+    count: usize,
+    flags: c_int,
+    address: *const c_void,
+    length: libc::socklen_t,
+) -> isize {
+    let result = forward!(
+        SENDTO(fd, bytes, count, flags, address, length)
+            as fn(c_int, *const c_void, usize, c_int, *const c_void, libc::socklen_t) -> isize,
+        else -1
+    );
+    if flags & libc::MSG_FASTOPEN != 0 {
+        connected(fd, result >= 0);
+    }
+    result
+}
+
+/// Takes note of a connection that was asked for. `errno` says whether it is under way
+/// where the call has not succeeded.
+pub(super) fn connected(fd: c_int, has_succeeded: bool) {
+    let is_under_way = || matches!(sys::errno(), libc::EINPROGRESS | libc::EINTR);
+    if !(has_succeeded || is_under_way()) || !run::is_own_memory() {
+        return;
+    }
+    match descriptors::kind(fd) {
+        Made::Tcp => notes::opened(fd, flag::CONNECTED),
+        Made::Mptcp => notes::opened(fd, flag::CONNECTED | flag::MPTCP),
+        _ => {}
+    }
 }

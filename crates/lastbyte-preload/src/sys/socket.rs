@@ -255,6 +255,20 @@ pub(crate) fn epoll_delete(epoll: c_int, fd: c_int) -> Result<()> {
     unsafe { call(libc::SYS_epoll_ctl, arguments) }.map(drop)
 }
 
+/// Sends one message if there is room for it, and never waits.
+pub(crate) fn post(channel: c_int, bytes: &[u8]) -> Result<()> {
+    let arguments = [
+        word(channel),
+        bytes.as_ptr() as usize,
+        bytes.len(),
+        word(libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT),
+        0,
+        0,
+    ];
+    // SAFETY: the kernel reads that many bytes, which outlive the call.
+    unsafe { call(libc::SYS_sendto, arguments) }.map(drop)
+}
+
 /// Sends one message, with a descriptor riding along if there is one.
 pub(crate) fn send(channel: c_int, bytes: &[u8], rider: Option<c_int>) -> Result<()> {
     #[repr(C, align(8))]

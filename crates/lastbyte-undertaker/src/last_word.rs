@@ -1,0 +1,188 @@
+//! What became of a connection that the kernel closed, out of the kernel's notice of its
+//! end and what was known before.
+
+use lastbyte_tcp::info::Counters;
+use lastbyte_tcp::payload::SendCounts;
+use lastbyte_tcp::{State, TcpInfo, diag};
+
+/// The kernel's notice of a socket's end, as far as it is used here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Notice {
+    pub(crate) cookie: u64,
+    /// Received and never read, the peer's FIN included.
+    pub(crate) rqueue: u64,
+    /// Never acknowledged, our FIN included.
+    pub(crate) wqueue: u64,
+    /// The counters; `None` where the kernel wiped them, as an abort does.
+    pub(crate) info: Option<TcpInfo>,
+}
+
+impl From<diag::Socket<'_>> for Notice {
+    fn from(socket: diag::Socket<'_>) -> Self {
+        // An aborted socket is wiped before its notice is made: no port, no counters.
+        let is_wiped = socket.remote().port() == 0;
+        Self {
+            cookie: socket.cookie(),
+            rqueue: socket.rqueue().into(),
+            wqueue: socket.wqueue().into(),
+            info: socket.info().filter(|_| !is_wiped),
+        }
+    }
+}
+
+/// What was known before the end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    /// Whether this side connected; `None` where that is not known.
+    pub(crate) connected: Option<bool>,
+    /// The program shut down its sending side.
+    pub(crate) half_closed: bool,
+    /// How it was closed, where its shim announced that.
+    pub(crate) close: Option<Close>,
+}
+
+/// A close as its shim announced it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Close {
+    /// The state just before; `None` where it is not known.
+    pub(crate) state: Option<State>,
+    /// Input that lay unread just before.
+    pub(crate) unread: u64,
+    /// Another holder may have gone on with it.
+    pub(crate) may_be_held: bool,
+}
+
+/// What is known of the end. Each number is `None` where it is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LastWord {
+    pub(crate) acked: Option<u64>,
+    pub(crate) lost: Option<u64>,
+    pub(crate) unsent: Option<u64>,
+    pub(crate) unread: Option<u64>,
+    pub(crate) rst_sent: Option<bool>,
+    /// Data and FIN were acknowledged.
+    pub(crate) is_delivered: bool,
+}
+
+/// Whether there was a connection: it was established, or data went out to establish it.
+pub(crate) fn was_connection(notice: &Notice) -> bool {
+    // What was wiped had something to abort.
+    notice
+        .info
+        .is_none_or(|info| info.was_connected() != Some(false) || info.accepted() != Some(0))
+}
+
+/// What the notice and what was known before say together.
+pub(crate) fn read(notice: &Notice, before: &Before) -> LastWord {
+    let Some(counters) = notice.info.and_then(|info| info.counters()) else {
+        return LastWord::default();
+    };
+    if notice.info.and_then(|info| info.was_connected()) == Some(false) {
+        return never_answered(&counters);
+    }
+    let queued = notice.wqueue;
+    let mut counts = counters.send_counts(queued);
+    counts.unsent = counts.unsent.min(queued);
+    let fin = fin(&counts, notice, before);
+    let lost = match fin {
+        Some(fin) => Some(queued - u64::from(fin && queued > 0)),
+        None if queued == 0 => Some(0),
+        None => None,
+    };
+    let written = match fin {
+        Some(fin) => counts.written(fin),
+        None if queued == 0 => Some(counts.transmitted),
+        None => None,
+    };
+    let unsent = match fin {
+        Some(fin) => Some(counts.unsent - u64::from(fin && counts.unsent > 0)),
+        None => (queued == 0).then_some(0),
+    };
+    let is_delivered = fin == Some(true) && queued == 0;
+    let unread = unread(notice, before, is_delivered);
+    LastWord {
+        acked: written
+            .zip(lost)
+            .and_then(|(written, lost)| written.checked_sub(lost)),
+        lost: lost.filter(|_| written.is_some()),
+        unsent: unsent.filter(|_| written.is_some()),
+        unread,
+        // The kernel answers unread input with an RST instead of a FIN.
+        rst_sent: (fin == Some(false) && has_unread(before)).then_some(true),
+        is_delivered,
+    }
+}
+
+/// The SYN was not answered, and what went out with it is lost.
+fn never_answered(counters: &Counters) -> LastWord {
+    // A FIN that waits behind data would be one of the unsent.
+    let payload = (counters.unsent == 0).then_some(counters.transmitted);
+    LastWord {
+        acked: Some(0),
+        lost: payload,
+        unsent: payload.map(|_| 0),
+        ..LastWord::default()
+    }
+}
+
+fn has_unread(before: &Before) -> bool {
+    let is_open = |state| matches!(state, State::Established | State::CloseWait);
+    before
+        .close
+        .is_some_and(|close| close.unread > 0 && close.state.is_some_and(is_open))
+}
+
+/// Whether our FIN is in the counts.
+fn fin(counts: &SendCounts, notice: &Notice, before: &Before) -> Option<bool> {
+    let guess = || fin_by_the_close(notice, before);
+    if counts.unsent > 0 {
+        // It would be one of the unsent.
+        return guess();
+    }
+    let control = counts.control()?;
+    match (control, before.connected) {
+        (0..=2, Some(connected)) => match control.checked_sub(u64::from(connected))? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        },
+        (0, None) => Some(false),
+        (2, None) => Some(true),
+        (1, None) => guess(),
+        _ => None,
+    }
+}
+
+/// Whether a FIN was queued, by how the connection was closed.
+fn fin_by_the_close(notice: &Notice, before: &Before) -> Option<bool> {
+    if before.half_closed {
+        return Some(true);
+    }
+    match before.close.filter(|close| !close.may_be_held) {
+        Some(close) => {
+            let state = close.state?;
+            match state {
+                State::Closed => None,
+                _ if state.fin_queued() => Some(true),
+                _ => Some(close.unread == 0),
+            }
+        }
+        // Nobody announced its close. With two bytes or more unread, of which one may be
+        // the peer's FIN, the kernel resets. With none it may have sent a FIN, or have
+        // been reset by the peer while it was still held.
+        None => (notice.rqueue >= 2).then_some(false),
+    }
+}
+
+/// Input that nobody read. The length of the queue counts the peer's FIN, too.
+fn unread(notice: &Notice, before: &Before, is_delivered: bool) -> Option<u64> {
+    if notice.rqueue == 0 {
+        return Some(0);
+    }
+    let close = before.close.filter(|close| !close.may_be_held)?;
+    let fin_was_in = close.state?.peer_closed();
+    let expected = close.unread + u64::from(fin_was_in);
+    // Nothing is taken into the queue after the close; a FIN may be.
+    (notice.rqueue == expected || is_delivered && notice.rqueue == expected + 1)
+        .then_some(close.unread)
+}
