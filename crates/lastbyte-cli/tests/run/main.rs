@@ -4,6 +4,7 @@
 #[macro_use]
 extern crate lastbyte_testkit;
 
+mod account;
 mod command;
 mod contract;
 mod handshake;
