@@ -23,6 +23,8 @@ pub(crate) struct Book {
     pub(crate) bell: OwnedFd,
     /// Whether the desk waits for room.
     pub(crate) is_awaited: AtomicBool,
+    /// Nobody looks for uncovered programs any more.
+    pub(crate) is_over: AtomicBool,
     pub(crate) page: Mutex<Page>,
 }
 
@@ -36,6 +38,8 @@ pub(crate) struct Page {
     pub(crate) connections: Connections,
     pub(crate) sums: Sums,
     pub(crate) log: Option<Log>,
+    /// Programs that no shim is in, and how that was noticed.
+    pub(crate) uncovered: Vec<String>,
 }
 
 impl Book {

@@ -32,6 +32,8 @@ struct Connection {
     /// `None` where the kernel did not confirm it.
     addresses: Option<[SocketAddr; 2]>,
     before: Before,
+    /// No shim is in its process.
+    is_uncovered: bool,
     closing: Option<Closing>,
 }
 
@@ -126,9 +128,33 @@ impl Connections {
             comm: name(request),
             addresses,
             before,
+            is_uncovered: false,
             closing: None,
         };
         self.insert(key(request), connection);
+    }
+
+    /// A process that no shim is in has it.
+    pub(crate) fn found(
+        &mut self,
+        cookie: u64,
+        sender: Sender,
+        comm: String,
+        addresses: [SocketAddr; 2],
+    ) {
+        if let Some(known) = self.open.get_mut(&cookie) {
+            known.is_uncovered = true;
+            return;
+        }
+        let connection = Connection {
+            sender,
+            comm,
+            addresses: Some(addresses),
+            before: Before::default(),
+            is_uncovered: true,
+            closing: None,
+        };
+        self.insert(cookie, connection);
     }
 
     /// The program shut down its sending side.
@@ -189,6 +215,7 @@ impl Connections {
                     comm: closing.comm.clone(),
                     addresses: None,
                     before: Before::default(),
+                    is_uncovered: false,
                     closing: Some(closing),
                 };
                 Some(self.end(connection, None, Reason::Unseen))
@@ -210,6 +237,7 @@ impl Connections {
             comm: name(request),
             addresses: None,
             before: Before::default(),
+            is_uncovered: false,
             closing: Some(Closing {
                 process: sender.process,
                 comm: name(request),
@@ -240,6 +268,7 @@ impl Connections {
             comm: origin.comm,
             addresses: addresses.map(|(local, remote)| [local, remote]),
             before,
+            is_uncovered: false,
             closing: Some(closing),
         };
         self.insert(cookie, connection);
@@ -329,6 +358,7 @@ impl Connections {
             _ => LastWord::default(),
         };
         let left = match &connection.closing {
+            None if connection.is_uncovered => Some(Reason::Uncovered),
             None => Some(reason),
             Some(Closing {
                 left: Some(left), ..

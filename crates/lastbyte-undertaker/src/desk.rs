@@ -594,7 +594,9 @@ impl Desk {
         }
         let status = self.status.unwrap_or(u8::MAX);
         // Endings that were left go on in the closers' threads and find no log.
+        self.book.is_over.store(true, Ordering::Release);
         let mut page = self.book.page();
+        self.uncovered.append(&mut page.uncovered);
         let account = Account::new(Parts {
             shared: self.book.mapping.get(),
             left: page.connections.left(),

@@ -10,13 +10,22 @@ use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A process and when it started, so that a number used again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Process {
     pid: libc::pid_t,
     started: u64,
+}
+
+/// A process, and the program in it: where its code and its stack begin is another
+/// number after each exec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Image {
+    pub(crate) pid: libc::pid_t,
+    started: u64,
+    place: [u64; 2],
 }
 
 /// Looks are repeated while new processes turn up; beyond this the answer is that
@@ -84,6 +93,31 @@ fn look_through(until: Instant, mut each: impl FnMut(libc::pid_t) -> io::Result<
         seen = now;
     }
     None
+}
+
+/// The programs that run in the run's processes now.
+pub(crate) fn images(until: Instant) -> io::Result<HashSet<Image>> {
+    let processes = processes(Some(until))?;
+    let images = processes.into_iter().filter_map(|process| {
+        let text = fs::read(format!("/proc/{}/stat", process.pid)).ok()?;
+        let fields: Vec<&str> = after_name(&text)?.split_ascii_whitespace().collect();
+        // The 26th and the 28th field; the third was the first of these.
+        let field = |number: usize| fields.get(number - 3)?.parse().ok();
+        Some(Image {
+            pid: process.pid,
+            started: process.started,
+            place: [field(26)?, field(28)?],
+        })
+    });
+    Ok(images.collect())
+}
+
+/// The numbers of the sockets that a process holds.
+pub(crate) fn sockets(pid: libc::pid_t) -> io::Result<HashSet<u64>> {
+    let mut sockets = HashSet::new();
+    let until = Instant::now() + Duration::from_secs(1);
+    each_descriptor(pid, until, |link, _| sockets.extend(socket_number(link)))?;
+    Ok(sockets)
 }
 
 /// How many descendants there are.
@@ -233,7 +267,6 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
     use std::os::linux::fs::MetadataExt;
-    use std::time::Duration;
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(60)

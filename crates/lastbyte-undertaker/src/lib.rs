@@ -33,6 +33,7 @@ mod start;
 mod startup;
 mod system;
 pub mod tell;
+mod uncovered;
 mod unpack;
 mod witness;
 

@@ -18,7 +18,7 @@ use crate::signals::{self, Signals};
 use crate::start::{self, Inheritance};
 use crate::system::{leave_inherited_sockets_alone, raise_file_limit};
 use crate::witness::Witness;
-use crate::{Error, Options, Outcome, tell};
+use crate::{Error, Options, Outcome, tell, uncovered};
 
 pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
     let instead_of = std::process::id();
@@ -60,6 +60,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         // SAFETY: just made.
         bell: unsafe { OwnedFd::from_raw_fd(bell) },
         is_awaited: AtomicBool::new(false),
+        is_over: AtomicBool::new(false),
         page: Mutex::new(Page {
             log,
             ..Page::default()
@@ -107,6 +108,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
             instead_of,
         },
     )?;
+    uncovered::start(Arc::clone(&book));
     // With our copies gone, the channel ends when its last holder does.
     drop(theirs);
     let desk = Desk::new(State {

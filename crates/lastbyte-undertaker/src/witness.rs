@@ -25,17 +25,22 @@ const ANSWER: usize = 8192;
 pub(crate) struct Witness {
     subscriber: Subscriber,
     buffer: Buffer,
-    diag: OwnedFd,
-    sequence: u32,
+    diag: Diag,
     /// Our own user.
     user: u32,
 }
 
+/// Asks the kernel for sockets by their addresses.
+pub(crate) struct Diag {
+    socket: OwnedFd,
+    sequence: u32,
+}
+
 /// What the kernel says of a socket.
-struct Found {
-    cookie: u64,
-    inode: u64,
-    user: u32,
+pub(crate) struct Found {
+    pub(crate) cookie: u64,
+    pub(crate) inode: u64,
+    pub(crate) user: u32,
 }
 
 impl Witness {
@@ -43,8 +48,7 @@ impl Witness {
         Ok(Self {
             subscriber: Subscriber::subscribe(ROOM)?,
             buffer: Buffer::new(),
-            diag: netlink::sock_diag()?,
-            sequence: 0,
+            diag: Diag::new()?,
             // SAFETY: cannot fail.
             user: unsafe { libc::getuid() },
         })
@@ -73,7 +77,7 @@ impl Witness {
         if self.is_trusted(sender) {
             return Some([local, remote]);
         }
-        let found = self.find(local, remote)?;
+        let found = self.diag.find(local, remote)?;
         let is_senders = found.cookie == request.cookie
             && (found.user == sender.user || holds(sender.process, request.fd, found.inode));
         is_senders.then_some([local, remote])
@@ -89,20 +93,29 @@ impl Witness {
             return true;
         }
         connections::addresses(request)
-            .and_then(|[local, remote]| self.find(local, remote))
+            .and_then(|[local, remote]| self.diag.find(local, remote))
             .is_some_and(|found| {
                 found.cookie == request.cookie && holds(sender.process, request.fd, found.inode)
             })
     }
+}
 
-    /// The kernel answers within the system call that asks.
-    fn find(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<Found> {
+impl Diag {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self {
+            socket: netlink::sock_diag()?,
+            sequence: 0,
+        })
+    }
+
+    /// The socket with these ends. The kernel answers within the system call that asks.
+    pub(crate) fn find(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<Found> {
         if local.is_ipv4() != remote.is_ipv4() {
             return None;
         }
         self.sequence = self.sequence.wrapping_add(1);
         let question = diag::Request::Find { local, remote }.encode(self.sequence);
-        let fd = self.diag.as_raw_fd();
+        let fd = self.socket.as_raw_fd();
         // SAFETY: reads the whole question.
         let sent = unsafe { libc::send(fd, question.as_ptr().cast(), question.len(), 0) };
         if sent < 0 {

@@ -1,5 +1,6 @@
 //! What was not covered is counted, with the bytes lost, and a log changes nothing.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -122,6 +123,37 @@ fn a_quiet_close_is_written_down_from_the_kernels_notice() {
         (Some(0), &"local".into())
     );
     assert_eq!(talk.finish().0, 0);
+}
+
+#[test]
+fn a_program_whose_environment_was_emptied_is_warned_of_and_its_loss_counted() {
+    // The program executes itself again without an environment, and so without the shim.
+    let source = "if len(sys.argv) < 3:\n  command = open('/proc/self/cmdline').read().split(chr(0))[:-1]\n  \
+                  os.execve(sys.executable, command + ['again'], {})\n\
+                  s = connect(); unread(s); big(s); hear(); os.kill(os.getpid(), 9)";
+    let peer = Peer::new();
+    let mut child = python(&["--summary"], source, peer.port(), &[])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let stream = peer.accept_and_send();
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let warning = lines.next().expect("a warning").expect("text");
+    assert!(
+        warning.contains("has TCP sockets, but not the shim"),
+        "{warning}"
+    );
+    // By then its connection is followed.
+    writeln!(child.stdin.as_ref().expect("piped"), "end").expect("it reads");
+    assert_eq!(read_all(&stream).1, End::Reset);
+    let summary = lines.next().expect("a summary").expect("text");
+    assert!(child.wait().expect("ours").code() == Some(137), "{summary}");
+    assert!(!summary.contains("0 endings"), "{summary}");
+    let words =
+        "1 connection left to the kernel (its program is not covered: 1); bytes lost there: ";
+    assert!(summary.contains(words), "{summary}");
+    assert!(!summary.contains("lost there: 0"), "{summary}");
 }
 
 /// Packets, as a raw socket sees them: a program with `--summary` and `--log` beside the
