@@ -29,8 +29,7 @@ pub fn look(
     let mut tap = watcher.observes().then(RstTap::open).and_then(Result::ok);
     let mut seen = Observations {
         notes: watcher.notes(),
-        // SAFETY: asks for a number and cannot fail.
-        root: unsafe { libc::geteuid() } == 0,
+        root: rustix::process::geteuid().is_root(),
         before: counters::read()?,
         ports: counters::local_ports(),
         tw_reuse: number("tcp_tw_reuse"),

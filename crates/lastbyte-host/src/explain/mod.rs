@@ -9,6 +9,8 @@ mod settings;
 mod states;
 mod words;
 
+use strsim::levenshtein;
+
 /// One word explained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -169,7 +171,8 @@ fn messages(text: &str) -> Vec<&'static Entry> {
 /// Words like this one, for who mistyped: at most five, the nearest first.
 #[must_use]
 pub fn like(word: &str) -> Vec<&'static str> {
-    let wanted = plain(word);
+    // No word is longer than a screen is wide.
+    let wanted: String = plain(word).chars().take(80).collect();
     if wanted.is_empty() {
         return Vec::new();
     }
@@ -177,10 +180,10 @@ pub fn like(word: &str) -> Vec<&'static str> {
     let mut near: Vec<_> = all()
         .map(|entry| (plain(entry.name), entry.name))
         .map(|(name, shown)| {
-            let far = distance(&wanted, &name);
+            let far = levenshtein(&wanted, &name);
             let bare = wanted
                 .strip_prefix("TCPEXT")
-                .map(|bare| distance(bare, &name));
+                .map(|bare| levenshtein(bare, &name));
             let part = wanted.len() >= 3 && name.contains(&wanted);
             (bare.map_or(far, |bare| bare.min(far)), part, shown)
         })
@@ -207,21 +210,6 @@ fn plain(word: &str) -> String {
     let word = word.to_ascii_uppercase().replace(['-', ' '], "_");
     let word = word.strip_prefix("SK_RST_REASON_").unwrap_or(&word);
     word.strip_prefix("TCP_").unwrap_or(word).replace('_', "")
-}
-
-/// Levenshtein's distance, of words no longer than a screen is wide.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate().take(80) {
-        let mut corner = i;
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let change = corner + usize::from(x != y);
-            corner = row[j + 1];
-            row[j + 1] = change.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

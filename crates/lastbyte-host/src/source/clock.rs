@@ -3,25 +3,22 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 #[must_use]
 pub(crate) fn monotonic() -> u64 {
-    read(libc::CLOCK_MONOTONIC)
+    read(ClockId::Monotonic)
 }
 
 /// Nanoseconds of `CLOCK_BOOTTIME`: with the time that the machine was suspended.
 #[must_use]
 pub(crate) fn boot() -> u64 {
-    read(libc::CLOCK_BOOTTIME)
+    read(ClockId::Boottime)
 }
 
-fn read(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a valid timespec to write to; both clocks always exist.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
+fn read(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
     // These clocks start at 0 and a nanosecond part is below 1e9.
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }
@@ -29,14 +26,7 @@ fn read(clock: libc::clockid_t) -> u64 {
 /// How much of the time since the start is not in [`monotonic`]: the machine was asleep.
 #[must_use]
 pub(crate) fn asleep() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a valid timespec to write to; the clock exists since Linux 2.6.39.
-    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
-    let boot = time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs();
-    boot.saturating_sub(monotonic())
+    boot().saturating_sub(monotonic())
 }
 
 /// The time of day at moments of [`monotonic`], by the offset of when it was made.

@@ -2,17 +2,20 @@
 //! overflow: that of an ordinary user holds some 300 destroy notices.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::time::Timespec;
+
 use super::backlog::{Backlog, Batch};
 use super::destroy::{Destroyed, Drained};
 use super::steps::Missed;
 use super::tracepoints::Tracepoints;
-use super::{check, clock, priority};
+use super::{clock, priority};
 use crate::losses::Dropped;
 use crate::parse::inet_diag::Socket;
 use crate::parse::netlink;
@@ -26,7 +29,7 @@ const ROOM_FOR_BATCH: usize = 8 << 20;
 #[derive(Debug)]
 pub(crate) struct Collector {
     shared: Arc<Shared>,
-    bell: OwnedFd,
+    waker: OwnedFd,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -73,20 +76,16 @@ impl Collector {
         destroyed: Vec<(u32, Destroyed)>,
         tracepoints: Option<Tracepoints>,
     ) -> io::Result<Self> {
-        let flags = libc::EFD_CLOEXEC | libc::EFD_NONBLOCK;
-        // SAFETY: plain system call; the result is checked.
-        let bell = check(unsafe { libc::eventfd(0, flags) })?;
-        // SAFETY: the descriptor was just made and nobody else has it.
-        let bell = unsafe { OwnedFd::from_raw_fd(bell) };
+        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
-        let heard = bell.try_clone()?;
+        let woken = waker.try_clone()?;
         let thread = thread::Builder::new()
             .name("collector".to_owned())
-            .spawn(move || collect(destroyed, tracepoints, &theirs, &heard))?;
+            .spawn(move || collect(destroyed, tracepoints, &theirs, &woken))?;
         Ok(Self {
             shared,
-            bell,
+            waker,
             thread: Some(thread),
         })
     }
@@ -123,9 +122,8 @@ impl Collector {
 
     /// Has it collect at once, also where nothing seems to be there.
     pub(crate) fn collect_now(&self) {
-        let one = 1u64;
-        // SAFETY: eight bytes, as an eventfd wants them.
-        unsafe { libc::write(self.bell.as_raw_fd(), (&raw const one).cast(), 8) };
+        // Where it is full, the thread is woken already.
+        let _ = rustix::io::write(&self.waker, &1u64.to_ne_bytes());
     }
 
     /// How many destroy notices, and how many steps, were dropped so far.
@@ -163,12 +161,12 @@ fn collect(
     mut destroyed: Vec<(u32, Destroyed)>,
     mut tracepoints: Option<Tracepoints>,
     shared: &Shared,
-    bell: &OwnedFd,
+    waker: &OwnedFd,
 ) {
     priority::raise_priority();
     let mut more = false;
     loop {
-        wait(&destroyed, tracepoints.as_ref(), bell, more);
+        wait(&destroyed, tracepoints.as_ref(), waker, more);
         if shared.stopping.load(Ordering::Acquire) {
             return;
         }
@@ -228,33 +226,32 @@ fn drain(destroyed: &mut [(u32, Destroyed)], mut each: impl FnMut(Socket)) -> io
     Ok(all)
 }
 
-/// Waits for something to read, or the bell. `more` is there to read already.
+/// Waits for something to read, or the waker. `more` is there to read already.
 fn wait(
     destroyed: &[(u32, Destroyed)],
     tracepoints: Option<&Tracepoints>,
-    bell: &OwnedFd,
+    waker: &OwnedFd,
     more: bool,
 ) {
     let rings = tracepoints.into_iter().flat_map(Tracepoints::rings);
-    let mut fds: Vec<libc::pollfd> = std::iter::once(bell.as_fd())
+    let mut fds: Vec<PollFd<'_>> = std::iter::once(waker.as_fd())
         .chain(destroyed.iter().flat_map(|(_, destroyed)| destroyed.fds()))
         .chain(rings.map(AsFd::as_fd))
-        .map(|fd| libc::pollfd {
-            fd: fd.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        })
+        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
         .collect();
-    let timeout = match tracepoints {
+    let timeout_ms = match tracepoints {
         _ if more => 0,
         // Steps alone do not wake anybody before a ring is a quarter full.
         Some(_) => 50,
         // That there was nothing is news as well.
         None => 500,
     };
-    // SAFETY: `fds` is valid for its length.
-    unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
-    let mut rung = 0u64;
-    // SAFETY: eight bytes, as an eventfd wants them; it never blocks.
-    unsafe { libc::read(bell.as_raw_fd(), (&raw mut rung).cast(), 8) };
+    let timeout = Timespec {
+        tv_sec: 0,
+        tv_nsec: timeout_ms * 1_000_000,
+    };
+    // Interrupted, or short of memory: what is there is read all the same.
+    let _ = poll(&mut fds, Some(&timeout));
+    // It never blocks; there may be nothing to clear.
+    let _ = rustix::io::read(waker, &mut [0u8; 8]);
 }

@@ -84,7 +84,8 @@ impl Idle {
             let mut pages = 0;
             // Nothing there is EAGAIN; a CPU that went away has nothing either.
             while pages < PAGES
-                && let Ok(length @ 1..) = pipe.read(&mut self.page[..4096.max(page_size())])
+                && let Ok(length @ 1..) =
+                    pipe.read(&mut self.page[..4096.max(rustix::param::page_size())])
             {
                 let Some(page) = self.page.get(..length).and_then(Page::parse) else {
                     break;
@@ -147,9 +148,4 @@ impl Drop for Folder {
         // Nobody to tell; the next watch tries again.
         let _ = fs::remove_dir(&self.path);
     }
-}
-
-fn page_size() -> usize {
-    // SAFETY: asks for a constant.
-    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }

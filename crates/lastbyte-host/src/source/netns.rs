@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::{check, doing};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::doing;
 
 /// Where `ip netns` and Docker keep namespaces by name.
 const FOLDERS: [&str; 2] = ["/run/netns", "/run/docker/netns"];
@@ -62,10 +64,10 @@ impl Namespace {
     ///
     /// It may not be entered, or is none.
     pub(crate) fn enter(&self) -> io::Result<()> {
-        // SAFETY: the descriptor is open; the kernel checks that it is a namespace.
-        check(unsafe { libc::setns(self.file.as_raw_fd(), libc::CLONE_NEWNET) })
-            .map_err(doing(format!("cannot enter the network namespace {self}")))?;
-        Ok(())
+        // The kernel checks that it is a namespace.
+        move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
+            .map_err(io::Error::from)
+            .map_err(doing(format!("cannot enter the network namespace {self}")))
     }
 
     /// Does something in it, on a thread of its own; what that opens stays there.

@@ -2,10 +2,11 @@
 //! An ordinary user sees those of their own processes.
 
 use std::collections::HashMap;
-use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{CWD, readlinkat_raw};
 
 use crate::process::{Comm, Process, proc_is_ours};
 
@@ -35,7 +36,7 @@ pub(crate) fn read() -> io::Result<Owners> {
         };
         let mut comm = None;
         for entry in folder.flatten() {
-            let Some(inode) = socket_inode(entry.path().as_os_str().as_bytes()) else {
+            let Some(inode) = socket_inode(&entry.path()) else {
                 continue;
             };
             let fd = entry
@@ -59,12 +60,10 @@ fn name(pid: u32) -> Comm {
 }
 
 /// The inode of the socket that a descriptor's link names.
-fn socket_inode(path: &[u8]) -> Option<u32> {
-    let path = CString::new(path).ok()?;
+fn socket_inode(path: &Path) -> Option<u32> {
     let mut link = [0u8; 64];
-    // SAFETY: the path ends in NUL and the buffer is valid for its length.
-    let length = unsafe { libc::readlink(path.as_ptr(), link.as_mut_ptr().cast(), link.len()) };
-    let link = link.get(..usize::try_from(length).ok()?)?;
+    let length = readlinkat_raw(CWD, path, &mut link).ok()?;
+    let link = link.get(..length)?;
     let inode = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(inode).ok()?.parse().ok()
 }

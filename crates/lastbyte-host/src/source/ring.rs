@@ -1,4 +1,5 @@
-//! perf events and the ring buffers they write to ([perf_event_open(2)]).
+//! perf events and the ring buffers they write to ([perf_event_open(2)]). Kept by hand: no
+//! well-kept library opens tracepoints for every process and reads raw records.
 //!
 //! [perf_event_open(2)]: https://man7.org/linux/man-pages/man2/perf_event_open.2.html
 
@@ -167,9 +168,7 @@ impl Ring {
     ///
     /// `EPERM` when `kernel.perf_event_mlock_kb` forbids a ring of this size.
     pub(crate) fn map(event: Event, size: usize) -> io::Result<Self> {
-        // SAFETY: asks for a constant.
-        let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-        let page = usize::try_from(page).map_err(io::Error::other)?;
+        let page = rustix::param::page_size();
         let length = page + size;
         // SAFETY: a new mapping where the kernel likes; the result is checked.
         let map = unsafe {

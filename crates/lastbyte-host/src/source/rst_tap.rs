@@ -8,7 +8,9 @@
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::net::{IpAddr, Ipv6Addr};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
 
 use super::check;
 use crate::parse::bytes;
@@ -35,11 +37,9 @@ impl RstTap {
     /// `EPERM` without `CAP_NET_RAW`; `EAFNOSUPPORT` where the kernel has no packet
     /// sockets.
     pub(crate) fn open() -> io::Result<Self> {
-        let flags = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: makes a descriptor from numbers alone. Protocol 0 takes no packets yet.
-        let fd = check(unsafe { libc::socket(libc::AF_PACKET, flags, 0) })?;
-        // SAFETY: the descriptor is new and nobody else's.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        // Without a protocol it takes no packets yet.
+        let fd = socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None)?;
         set(&fd, libc::SO_RCVBUFFORCE, &WANTED_BUFFER)
             .or_else(|_| set(&fd, libc::SO_RCVBUF, &WANTED_BUFFER))?;
         let mut program = filter();
@@ -67,20 +67,7 @@ impl RstTap {
     pub(crate) fn read(&mut self) -> Vec<Tuple> {
         let mut tuples = Vec::new();
         let mut packet = [0u8; KEPT as usize];
-        loop {
-            // SAFETY: the buffer is valid for its length.
-            let length = unsafe {
-                libc::recv(
-                    self.fd.as_raw_fd(),
-                    packet.as_mut_ptr().cast(),
-                    packet.len(),
-                    0,
-                )
-            };
-            let Ok(length) = usize::try_from(length) else {
-                break;
-            };
-            let length = length.min(packet.len());
+        while let Ok((length, _)) = recv(&self.fd, &mut packet, RecvFlags::empty()) {
             tuples.extend(ends(&packet[..length]));
         }
         self.missed |= self.dropped();

@@ -1,11 +1,12 @@
 //! Where the kernel describes its tracepoints: tracefs, mounted for everyone or
 //! for this process alone.
 
-use std::ffi::CStr;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use super::doing;
 use crate::parse::trace::TRACEPOINTS;
@@ -80,36 +81,12 @@ impl Place {
 /// [fsopen(2)]: https://man7.org/linux/man-pages/man2/fsopen.2.html
 /// [fsmount(2)]: https://man7.org/linux/man-pages/man2/fsmount.2.html
 fn private_mount() -> io::Result<OwnedFd> {
-    const FSOPEN_CLOEXEC: libc::c_uint = 1;
-    const FSMOUNT_CLOEXEC: libc::c_uint = 1;
-    const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
-    let name: &CStr = c"tracefs";
-    // SAFETY: the name ends in NUL; the result is checked.
-    let context = owned(unsafe { libc::syscall(libc::SYS_fsopen, name.as_ptr(), FSOPEN_CLOEXEC) })?;
-    let none = std::ptr::null::<libc::c_char>();
-    // SAFETY: this command takes neither key nor value.
-    let created = unsafe {
-        libc::syscall(
-            libc::SYS_fsconfig,
-            context.as_raw_fd(),
-            FSCONFIG_CMD_CREATE,
-            none,
-            none,
-            0,
-        )
-    };
-    if created < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the context is open; the result is checked.
-    owned(unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, 0) })
-}
-
-fn owned(returned: libc::c_long) -> io::Result<OwnedFd> {
-    if returned < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let fd = libc::c_int::try_from(returned).map_err(io::Error::other)?;
-    // SAFETY: the system call has just made this descriptor.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let context = fsopen("tracefs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::empty();
+    Ok(fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes,
+    )?)
 }

@@ -43,8 +43,7 @@ impl Watcher {
                     .to_owned(),
             );
         }
-        // SAFETY: asks for a number and cannot fail.
-        if unsafe { libc::geteuid() } != 0 {
+        if !rustix::process::geteuid().is_root() {
             notes.push(
                 "not root: owners (pid, comm) are known for your own processes only".to_owned(),
             );
@@ -60,11 +59,10 @@ impl Watcher {
             Some(Blind::WhereIdle(why)) => (None, Some(why.clone())),
             None => (None, None),
         };
-        // SAFETY: asks for a number and cannot fail.
-        let owners = match unsafe { libc::geteuid() } {
+        let owners = match rustix::process::geteuid().is_root() {
             _ if !process::proc_is_ours() => Some("/proc is of another pid namespace".to_owned()),
-            0 => None,
-            _ => Some("not root: of your own processes only".to_owned()),
+            true => None,
+            false => Some("not root: of your own processes only".to_owned()),
         };
         sources::list([None, None, steps, idle, owners])
     }

@@ -1,19 +1,26 @@
 //! When to stop watching: a time, a process's end, or a signal.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::source::{check, doing};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::time::Timespec;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-static SIGNALLED: AtomicBool = AtomicBool::new(false);
+use crate::source::{check, doing};
 
 /// When to stop.
 #[derive(Debug, Default)]
 pub struct Stop {
     at: Option<Instant>,
     process: Option<OwnedFd>,
+    /// Set by a signal.
+    signalled: Option<Arc<AtomicBool>>,
 }
 
 impl Stop {
@@ -31,12 +38,13 @@ impl Stop {
     /// There is no such process (`ESRCH`), or the kernel is older than 5.3.
     pub fn at_exit_of(mut self, pid: Option<u32>) -> io::Result<Self> {
         let Some(pid) = pid else { return Ok(self) };
-        // SAFETY: plain system call; the result is checked.
-        let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-        let fd = check(libc::c_int::try_from(fd).map_err(io::Error::other)?)
-            .map_err(doing(format!("cannot wait for process {pid}")))?;
-        // SAFETY: the descriptor was just made and nobody else has it.
-        self.process = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+        let process = i32::try_from(pid)
+            .ok()
+            .and_then(Pid::from_raw)
+            .ok_or(Errno::SRCH);
+        let opened = process.and_then(|process| pidfd_open(process, PidfdFlags::empty()));
+        let cannot = doing(format!("cannot wait for process {pid}"));
+        self.process = Some(opened.map_err(io::Error::from).map_err(cannot)?);
         Ok(self)
     }
 
@@ -45,36 +53,24 @@ impl Stop {
     ///
     /// # Errors
     ///
-    /// None known.
-    pub fn at_signals(self) -> io::Result<Self> {
-        extern "C" fn note(_: libc::c_int) {
-            SIGNALLED.store(true, Ordering::Relaxed);
-        }
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            // SAFETY: a zeroed sigaction is valid, with an empty mask; the handler
-            // only stores into an atomic. Without SA_RESTART waits are cut short.
-            unsafe {
-                let mut action: libc::sigaction = std::mem::zeroed();
-                check(libc::sigaction(signal, std::ptr::null(), &raw mut action))?;
-                if signal == libc::SIGHUP && action.sa_sigaction == libc::SIG_IGN {
-                    continue;
-                }
-                action = std::mem::zeroed();
-                action.sa_sigaction = note as extern "C" fn(libc::c_int) as libc::sighandler_t;
-                check(libc::sigaction(
-                    signal,
-                    &raw const action,
-                    std::ptr::null_mut(),
-                ))?;
+    /// A signal cannot be handled.
+    pub fn at_signals(mut self) -> io::Result<Self> {
+        let signalled = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            if signal == SIGHUP && is_ignored(signal)? {
+                continue;
             }
+            signal_hook::flag::register(signal, Arc::clone(&signalled))?;
         }
+        self.signalled = Some(signalled);
         Ok(self)
     }
 
     /// Whether to stop now.
     #[must_use]
     pub fn now(&self) -> bool {
-        SIGNALLED.load(Ordering::Relaxed)
+        let signalled = self.signalled.as_ref();
+        signalled.is_some_and(|signalled| signalled.load(Ordering::Relaxed))
             || self.at.is_some_and(|at| Instant::now() >= at)
             || self.process.as_ref().is_some_and(has_ended)
     }
@@ -89,12 +85,19 @@ impl Stop {
     }
 }
 
-fn has_ended(process: &OwnedFd) -> bool {
-    let mut fd = libc::pollfd {
-        fd: process.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
+/// Whether this process has been told to ignore a signal.
+fn is_ignored(signal: libc::c_int) -> io::Result<bool> {
+    // SAFETY: a zeroed sigaction is a valid one to write over; with no new action this
+    // only asks.
+    let action = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        check(libc::sigaction(signal, std::ptr::null(), &raw mut action))?;
+        action
     };
-    // SAFETY: `fd` is one pollfd; the wait is zero.
-    unsafe { libc::poll(&raw mut fd, 1, 0) > 0 }
+    Ok(action.sa_sigaction == libc::SIG_IGN)
+}
+
+fn has_ended(process: &OwnedFd) -> bool {
+    let mut fd = [PollFd::new(process, PollFlags::IN)];
+    poll(&mut fd, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
