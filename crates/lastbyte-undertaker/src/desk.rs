@@ -16,6 +16,7 @@ use crate::account::{Account, Parts};
 use crate::book::Book;
 use crate::channel::{Arrival, Channel, Delivery, Sender};
 use crate::clerk::Clerks;
+use crate::detach::Behind;
 use crate::events::{Events, Source};
 use crate::heirs::{Heirs, Inherited};
 use crate::last_word::Notice;
@@ -26,7 +27,7 @@ use crate::room::{Held, Room};
 use crate::signals::Signals;
 use crate::tell;
 use crate::witness::{Witness, monotonic};
-use crate::{Outcome, family};
+use crate::{Outcome, family, waiting};
 
 /// How long not to look where no event tells.
 const LOOK: Duration = Duration::from_millis(50);
@@ -54,6 +55,8 @@ pub(crate) struct State {
     pub(crate) uncovered: Vec<String>,
     /// Where somebody observes.
     pub(crate) witness: Option<Witness>,
+    /// Where the command returns with the program.
+    pub(crate) behind: Option<Behind>,
 }
 
 pub(crate) struct Desk {
@@ -70,6 +73,9 @@ pub(crate) struct Desk {
     told: HashSet<(String, u32)>,
     /// Programs without a shim, and why, as they are said.
     uncovered: Vec<String>,
+    behind: Option<Behind>,
+    /// The command has returned, and this process goes on.
+    is_behind: bool,
     witness: Option<Witness>,
     /// Notices that came before the messages could be read that explain them.
     notices: Vec<Notice>,
@@ -102,6 +108,8 @@ impl Desk {
             told: HashSet::new(),
             uncovered: state.uncovered,
             witness: state.witness,
+            behind: state.behind,
+            is_behind: false,
             notices: Vec::new(),
             full_users: HashSet::new(),
             is_full: false,
@@ -123,6 +131,7 @@ impl Desk {
             is_told_to_go = self.turn(None);
         }
         let give_up = Instant::now() + patience;
+        let mut lines = waiting::Lines::new(Instant::now());
         let mut bell_is_set = false;
         let mut settled_by = None;
         loop {
@@ -150,10 +159,27 @@ impl Desk {
                 break;
             }
             bell_is_set = bell_is_set || !self.clerks.have_waiting() && self.ring_when_idle();
-            is_told_to_go = self.turn(Some(give_up));
+            self.say_what_is_waited_for(&mut lines, give_up);
+            let until = lines.next().map_or(give_up, |next| next.min(give_up));
+            is_told_to_go = self.turn(Some(until));
             bell_is_set = bell_is_set && !self.book.bell_rang();
         }
         self.leave()
+    }
+
+    /// Says why the command stays, if somebody waits for it.
+    fn say_what_is_waited_for(&self, lines: &mut waiting::Lines, give_up: Instant) {
+        let now = Instant::now();
+        if self.is_behind || !lines.is_due(now) {
+            return;
+        }
+        let undelivered = self.book.page().open.len();
+        let all: usize = self.clerks.held().map(|(_, count)| count).sum();
+        tell::say(waiting::Reason {
+            undelivered,
+            held: all.saturating_sub(undelivered),
+            at_most: give_up.saturating_duration_since(now),
+        });
     }
 
     /// Waits for something and does it. True if a signal asks us to stop waiting.
@@ -335,12 +361,12 @@ impl Desk {
                 break;
             }
             if pid == self.child {
-                let code = if libc::WIFSIGNALED(status) {
-                    128 + libc::WTERMSIG(status)
-                } else {
-                    libc::WEXITSTATUS(status)
-                };
-                self.status = Some(u8::try_from(code).unwrap_or(u8::MAX));
+                let status = status_of(status);
+                self.status = Some(status);
+                if let Some(behind) = self.behind.take() {
+                    behind.release(status);
+                    self.is_behind = true;
+                }
             }
         }
     }
@@ -619,6 +645,16 @@ impl Desk {
             log_error,
         }
     }
+}
+
+/// A wait status as a shell has it: the exit status, or 128 and the signal's number.
+pub(crate) fn status_of(wait_status: libc::c_int) -> u8 {
+    let code = if libc::WIFSIGNALED(wait_status) {
+        128 + libc::WTERMSIG(wait_status)
+    } else {
+        libc::WEXITSTATUS(wait_status)
+    };
+    u8::try_from(code).unwrap_or(u8::MAX)
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {

@@ -18,6 +18,7 @@ mod channel;
 mod clerk;
 mod connections;
 mod desk;
+mod detach;
 mod events;
 mod family;
 mod heirs;
@@ -35,6 +36,7 @@ mod system;
 pub mod tell;
 mod uncovered;
 mod unpack;
+mod waiting;
 mod witness;
 
 use std::ffi::OsString;
@@ -44,6 +46,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use account::Account;
+pub use detach::{Behind, Keep, Part, detach};
 pub use lastbyte_handoff::Override;
 pub use program::Obstacle;
 pub use shim::find_shim;
@@ -69,6 +72,8 @@ pub struct Options {
     /// How long to stay, once the program is gone, for endings that have no
     /// deadline of their own.
     pub patience: Duration,
+    /// What ties this process to the one that was started, where that is another.
+    pub behind: Option<Behind>,
 }
 
 /// How a run ended.

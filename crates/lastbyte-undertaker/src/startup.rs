@@ -21,7 +21,10 @@ use crate::witness::Witness;
 use crate::{Error, Options, Outcome, tell, uncovered};
 
 pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
-    let instead_of = std::process::id();
+    let instead_of = options
+        .behind
+        .as_ref()
+        .map_or_else(std::process::id, |behind| behind.instead_of);
     let path = program::locate(&options.program)?;
     let obstacle = program::obstacle(&path);
     if let Some(obstacle) = obstacle {
@@ -125,6 +128,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
             .into_iter()
             .collect(),
         witness,
+        behind: options.behind,
     });
     Ok(desk.sit(options.follow, options.patience))
 }

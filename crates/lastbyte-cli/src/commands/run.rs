@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lastbyte_undertaker::{Error, Options, Override, tell};
+use lastbyte_undertaker::{Error, Keep, Options, Override, Part, tell};
 
 use crate::status::{NOT_EXECUTABLE, NOT_FOUND, Status, USAGE};
 
@@ -38,6 +38,9 @@ pub(crate) struct Args {
     /// How long to stay, once the program is gone, for closes that have no deadline.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     patience: Duration,
+    /// Return when the program has exited; its closes are finished in the background.
+    #[arg(long, conflicts_with = "follow")]
+    detach_endings: bool,
     /// The program and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "PROGRAM",
           value_hint = clap::ValueHint::CommandWithArguments)]
@@ -45,9 +48,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Status {
-    let mut command = args.command.into_iter();
-    // clap requires at least one.
-    let program = command.next().unwrap_or_default();
     let shim = match lastbyte_undertaker::find_shim(lastbyte_shim_embed::shim!()) {
         Ok(shim) => shim,
         Err(text) => {
@@ -64,8 +64,22 @@ pub(crate) fn run(args: Args) -> Status {
             return USAGE;
         }
     };
+    let behind = match args.detach_endings.then(|| detach(&args)).transpose() {
+        Ok(Some(Part::Front(status))) => return Status::of_program(status),
+        Ok(Some(Part::Behind(behind))) => Some(behind),
+        Ok(None) => None,
+        Err(error) => {
+            tell::say(format_args!(
+                "cannot stay behind in the background: {error}"
+            ));
+            tell::finish();
+            return USAGE;
+        }
+    };
+    let mut command = args.command.into_iter();
     let outcome = lastbyte_undertaker::run(Options {
-        program,
+        // clap requires at least one.
+        program: command.next().unwrap_or_default(),
         arguments: command.collect(),
         shim,
         linger: args.linger.unwrap_or(Override::None),
@@ -74,6 +88,7 @@ pub(crate) fn run(args: Args) -> Status {
         anyway: args.anyway,
         follow: args.follow,
         patience: args.patience,
+        behind,
     });
     let status = match outcome {
         Ok(outcome) => {
@@ -98,6 +113,15 @@ pub(crate) fn run(args: Args) -> Status {
     // Whatever becomes of the text, the status is the program's.
     tell::finish();
     status
+}
+
+fn detach(args: &Args) -> io::Result<Part> {
+    let keep = Keep {
+        output: args.log.as_deref() == Some(Path::new("-")),
+        errors: args.summary,
+    };
+    // SAFETY: nothing before this starts a thread but a message, after which we end.
+    unsafe { lastbyte_undertaker::detach(keep) }
 }
 
 fn open_log(path: &Path) -> Result<Box<dyn Write + Send>, String> {

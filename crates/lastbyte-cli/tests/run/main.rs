@@ -7,6 +7,7 @@ extern crate lastbyte_testkit;
 mod account;
 mod command;
 mod contract;
+mod detach;
 mod handshake;
 mod harness;
 mod hostile;
