@@ -28,20 +28,27 @@ static SILENT_UNTIL: AtomicU64 = AtomicU64::new(0);
 pub(crate) struct Handed {
     run: Run,
     wait: Option<(Nonce, Option<u64>)>,
+    /// Whether the result of the close says what became of the data.
+    asks: bool,
 }
 
 impl Handed {
     /// The errno the close fails with, zero if it succeeds. Sleeps until the ending
-    /// is over where the case said so, and no longer than the case allows: then the
-    /// result is the kernel's, whose close succeeds when its time runs out.
+    /// is over where the case said so, and no longer than the case allows. A close that
+    /// asked whether all was delivered, and got no answer, does not say that it was: its
+    /// time ran out, or nobody is left who could say.
     pub(crate) fn outcome(self) -> c_int {
-        match self.wait {
-            Some((nonce, ms)) => wait(self.run, nonce, ms).unwrap_or_else(|| {
-                count(self.run, Left::Unreachable);
-                0
-            }),
-            None => 0,
-        }
+        let Some((nonce, ms)) = self.wait else {
+            return 0;
+        };
+        wait(self.run, nonce, ms).unwrap_or_else(|| {
+            count(self.run, Left::Unreachable);
+            match self.asks {
+                true if run::current().is_some() => libc::EWOULDBLOCK,
+                true => libc::EIO,
+                false => 0,
+            }
+        })
     }
 }
 
@@ -98,7 +105,11 @@ fn try_to_give(case: Case, fd: c_int, kind: Kind) -> Option<Handed> {
         request.flags |= flag::FIN_IS_OUT;
     }
     match sys::send(run.channel, &request.encode(), Some(fd)) {
-        Ok(()) => Some(Handed { run, wait }),
+        Ok(()) => Some(Handed {
+            run,
+            wait,
+            asks: matches!(case.waits, Waits::IfBlocking(_)),
+        }),
         Err(error) => {
             match error {
                 libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN | libc::EBADF => run::end(),

@@ -222,7 +222,9 @@ fn if_the_undertaker_dies_during_a_wait_the_close_returns() {
         std::thread::yield_now();
     }
     talk.child.kill().expect("our own child");
-    assert!(talk.hear().starts_with("close ok"));
+    // Nobody can say whether anything was delivered.
+    let line = talk.hear();
+    assert!(line.starts_with("close Input/output error"), "{line}");
     assert_eq!(talk.hear(), "alive");
 }
 
