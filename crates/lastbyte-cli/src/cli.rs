@@ -5,7 +5,8 @@ use std::fmt::Write;
 use clap::builder::StyledStr;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands;
+use crate::commands::{completions, doctor, explain, lab, man, recv, run, send, watch};
+use crate::status::Status;
 
 /// Closes TCP connections and reports what became of the last byte.
 #[derive(Debug, Parser)]
@@ -18,21 +19,21 @@ pub(crate) struct Cli {
 /// In the order of [`GROUPS`].
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Lab(commands::lab::Args),
+    Lab(lab::Args),
     /// Runs a program whose TCP closes then keep the contract.
-    Run(commands::run::Args),
+    Run(run::Args),
     /// Shows how every TCP connection of this host ends.
-    Watch(commands::watch::Args),
+    Watch(watch::Args),
     /// Finds what is wrong with how connections end here, and the cure.
-    Doctor(commands::doctor::Args),
+    Doctor(doctor::Args),
     /// Explains an errno, state, counter, RST reason or message.
-    Explain(commands::explain::Args),
-    Send(commands::send::Args),
-    Recv(commands::recv::Args),
+    Explain(explain::Args),
+    Send(send::Args),
+    Recv(recv::Args),
     /// Writes the man pages into a folder.
-    Man(commands::man::Args),
+    Man(man::Args),
     /// Prints shell completions.
-    Completions(commands::completions::Args),
+    Completions(completions::Args),
 }
 
 /// What a person wants, and the subcommands for it.
@@ -52,6 +53,23 @@ impl Cli {
     pub(crate) fn from_arguments() -> Result<Self, clap::Error> {
         let matches = command().try_get_matches()?;
         Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
+    }
+}
+
+impl Command {
+    /// Runs the subcommand to its end.
+    pub(crate) fn run(self) -> Status {
+        match self {
+            Self::Lab(args) => lab::run(&args),
+            Self::Run(args) => run::run(args),
+            Self::Watch(args) => watch::run(&args),
+            Self::Doctor(args) => doctor::run(&args),
+            Self::Explain(args) => explain::run(&args),
+            Self::Send(args) => send::run(&args),
+            Self::Recv(args) => recv::run(&args),
+            Self::Man(args) => man::run(&args, command()),
+            Self::Completions(args) => completions::run(&args, command()),
+        }
     }
 }
 

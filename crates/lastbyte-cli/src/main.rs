@@ -30,7 +30,7 @@ fn main() -> ExitCode {
             return end(output::ended(printed.map_err(output::named), code));
         }
     };
-    end(commands::run(cli.command))
+    end(cli.command.run())
 }
 
 /// A reader of standard output that has gone ends the command as it does any other:

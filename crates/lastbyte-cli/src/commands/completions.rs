@@ -4,7 +4,6 @@ use std::io::Write;
 
 use clap_complete::Shell;
 
-use crate::cli;
 use crate::output::{ended, output};
 use crate::status::{DONE, Status};
 
@@ -16,23 +15,25 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &Args) -> Status {
+/// Prints the completions of `command`.
+pub(crate) fn run(args: &Args, mut command: clap::Command) -> Status {
     // Into memory first: the generator panics where a write fails.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut cli::command(), "lastbyte", &mut script);
-    script.extend(addition(args.shell).into_bytes());
+    clap_complete::generate(args.shell, &mut command, "lastbyte", &mut script);
+    script.extend(addition(args.shell, &command).into_bytes());
     let mut out = output();
     ended(out.write_all(&script).and_then(|()| out.flush()), DONE)
 }
 
 /// What clap's generator leaves out for this shell: the words of `explain` in fish, and
 /// the program of `run`, with the program's own completions, in bash and fish.
-fn addition(shell: Shell) -> String {
+fn addition(shell: Shell, command: &clap::Command) -> String {
+    let options = options_with_values(command, "run");
     match shell {
-        Shell::Bash => BASH.replace("OPTIONS", &options_with_values("run").join("|")),
+        Shell::Bash => BASH.replace("OPTIONS", &options.join("|")),
         Shell::Fish => FISH
             .replace("WORDS", &words().join(" "))
-            .replace("OPTIONS", &options_with_values("run").join(" ")),
+            .replace("OPTIONS", &options.join(" ")),
         _ => String::new(),
     }
 }
@@ -44,8 +45,7 @@ fn words() -> Vec<&'static str> {
 }
 
 /// The options of a subcommand after which a value stands.
-fn options_with_values(subcommand: &str) -> Vec<String> {
-    let command = cli::command();
+fn options_with_values(command: &clap::Command, subcommand: &str) -> Vec<String> {
     let Some(found) = command.find_subcommand(subcommand) else {
         return Vec::new();
     };

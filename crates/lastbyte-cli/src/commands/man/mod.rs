@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use crate::cli;
 use crate::status::{DONE, Status, USAGE};
 
 #[derive(Debug, clap::Args)]
@@ -59,8 +58,9 @@ written. Where the reader of standard output has gone, the command ends by SIGPI
 | `/var/cache/lastbyte`, `~/.cache/lastbyte` | the shim that travels in the command |
 ";
 
-pub(crate) fn run(args: &Args) -> Status {
-    match write_all(&args.folder) {
+/// Writes the pages of `command` and of its subcommands.
+pub(crate) fn run(args: &Args, command: clap::Command) -> Status {
+    match write_all(&args.folder, command) {
         Ok(()) => DONE,
         Err(error) => {
             let folder = args.folder.display();
@@ -70,9 +70,8 @@ pub(crate) fn run(args: &Args) -> Status {
     }
 }
 
-fn write_all(folder: &Path) -> io::Result<()> {
-    let mut command = cli::command();
-    command = command.disable_help_subcommand(true);
+fn write_all(folder: &Path, command: clap::Command) -> io::Result<()> {
+    let mut command = command.disable_help_subcommand(true);
     // Names subcommands as `lastbyte-run`, after which their pages are called.
     command.build();
     write(&Man::new(command.clone()), &command, COMMON, folder)?;
