@@ -16,6 +16,7 @@ mod programs;
 mod safety;
 mod server;
 mod sharing;
+mod shim_file;
 mod sums;
 mod view;
 mod ways;
