@@ -73,6 +73,10 @@ typedef enum lb_policy_flag {
   // The program has shut down its sending side itself, and left its reading side
   // open: needed for exact counts of a connection that is gone before the close.
   LB_POLICY_HALF_CLOSED = 4,
+  // The program has shut down both sides itself (SHUT_RDWR): needed as
+  // LB_POLICY_HALF_CLOSED is, and so that a reset of a connection that is gone before
+  // the close is not blamed on the peer where input may have made this host send it.
+  LB_POLICY_SHUT_DOWN = 8,
 } lb_policy_flag;
 
 // Ends many connections on one thread, each with its own deadline and report.

@@ -34,6 +34,10 @@ pub enum lb_policy_flag {
     /// The program has shut down its sending side itself, and left its reading side
     /// open: needed for exact counts of a connection that is gone before the close.
     LB_POLICY_HALF_CLOSED = 4,
+    /// The program has shut down both sides itself (SHUT_RDWR): needed as
+    /// LB_POLICY_HALF_CLOSED is, and so that a reset of a connection that is gone before
+    /// the close is not blamed on the peer where input may have made this host send it.
+    LB_POLICY_SHUT_DOWN = 8,
 }
 
 /// How a connection is to be ended. Start from LB_POLICY_INIT.
@@ -270,7 +274,8 @@ impl lb_policy {
         let confirm = lb_policy_flag::LB_POLICY_CONFIRM as u32;
         let without_time_wait = lb_policy_flag::LB_POLICY_WITHOUT_TIME_WAIT as u32;
         let half_closed = lb_policy_flag::LB_POLICY_HALF_CLOSED as u32;
-        if self.flags & !(confirm | without_time_wait | half_closed) != 0 {
+        let shut_down = lb_policy_flag::LB_POLICY_SHUT_DOWN as u32;
+        if self.flags & !(confirm | without_time_wait | half_closed | shut_down) != 0 {
             return Err(libc::EINVAL);
         }
         let mut policy = Policy::new(linger);
@@ -283,7 +288,9 @@ impl lb_policy {
         if self.flags & without_time_wait != 0 {
             policy = policy.with_time_wait(false);
         }
-        if self.flags & half_closed != 0 {
+        if self.flags & shut_down != 0 {
+            policy = policy.with_shut_down(Shutdown::Both);
+        } else if self.flags & half_closed != 0 {
             policy = policy.with_shut_down(Shutdown::Write);
         }
         if self.drain_bytes > 0 {

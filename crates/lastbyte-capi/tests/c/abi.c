@@ -173,6 +173,32 @@ static void blocking_closes(void)
     close(peer);
 }
 
+/* A reset that input for a shut reading side has made, before the close: the peer did
+ * not reset, and only the program knows what it had shut down. */
+static void shut_down_before(void)
+{
+    lb_policy policy = LB_POLICY_INIT;
+    lb_report report = LB_REPORT_INIT;
+    int peer;
+    int s = pair(&peer);
+    long written = fill(s);
+    CHECK(shutdown(s, SHUT_RDWR) == 0 && send(peer, "late", 4, 0) == 4);
+    struct pollfd p = { s, 0, 0 };
+    while (poll(&p, 1, 10000) == 1 && !(p.revents & POLLERR))
+        ;
+    policy.linger = LB_LINGER_WAIT;
+    policy.wait_ms = 10000;
+    policy.flags = LB_POLICY_SHUT_DOWN;
+    CHECK(lb_close_with(s, &policy, &report) == -1 && errno == ECONNRESET);
+    CHECK(report.fate == LB_FATE_FAILED && report.rst_sent != 0);
+    CHECK(report.acked >= 0 && report.lost > 0 && report.acked + report.lost == written);
+    policy.flags = 16;
+    s = pair(&peer);
+    CHECK(lb_close_with(s, &policy, &report) == -1 && errno == EINVAL && is_open(s));
+    close(s);
+    close(peer);
+}
+
 static void handles(void)
 {
     lb_policy policy = LB_POLICY_INIT;
@@ -385,6 +411,7 @@ int main(void)
     untouched_where_refused();
     structures_may_grow();
     blocking_closes();
+    shut_down_before();
     handles();
     many();
     drained();

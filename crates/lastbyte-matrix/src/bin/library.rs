@@ -17,6 +17,9 @@ use serde_json::json;
 /// Longer than any ending of the matrix.
 const LONG: Duration = Duration::from_secs(25);
 
+/// Longer than any wait of the matrix.
+const STALL: Duration = Duration::from_secs(8);
+
 fn main() -> ExitCode {
     act(call)
 }
@@ -47,6 +50,12 @@ fn through_rust(cell: &Cell, fd: RawFd) {
         (true, true) => policy.with_shut_down(Shutdown::Both),
         (true, false) => policy.with_shut_down(Shutdown::Write),
         (false, _) => policy,
+    };
+    // A closer waits for two minutes, unless told otherwise, for a SYN to be answered.
+    let policy = if cell.void() {
+        policy.with_stall(STALL)
+    } else {
+        policy
     };
     match cell.who {
         Who::Blocking => blocking(socket, policy),
@@ -211,24 +220,43 @@ fn refused(why: &str, socket: Option<OwnedFd>) {
 }
 
 fn through_c(cell: &Cell, fd: RawFd) {
+    let policy = policy_in_c(cell);
     match cell.who {
         Who::Capi => {
             let mut report = empty_report();
-            // SAFETY: a report of its size; no policy.
-            let result = unsafe { capi::lb_close_with(fd, std::ptr::null(), &raw mut report) };
+            // SAFETY: a report and a policy of their sizes.
+            let result = unsafe { capi::lb_close_with(fd, &raw const policy, &raw mut report) };
             let error = std::io::Error::last_os_error();
             if result < 0 && error.raw_os_error() == Some(libc::EWOULDBLOCK) && report.fate == 0 {
                 // A non-blocking socket that would have to wait: untouched.
-                return begin_in_c(fd);
+                return begin_in_c(fd, &policy);
             }
             returned(result, &error);
             in_c(fd, result, &error, &report);
         }
-        Who::CapiClosing => begin_in_c(fd),
-        _ => closer_in_c(fd),
+        Who::CapiClosing => begin_in_c(fd, &policy),
+        _ => closer_in_c(fd, &policy),
     }
     if background_wait() < 0 {
         say("busy");
+    }
+}
+
+/// The program knows what it has shut down.
+fn policy_in_c(cell: &Cell) -> capi::lb_policy {
+    let flags = match (cell.before.shuts_writing(), cell.before.shuts_reading()) {
+        (true, true) => capi::lb_policy_flag::LB_POLICY_SHUT_DOWN as u32,
+        (true, false) => capi::lb_policy_flag::LB_POLICY_HALF_CLOSED as u32,
+        (false, _) => 0,
+    };
+    capi::lb_policy {
+        size: size_of::<capi::lb_policy>(),
+        linger: capi::lb_linger::LB_LINGER_OF_SOCKET as c_int,
+        flags,
+        wait_ms: 0,
+        stall_ms: if cell.void() { 8000 } else { 0 },
+        drain_bytes: 0,
+        drain_ms: 0,
     }
 }
 
@@ -243,12 +271,11 @@ fn empty_report() -> capi::lb_report {
     report
 }
 
-fn begin_in_c(fd: RawFd) {
+fn begin_in_c(fd: RawFd, policy: &capi::lb_policy) {
     let mut report = empty_report();
     let mut closing = std::ptr::null_mut();
-    // SAFETY: a report of its size, a place for the handle, no policy.
-    let mut result =
-        unsafe { capi::lb_close_begin(fd, std::ptr::null(), &raw mut closing, &raw mut report) };
+    // SAFETY: a policy and a report of their sizes, a place for the handle.
+    let mut result = unsafe { capi::lb_close_begin(fd, policy, &raw mut closing, &raw mut report) };
     let mut error = std::io::Error::last_os_error();
     if closing.is_null() {
         returned(result, &error);
@@ -279,13 +306,12 @@ unsafe extern "C" fn then(
     let _ = told.0.send((error, report));
 }
 
-fn closer_in_c(fd: RawFd) {
+fn closer_in_c(fd: RawFd, policy: &capi::lb_policy) {
     let closer = capi::lb_closer_new();
     let (send, result) = mpsc::channel();
     let context = Box::into_raw(Box::new(Told(send)));
-    // SAFETY: a closer; no policy; the context is freed by `then`, called once.
-    let begun =
-        unsafe { capi::lb_closer_close(closer, fd, std::ptr::null(), Some(then), context.cast()) };
+    // SAFETY: a closer; a policy of its size; the context is freed by `then`, called once.
+    let begun = unsafe { capi::lb_closer_close(closer, fd, policy, Some(then), context.cast()) };
     let error = std::io::Error::last_os_error();
     returned(begun, &error);
     if begun < 0 {
