@@ -107,8 +107,14 @@ pub(crate) struct Ending {
     gone: bool,
     closed_first: Option<Side>,
     read_side: ReadSide,
-    /// Data segments that had come in when the reading side may have been shut.
+    /// Data segments that had come in when the connection was first seen, or once it
+    /// was seen alive with our FIN queued and its reading side shut and exposed.
     data_segments_in: Option<u32>,
+    /// Whether our FIN was queued then: from there on one segment more, and the kernel
+    /// resets.
+    counted_with_fin: bool,
+    /// Whether it was seen alive like that.
+    exposed_alive: bool,
     /// The counters move until the RST.
     unfrozen: bool,
     /// Payload bytes that send() ever accepted.
@@ -197,6 +203,8 @@ impl Ending {
             closed_first: None,
             read_side: ReadSide::Unknown,
             data_segments_in: None,
+            counted_with_fin: false,
+            exposed_alive: false,
             unfrozen: false,
             written: None,
             drained: 0,
@@ -246,6 +254,7 @@ impl Ending {
             Some(false) => ReadSide::Open,
             Some(true) => ReadSide::Shut,
         };
+        self.counted_with_fin = fin;
         self.data_segments_in = if closed {
             Some(0)
         } else {
@@ -407,6 +416,17 @@ impl Ending {
         if open && ended && matches!(self.read_side, ReadSide::Open | ReadSide::Unknown) {
             self.read_side = ReadSide::Shut;
         }
+        if self.must_see_exposed() && detail.state != TcpState::Closed {
+            self.exposed_alive = true;
+            self.counted_with_fin = true;
+            self.data_segments_in = detail.data_segments_in;
+        }
+    }
+
+    /// Whether the count is still to be taken with which a reset is told from one that
+    /// this host sends.
+    fn must_see_exposed(&self) -> bool {
+        self.read_side == ReadSide::Exposed && self.fin == Fin::Sent && !self.exposed_alive
     }
 
     /// Whether something decisive was not looked at.
@@ -415,6 +435,7 @@ impl Ending {
         match seen.detail {
             // SIOCOUTQ does not count before the handshake is over.
             None if self.in_handshake || self.fin_refusal().is_some() => !blind,
+            None if self.must_see_exposed() => !blind,
             // Whose end it is that reading gave.
             None => !blind && seen.input.is_some_and(|input| input.ended),
             Some(_) => false,

@@ -275,7 +275,8 @@ impl Policy {
     /// Where input is unread already, urgent data included, or the kernel's notices
     /// cannot be had, the connection is held as without this; so is one of another
     /// network namespace than that of the closer's thread, and any on Linux before 5.14,
-    /// which does not tell namespaces apart. A connection that another process, or a
+    /// which does not tell namespaces apart, and one whose SYN is not answered yet, which
+    /// then has the [stall time](Self::with_stall), or two minutes. A connection that another process, or a
     /// duplicate of the descriptor, keeps open gives no notice until that is closed
     /// too: after 20 minutes it is reported `detached`, with no counts.
     ///

@@ -17,14 +17,18 @@ use crate::sys;
 /// reading earlier (to wake a thread that is blocked in a read, for one), this
 /// function does not leave the time in between open.
 ///
-/// Returns `Ok(true)` where input can do no harm, which is always so for
+/// Returns `Ok(true)` where data can do no harm, which is always so for
 /// [`Shutdown::Write`]. Returns `Ok(false)` where the side is shut down, but the socket
 /// has a filter of the program's own, or a locked one, or the kernel refused (some let
 /// privileged users alone attach one); a close reports it if the connection is lost by
 /// that ([`Report::rst_sent`](crate::Report::rst_sent)).
 ///
 /// What the filter keeps out is acknowledged to nobody and counted by nobody:
-/// [`Report::unread`](crate::Report::unread) is `None` then.
+/// [`Report::unread`](crate::Report::unread) is `None` then. The peer's FIN can still do
+/// harm: where it comes behind data that was kept out, and before the peer has
+/// acknowledged everything, the kernel resets the connection. Nothing tells that reset
+/// from one of the peer's, so it is reported as `failed`, with
+/// [`rst_sent`](crate::Report::rst_sent) `None`.
 ///
 /// ```
 /// use std::io::{Read, Write};

@@ -219,6 +219,27 @@ fn data_in_an_unanswered_syn_is_lost_data() {
     });
 }
 
+/// No receipt comes of a connection that its close would discard: it is held, and given
+/// up when it makes no progress.
+#[test]
+fn a_receipt_of_an_unanswered_syn_has_a_bound() {
+    if !in_a_namespace("a_receipt_of_an_unanswered_syn_has_a_bound") {
+        return;
+    }
+    let listener = listen("127.0.0.1:0");
+    let ours = client(listener.local_addr().unwrap(), &[7; 500]);
+    let closer = lastbyte::Closer::new().unwrap();
+    let (send, result) = std::sync::mpsc::channel();
+    let policy = Policy::off().with_receipt(true).with_stall(SHORT);
+    let then = move |found| send.send(found).unwrap();
+    closer.close(ours, policy, then).unwrap();
+    let error = result.recv_timeout(LONG).unwrap().unwrap_err();
+    let report = error.report().unwrap();
+    assert_eq!(report.fate, Fate::Stalled, "{report}");
+    assert_eq!((report.acked, report.lost), (Some(0), Some(500)));
+    assert_eq!(report.rst_sent, Some(false));
+}
+
 #[test]
 fn data_in_a_syn_that_is_answered_arrives() {
     if !in_a_namespace("data_in_a_syn_that_is_answered_arrives") {

@@ -76,14 +76,20 @@ impl Ending {
     /// reading side that is shut down, which gives the same error as the peer's RST
     /// (`tcp_rcv_state_process`, net/ipv4/tcp_input.c).
     fn reset_was_ours(&self, detail: &Detail) -> Option<bool> {
-        if self.read_side == ReadSide::Open {
-            return Some(false);
-        }
-        let came = detail.data_segments_in? > self.data_segments_in?;
-        match (came, self.read_side) {
-            (false, _) => Some(false),
-            (true, ReadSide::Unknown) => None,
-            (true, _) => Some(true),
+        let came = detail.data_segments_in.zip(self.data_segments_in);
+        let came = came.map(|(now, before)| now > before);
+        match (self.read_side, came) {
+            (ReadSide::Open, _) => Some(false),
+            (ReadSide::Exposed, Some(false)) if self.exposed_alive => Some(false),
+            (ReadSide::Exposed, Some(true)) if self.counted_with_fin => Some(true),
+            // What had come may have been taken in before our FIN, when it does no harm
+            // yet, or have been counted and not taken in by then.
+            (ReadSide::Exposed | ReadSide::Shut | ReadSide::Unknown, _) => {
+                (detail.data_segments_in? == 0).then_some(false)
+            }
+            // The peer's FIN resets it too, where it is behind data that was kept out,
+            // and nothing counts that.
+            (ReadSide::Trimmed, _) => None,
         }
     }
 

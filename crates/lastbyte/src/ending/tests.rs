@@ -131,3 +131,23 @@ fn without_time_wait_a_delivered_connection_is_reset() {
     assert_eq!(report.fate, Fate::Delivered);
     assert_eq!(report.rst_sent, Some(true));
 }
+
+/// Neither a deadline nor a stall time was set, and the SYN is never answered.
+#[test]
+fn a_background_close_of_an_unanswered_syn_has_a_bound() {
+    let mut syn = full(TcpState::SynSent, 100, 0);
+    if let Some(detail) = &mut syn.detail {
+        detail.acked = Some(0);
+        detail.connected = Some(false);
+    }
+    let (mut ending, step) = Ending::begin(&Policy::off(), &syn);
+    assert_eq!(step, Step::then(Action::Wait));
+    let mut at = Duration::ZERO;
+    while ending.observe(at, &syn).action == Action::Wait {
+        at = ending.deadline().expect("it has a bound");
+    }
+    assert_eq!(at, Ending::OFF_PATIENCE);
+    let report = ending.observe(at, &syn).report.expect("it was frozen");
+    assert_eq!((report.fate, report.lost), (Fate::Stalled, Some(100)));
+    assert_eq!(report.rst_sent, Some(false));
+}

@@ -28,7 +28,9 @@
 //! ECONNRESET is the peer's RST, except where input came for a reading side that is
 //! shut down: then the kernel resets the connection by itself and says the same. A
 //! close attaches a filter that keeps such input out (`ret #1`: a segment is cut to
-//! its header). Where it cannot, the count of data segments tells. Any other error is
+//! its header). Where it cannot, the count of data segments tells. Where it does, the
+//! peer's FIN resets too if it comes behind data that was kept out, which nothing
+//! counts; so a reset is `failed` then, and whose RST it was is `None`. Any other error is
 //! the kernel's: `failed`. One that a read or write of the program's has taken leaves
 //! `failed` without a reason.
 //!

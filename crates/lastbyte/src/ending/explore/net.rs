@@ -32,6 +32,8 @@ pub(super) struct Net {
     pub(super) read_shut: bool,
     pub(super) trim_works: bool,
     pub(super) trimmed: bool,
+    /// Input that comes between the first look and the FIN.
+    pub(super) slips_in: Option<SlipsIn>,
     pub(super) gone: Option<Gone>,
     pub(super) freeze_works: bool,
     pub(super) frozen: bool,
@@ -58,6 +60,15 @@ pub(super) enum Whose {
     /// Input for a reading side that is shut down.
     Input,
     Kernel,
+}
+
+/// When a segment of input is counted that comes before our FIN is queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum SlipsIn {
+    /// After the first look, and taken in before the FIN.
+    BeforeFin,
+    /// Before the first look, and not acted on until the FIN is queued.
+    CountedBefore,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,10 +137,17 @@ impl Net {
         assert_eq!(self.fin, LocalFin::None, "a second FIN");
         assert_ne!(self.hand, Hand::SynSent, "breaks the handshake off");
         self.first = self.first.or(Some(Side::Local));
+        if self.slips_in == Some(SlipsIn::BeforeFin) {
+            self.segments_in += 1;
+            self.unread += 1;
+        }
         self.fin = match self.hand {
             Hand::SynReceived => LocalFin::Deferred,
             Hand::SynSent | Hand::Done => LocalFin::Queued,
         };
+        if self.slips_in == Some(SlipsIn::CountedBefore) {
+            self.die(Whose::Input, libc::ECONNRESET, true);
+        }
         Ok(())
     }
 
@@ -259,10 +277,13 @@ impl Net {
         self.gone.is_some_and(|gone| gone.taken)
     }
 
-    /// It was gone when the close began, with a FIN of ours in the counts and input
-    /// that had come: nobody can tell whether reading was shut down.
+    /// Nobody can tell who reset it: it was gone when the close began, with a FIN of
+    /// ours in the counts and input that had come; or its reading side was shut, and
+    /// input was kept out uncounted, or came at the moment of the FIN.
     pub(super) fn shut_at_death(&self) -> bool {
-        self.gone.is_some() && !self.both_open_at_start && self.fin >= LocalFin::Queued
+        let shut_before = !self.both_open_at_start && self.fin >= LocalFin::Queued;
+        let uncounted = self.read_shut && (self.trimmed || self.slips_in.is_some());
+        self.gone.is_some() && (shut_before || uncounted)
     }
 
     /// Everything that can happen next on the network.
@@ -318,10 +339,7 @@ impl Net {
             if self.coming > 0 {
                 then(&Net::input_comes);
             }
-            then(&|n| {
-                n.peer_fin = true;
-                n.first = n.first.or(Some(Side::Peer));
-            });
+            then(&Net::peer_closes);
         }
         let state = self.state();
         if state != TcpState::Closed {
@@ -345,12 +363,24 @@ impl Net {
             return;
         }
         self.segments_in += 1;
-        let fin_wait = matches!(self.state(), TcpState::FinWait1 | TcpState::FinWait2);
-        if self.read_shut && fin_wait {
+        if self.input_resets() {
             self.die(Whose::Input, libc::ECONNRESET, true);
         } else {
             self.unread += 1;
         }
+    }
+
+    fn input_resets(&self) -> bool {
+        self.read_shut && matches!(self.state(), TcpState::FinWait1 | TcpState::FinWait2)
+    }
+
+    fn peer_closes(&mut self) {
+        // Its FIN is behind data that never came in.
+        if self.trimmed_away > 0 && self.input_resets() {
+            return self.die(Whose::Input, libc::ECONNRESET, true);
+        }
+        self.peer_fin = true;
+        self.first = self.first.or(Some(Side::Peer));
     }
 
     fn die(&mut self, whose: Whose, error: libc::c_int, rst: bool) {
@@ -383,6 +413,7 @@ pub(super) fn starts() -> Vec<(u64, Net)> {
         read_shut: false,
         trim_works: true,
         trimmed: false,
+        slips_in: None,
         gone: None,
         freeze_works: true,
         frozen: false,
@@ -477,6 +508,19 @@ fn odd_starts(fresh: &Net) -> Vec<Net> {
                 fin,
                 first: (fin == LocalFin::Queued).then_some(Side::Local),
                 unsent: 0,
+                ..quiet.clone()
+            });
+        }
+    }
+    for trim_works in [true, false] {
+        for slips_in in [SlipsIn::BeforeFin, SlipsIn::CountedBefore] {
+            starts.push(Net {
+                read_shut: true,
+                trim_works,
+                slips_in: Some(slips_in),
+                segments_in: u32::from(slips_in == SlipsIn::CountedBefore),
+                unsent: 0,
+                coming: 0,
                 ..quiet.clone()
             });
         }
