@@ -7,6 +7,7 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 use crate::closing::Closing;
 use crate::errno::Errno;
 use crate::report::{Fate, Report};
+use crate::sys::NoLook;
 
 /// Says why a close did not end as asked, or did not begin. Nothing is lost in it: it
 /// carries the [`Report`] of a close that ended badly, the [`Closing`] of one that goes
@@ -148,6 +149,14 @@ impl CloseError {
 
     pub(crate) fn still_closing(closing: Option<Closing>) -> Self {
         Self(Box::new(Inner::WouldBlock(closing)))
+    }
+
+    /// The connection could not be looked at, and was not touched.
+    pub(crate) fn not_begun(why: NoLook, socket: OwnedFd) -> Self {
+        match why {
+            NoLook::Refused(refusal) => Self::refused(refusal, socket),
+            NoLook::Failed(error) => Self::resources(error, socket),
+        }
     }
 
     pub(crate) fn refused(refusal: Refusal, socket: OwnedFd) -> Self {

@@ -51,10 +51,8 @@ impl Ready {
         policy: &Policy,
         began: Instant,
     ) -> Result<Self, CloseError> {
-        Self::inspect(socket, policy, began).map_err(|(no_look, socket)| match no_look {
-            NoLook::Refused(refusal) => CloseError::refused(refusal, socket),
-            NoLook::Failed(error) => CloseError::resources(error, socket),
-        })
+        Self::inspect(socket, policy, began)
+            .map_err(|(no_look, socket)| CloseError::not_begun(no_look, socket))
     }
 }
 
@@ -118,6 +116,14 @@ impl<S: AsFd> Ready<S> {
             .expect("a close that has not started has its socket")
     }
 
+    /// The same with another owner of the descriptor.
+    pub(crate) fn map<T>(self, own: impl FnOnce(S) -> T) -> Ready<T> {
+        let Self { live, first } = self;
+        let live = live.map(|socket| Some(own(socket)));
+        let live = live.expect("a close that has not started has its socket");
+        Ready { live, first }
+    }
+
     pub(crate) fn into_socket(self) -> S {
         self.live
             .socket
@@ -149,24 +155,20 @@ impl<S: AsFd> Ready<S> {
     }
 }
 
-/// Closes the descriptor at once and leaves the rest to the kernel, whose last word
-/// will come under the cookie returned, if it is of the network namespace `heard`.
-/// Gives the socket back where that would lose
-/// data, because input is unread, or say less than a look: the close is under way
-/// already, or the connection gone.
-pub(crate) fn leave(socket: OwnedFd, heard: Option<u64>) -> Result<(u64, Left), OwnedFd> {
-    let Some(identity) = sys::identify(socket.as_fd()) else {
-        return Err(socket);
-    };
+/// Begins a close that is left to the kernel, whose last word will come under the
+/// cookie returned, if it is of the network namespace `heard`: the descriptor is to be
+/// dropped at once. None, with nothing changed, where that would lose data, because
+/// input is unread, or say less than a look: the close is under way already, or the
+/// connection gone.
+pub(crate) fn leave(socket: BorrowedFd<'_>, heard: Option<u64>) -> Option<(u64, Left)> {
+    let identity = sys::identify(socket)?;
     // Another network namespace's last words do not come here.
     if heard.is_none() || identity.namespace != heard {
-        return Err(socket);
+        return None;
     }
     // close() would send the FIN too, but not say whether the connection was
     // still there; and the count of what is lost depends on it.
-    if sys::send_fin(socket.as_fd()).is_err() {
-        return Err(socket);
-    }
+    sys::send_fin(socket).ok()?;
     sys::close(socket, Filters::default());
     let left = Left {
         closed_first: if identity.peer_closed {
@@ -176,7 +178,7 @@ pub(crate) fn leave(socket: OwnedFd, heard: Option<u64>) -> Result<(u64, Left), 
         },
         data_segments_in: identity.data_segments_in,
     };
-    Ok((identity.cookie, left))
+    Some((identity.cookie, left))
 }
 
 impl<S: AsFd> Live<S> {
@@ -254,7 +256,6 @@ impl<S: AsFd> Live<S> {
 
     /// The same ending with another owner of the descriptor. `None`, and the
     /// descriptor closed, where `own` fails.
-    #[cfg(feature = "tokio")]
     pub(crate) fn map<T>(self, own: impl FnOnce(S) -> Option<T>) -> Option<Live<T>> {
         Some(Live {
             socket: Some(own(self.socket?)?),

@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::job::Job;
+use super::job::{Begin, Job, Submitted};
 use super::jobs::Jobs;
 use super::receipts::{Receipts, Told};
 use super::slots::{Key, Slots, place};
@@ -20,7 +20,6 @@ use crate::contain::contain;
 use crate::error::CloseError;
 use crate::hook;
 use crate::live::{self, Live, Progress, Ready};
-use crate::policy::Policy;
 use crate::report::Report;
 use crate::sys::{Look, Readiness, descriptor_limit};
 
@@ -135,18 +134,8 @@ impl<R: Readiness> Engine<R> {
 
     fn admit(&mut self, job: Job) {
         match job {
-            Job::Begin {
-                socket,
-                policy,
-                began,
-                sink,
-            } => {
-                if policy.is_by_receipt() {
-                    self.leave(socket, &policy, began, sink);
-                } else {
-                    self.begin(socket, &policy, began, sink);
-                }
-            }
+            Job::Begin(begin) if begin.policy.is_by_receipt() => self.leave(begin),
+            Job::Begin(begin) => self.begin(begin),
             Job::Adopt(live, sink) => self.adopt(live, sink),
         }
     }
@@ -158,10 +147,19 @@ impl<R: Readiness> Engine<R> {
         self.seat(entry);
     }
 
-    fn begin(&mut self, socket: OwnedFd, policy: &Policy, began: Instant, sink: Sink) {
-        let ready = match Ready::look(socket, policy, began) {
-            Ok(ready) => ready,
-            Err(error) => return self.refuse(sink, error),
+    fn begin(&mut self, begin: Begin) {
+        let Begin {
+            socket,
+            policy,
+            began,
+            sink,
+        } = begin;
+        let ready = match Ready::inspect(socket, &policy, began) {
+            Ok(ready) => ready.map(Submitted::into_closing),
+            Err((no_look, socket)) => {
+                let error = CloseError::not_begun(no_look, socket.into_untouched());
+                return self.refuse(sink, error);
+            }
         };
         let connection = self.connection_for_drain(&ready);
         let (live, Progress { report, over }) = ready.start_unseen();
@@ -198,17 +196,20 @@ impl<R: Readiness> Engine<R> {
 
     /// Leaves a connection to the kernel where its last word will be heard, and
     /// holds it where not.
-    fn leave(&mut self, socket: OwnedFd, policy: &Policy, began: Instant, sink: Sink) {
+    fn leave(&mut self, begin: Begin) {
         if self.receipts.is_none() {
             self.receipts = self.subscribe().ok();
         }
         let Some(receipts) = &mut self.receipts else {
-            return self.begin(socket, policy, began, sink);
+            return self.begin(begin);
         };
-        let connection = hook::connection(socket.as_fd());
-        match live::leave(socket, receipts.namespace()) {
-            Ok((cookie, left)) => receipts.await_word(cookie, left, began, connection, sink),
-            Err(socket) => self.begin(socket, policy, began, sink),
+        let connection = hook::connection(begin.socket.as_fd());
+        match live::leave(begin.socket.as_fd(), receipts.namespace()) {
+            Some((cookie, left)) => {
+                let Begin { began, sink, .. } = begin;
+                receipts.await_word(cookie, left, began, connection, sink);
+            }
+            None => self.begin(begin),
         }
     }
 
@@ -462,7 +463,8 @@ impl<R: Readiness> Engine<R> {
         self.shared.inbox.take(&mut self.jobs);
         while let Some(job) = self.jobs.pop() {
             match job {
-                Job::Begin { socket, sink, .. } => {
+                Job::Begin(Begin { socket, sink, .. }) => {
+                    let socket = socket.into_untouched();
                     self.refuse(sink, CloseError::resources(again(error), socket));
                 }
                 Job::Adopt(live, sink) => {

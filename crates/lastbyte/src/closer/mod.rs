@@ -33,7 +33,7 @@ pub use drain::{ConnectionReport, DrainReport, WaitError};
 use engine::Engine;
 pub use finish::Finish;
 use inbox::{Inbox, Wake};
-use job::Job;
+use job::{Begin, Job, Submitted};
 use sync::Ordering;
 
 /// What becomes of a result.
@@ -246,16 +246,18 @@ impl Closer {
             return Err(CloseError::resources(error.into(), socket));
         }
         self.shared
-            .submit(Job::Begin {
-                socket,
-                policy: policy.into(),
+            .submit(Job::Begin(Begin {
                 began: Instant::now(),
+                socket: Submitted::new(socket),
+                policy: policy.into(),
                 sink: Box::new(then),
-            })
+            }))
             .map_err(|job| {
                 let full = io::Error::from_raw_os_error(libc::EAGAIN);
                 match job {
-                    Job::Begin { socket, .. } => CloseError::resources(full, socket),
+                    Job::Begin(Begin { socket, .. }) => {
+                        CloseError::resources(full, socket.into_untouched())
+                    }
                     Job::Adopt(..) => CloseError::lost_sight(full),
                 }
             })

@@ -8,6 +8,7 @@
 //! - `look`: one [`Observation`](crate::ending::Observation), discarding input
 //!   on the way as the ending allows;
 //! - `send_fin`, `freeze`, `trim`, `abort`, `close`: what an ending can ask for;
+//! - `trim_ahead`, `untrim`: the trim of a close that begins on another thread;
 //! - `shut_down`: shutdown(2), of either side;
 //! - `cookie`, `local_address`, `peer_address`: which connection it is;
 //! - `is_nonblocking`: whether the program asked never to be blocked;

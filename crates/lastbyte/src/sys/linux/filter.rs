@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, socklen_t};
 
+use super::look::input_would_reset;
 use super::option::{self, get, set};
 
 /// Drops every segment.
@@ -77,6 +78,21 @@ pub(crate) fn trim(socket: BorrowedFd<'_>) -> bool {
         Ok(Attached::Nothing) => attach(socket, TRIM).is_ok(),
         Ok(Attached::Trim) => true,
         Ok(Attached::Other) | Err(_) => false,
+    }
+}
+
+/// As [`trim`], of a connection whose close is about to begin elsewhere, where input
+/// would reset it. Whether a filter was attached, for [`untrim`].
+pub(crate) fn trim_ahead(socket: BorrowedFd<'_>) -> bool {
+    input_would_reset(socket)
+        && matches!(attached(socket), Ok(Attached::Nothing))
+        && attach(socket, TRIM).is_ok()
+}
+
+/// Undoes [`trim_ahead`].
+pub(crate) fn untrim(socket: BorrowedFd<'_>) {
+    if matches!(attached(socket), Ok(Attached::Trim)) {
+        let _ = set::<c_int>(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
     }
 }
 

@@ -109,6 +109,25 @@ fn reading_is_shut(socket: BorrowedFd<'_>) -> Option<bool> {
     (n >= 0).then_some(poll.revents & libc::POLLRDHUP != 0)
 }
 
+/// Whether input would make the kernel reset the connection: it is open to the peer,
+/// and its reading side is shut down. False also where the kernel does not tell.
+pub(super) fn input_would_reset(socket: BorrowedFd<'_>) -> bool {
+    // The first answer is of every socket's, and most end here.
+    if reading_is_shut(socket) != Some(true) || !is_tcp(socket).unwrap_or(false) {
+        return false;
+    }
+    let Ok(info) = Info::of(socket) else {
+        return false;
+    };
+    match info.state() {
+        State::Connected(state) => matches!(
+            state,
+            TcpState::SynReceived | TcpState::Established | TcpState::FinWait1 | TcpState::FinWait2
+        ),
+        State::Listening => false,
+    }
+}
+
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {

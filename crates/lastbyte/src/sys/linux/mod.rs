@@ -21,7 +21,7 @@ mod waker;
 pub(crate) use address::{cookie, local_address, peer_address};
 pub(crate) use destroyed::{Destroyed, Notice, Overrun};
 pub(crate) use edges::{Edges, Event, Readiness};
-pub(crate) use filter::{freeze, trim};
+pub(crate) use filter::{freeze, trim, trim_ahead, untrim};
 pub(crate) use limit::descriptor_limit;
 #[cfg(feature = "tokio")]
 pub(crate) use listener::backlog;
