@@ -38,17 +38,7 @@ pub(super) fn exhaustion(seen: &Observations, found: &mut Vec<Finding>) {
         if !nearly && !heading {
             continue;
         }
-        let when = if used >= ports * 0.98 {
-            "connect fails with EADDRNOTAVAIL already, or is about to".to_owned()
-        } else if growth > 0.0 {
-            format!(
-                "at this rate ({growth:.0}/s more) none is left in {:.1} min, and connect fails \
-                 with EADDRNOTAVAIL",
-                seconds_left / 60.0
-            )
-        } else {
-            "the number is not growing now".to_owned()
-        };
+        let when = when_none_is_left(used, ports, growth);
         let who = closer(seen, time_wait, Part::Client, to.port);
         found.push(
             Finding::new(
@@ -71,6 +61,20 @@ pub(super) fn exhaustion(seen: &Observations, found: &mut Vec<Finding>) {
             .count(time_wait.after)
             .myth(MYTH),
         );
+    }
+}
+
+fn when_none_is_left(used: f64, ports: f64, growth: f64) -> String {
+    if used >= ports * 0.98 {
+        "connect fails with EADDRNOTAVAIL already, or is about to".to_owned()
+    } else if growth > 0.0 {
+        let minutes = (ports - used) / growth / 60.0;
+        format!(
+            "at this rate ({growth:.0}/s more) none is left in {minutes:.1} min, and connect \
+             fails with EADDRNOTAVAIL"
+        )
+    } else {
+        "the number is not growing now".to_owned()
     }
 }
 

@@ -182,22 +182,29 @@ impl History {
         self.spend(at, old);
         let whole_since = self.entered.replace(at);
         if new == State::Close {
-            self.end = Some(End {
-                at,
-                from: old,
-                in_process: actor.is_some(),
-                whole_since,
-            });
-            // A process that aborts has closed, unless our side was closing already;
-            // a reset's or a timer's end has no closer.
-            if self.is_destroyed_from_outside() {
-                self.destroyer = process;
-            } else if matches!(
-                old,
-                State::SynSent | State::SynRecv | State::Established | State::CloseWait
-            ) {
-                self.closer = self.closer.or(process.filter(|_| !self.got_reset));
-            }
+            self.come_to_end(
+                process,
+                End {
+                    at,
+                    from: old,
+                    in_process: actor.is_some(),
+                    whole_since,
+                },
+            );
+        }
+    }
+
+    fn come_to_end(&mut self, process: Option<Process>, end: End) {
+        self.end = Some(end);
+        // A process that aborts has closed, unless our side was closing already;
+        // a reset's or a timer's end has no closer.
+        if self.is_destroyed_from_outside() {
+            self.destroyer = process;
+        } else if matches!(
+            end.from,
+            State::SynSent | State::SynRecv | State::Established | State::CloseWait
+        ) {
+            self.closer = self.closer.or(process.filter(|_| !self.got_reset));
         }
     }
 

@@ -113,7 +113,17 @@ impl Metrics {
         metrics
     }
 
+    /// Registers every metric, under the name and with the help text that it is served with.
     fn register(&mut self) {
+        self.register_sources();
+        self.register_endings();
+        self.register_bytes();
+        self.register_endings_in_detail();
+        self.register_sockets();
+        self.register_losses();
+    }
+
+    fn register_sources(&mut self) {
         let registry = &mut self.registry;
         let version = Word(env!("CARGO_PKG_VERSION"));
         registry.register(
@@ -126,6 +136,10 @@ impl Metrics {
             "Whether a source of the watch is there and whole (1) or not (0)",
             self.sources.clone(),
         );
+    }
+
+    fn register_endings(&mut self) {
+        let registry = &mut self.registry;
         registry.register(
             "endings",
             "Connections that ended, by fate and by whose FIN or RST came first",
@@ -136,6 +150,10 @@ impl Metrics {
             "Connections that ended, by how that is known",
             self.by_evidence.clone(),
         );
+    }
+
+    fn register_bytes(&mut self) {
+        let registry = &mut self.registry;
         registry.register_with_unit(
             "lost",
             "Payload accepted by send() and never acknowledged, by fate",
@@ -165,6 +183,10 @@ impl Metrics {
             "Ended connections of which a count of bytes is not known, and so in no sum",
             self.unknown.clone(),
         );
+    }
+
+    fn register_endings_in_detail(&mut self) {
+        let registry = &mut self.registry;
         registry.register(
             "resets",
             "Connections ended by an RST, by who sent it and the kernel's reason",
@@ -176,6 +198,10 @@ impl Metrics {
             Unit::Seconds,
             self.times.clone(),
         );
+    }
+
+    fn register_sockets(&mut self) {
+        let registry = &mut self.registry;
         registry.register(
             "closing_sockets",
             "Sockets in a closing state now",
@@ -191,6 +217,10 @@ impl Metrics {
             "Local ports left to connect from, toward the destination that has the fewest",
             self.ports_left.clone(),
         );
+    }
+
+    fn register_losses(&mut self) {
+        let registry = &mut self.registry;
         registry.register(
             "endings_dropped",
             "Endings never told: dropped by the kernel (ENOBUFS) or by lastbyte, its queue full",

@@ -104,64 +104,12 @@ impl Layouts {
     /// The tracepoint and the field that this kernel does not have.
     pub(crate) fn new(formats: &[Format; 5]) -> Result<Self, MissingField> {
         let [set_state, send_reset, receive_reset, destroy, error] = formats;
-        let find = |which: usize, name: &'static str| {
-            formats[which]
-                .fields
-                .get(name)
-                .copied()
-                .ok_or(MissingField {
-                    tracepoint: TRACEPOINTS[which],
-                    field: name,
-                })
-        };
-        let ends = |which| -> Result<Ends, MissingField> {
-            Ok(Ends {
-                sport: find(which, "sport")?,
-                dport: find(which, "dport")?,
-                saddr: find(which, "saddr_v6")?,
-                daddr: find(which, "daddr_v6")?,
-            })
-        };
-        let joined = |which, id| -> Result<Joined, MissingField> {
-            Ok(Joined {
-                id,
-                sk: find(which, "skaddr")?,
-                cookie: find(which, "sock_cookie")?,
-            })
-        };
         Ok(Self {
-            set_state: SetState {
-                id: set_state.id,
-                sk: find(0, "skaddr")?,
-                old: find(0, "oldstate")?,
-                new: find(0, "newstate")?,
-                protocol: find(0, "protocol")?,
-                ends: ends(0)?,
-            },
-            send_reset: SendReset {
-                id: send_reset.id,
-                skb: find(1, "skbaddr")?,
-                sk: find(1, "skaddr")?,
-                // Reasons came with Linux 6.10.
-                reason: find(1, "reason").ok(),
-                saddr: find(1, "saddr")?,
-                daddr: find(1, "daddr")?,
-                names: send_reset
-                    .symbols
-                    .get("reason")
-                    .into_iter()
-                    .flatten()
-                    .map(|(number, name)| (*number, Reason::from_kernel(name)))
-                    .collect(),
-            },
-            receive_reset: joined(2, receive_reset.id)?,
-            destroy: joined(3, destroy.id)?,
-            error: ErrorReport {
-                id: error.id,
-                errno: find(4, "error")?,
-                protocol: find(4, "protocol")?,
-                ends: ends(4)?,
-            },
+            set_state: SetState::new(&Fields(set_state, TRACEPOINTS[0]))?,
+            send_reset: SendReset::new(&Fields(send_reset, TRACEPOINTS[1]))?,
+            receive_reset: Joined::new(&Fields(receive_reset, TRACEPOINTS[2]))?,
+            destroy: Joined::new(&Fields(destroy, TRACEPOINTS[3]))?,
+            error: ErrorReport::new(&Fields(error, TRACEPOINTS[4]))?,
         })
     }
 
@@ -222,6 +170,19 @@ impl std::fmt::Display for MissingField {
 
 impl std::error::Error for MissingField {}
 
+/// The fields of a tracepoint and its name.
+struct Fields<'a>(&'a Format, &'static str);
+
+impl Fields<'_> {
+    fn find(&self, name: &'static str) -> Result<Field, MissingField> {
+        let Self(format, tracepoint) = *self;
+        format.fields.get(name).copied().ok_or(MissingField {
+            tracepoint,
+            field: name,
+        })
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Ends {
     sport: Field,
@@ -231,6 +192,15 @@ struct Ends {
 }
 
 impl Ends {
+    fn new(fields: &Fields<'_>) -> Result<Self, MissingField> {
+        Ok(Self {
+            sport: fields.find("sport")?,
+            dport: fields.find("dport")?,
+            saddr: fields.find("saddr_v6")?,
+            daddr: fields.find("daddr_v6")?,
+        })
+    }
+
     fn decode(self, raw: &[u8]) -> Option<Tuple> {
         // An IPv4 connection's v6 fields hold its addresses mapped.
         let address = |field: Field| -> Option<IpAddr> {
@@ -254,6 +224,17 @@ struct SetState {
 }
 
 impl SetState {
+    fn new(fields: &Fields<'_>) -> Result<Self, MissingField> {
+        Ok(Self {
+            id: fields.0.id,
+            sk: fields.find("skaddr")?,
+            old: fields.find("oldstate")?,
+            new: fields.find("newstate")?,
+            protocol: fields.find("protocol")?,
+            ends: Ends::new(fields)?,
+        })
+    }
+
     fn decode(self, raw: &[u8]) -> Option<Event> {
         if bytes::u16(raw, self.protocol.offset)? == MPTCP {
             let tuple = self.ends.decode(raw)?;
@@ -282,6 +263,22 @@ struct SendReset {
 }
 
 impl SendReset {
+    fn new(fields: &Fields<'_>) -> Result<Self, MissingField> {
+        let names = fields.0.symbols.get("reason").into_iter().flatten();
+        Ok(Self {
+            id: fields.0.id,
+            skb: fields.find("skbaddr")?,
+            sk: fields.find("skaddr")?,
+            // Reasons came with Linux 6.10.
+            reason: fields.find("reason").ok(),
+            saddr: fields.find("saddr")?,
+            daddr: fields.find("daddr")?,
+            names: names
+                .map(|(number, name)| (*number, Reason::from_kernel(name)))
+                .collect(),
+        })
+    }
+
     fn decode(&self, raw: &[u8]) -> Option<Event> {
         let reason = self
             .reason
@@ -319,6 +316,14 @@ struct Joined {
 }
 
 impl Joined {
+    fn new(fields: &Fields<'_>) -> Result<Self, MissingField> {
+        Ok(Self {
+            id: fields.0.id,
+            sk: fields.find("skaddr")?,
+            cookie: fields.find("sock_cookie")?,
+        })
+    }
+
     fn decode(self, raw: &[u8]) -> Option<(u64, u64)> {
         Some((
             bytes::u64(raw, self.sk.offset)?,
@@ -336,6 +341,15 @@ struct ErrorReport {
 }
 
 impl ErrorReport {
+    fn new(fields: &Fields<'_>) -> Result<Self, MissingField> {
+        Ok(Self {
+            id: fields.0.id,
+            errno: fields.find("error")?,
+            protocol: fields.find("protocol")?,
+            ends: Ends::new(fields)?,
+        })
+    }
+
     fn decode(self, raw: &[u8]) -> Option<Event> {
         is_tcp(raw, self.protocol)?;
         Some(Event::Error {

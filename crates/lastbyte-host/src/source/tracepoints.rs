@@ -94,66 +94,16 @@ impl Tracepoints {
         self.idle.as_ref().err()
     }
 
-    /// Hands over what has fired, in the order of time across CPUs; tells what the
-    /// kernel dropped because a buffer was full.
+    /// Hands over what has fired, in the order of time across CPUs. Returns what the kernel
+    /// dropped because a buffer was full.
     pub(crate) fn drain(&mut self, mut each: impl FnMut(u64, &Trace, Option<Process>)) -> Missed {
         // What fires on one CPU while another's ring is read is kept for the next
         // time: up to this moment every ring is complete.
         let until = clock::monotonic();
-        let Self {
-            layouts,
-            rings,
-            idle,
-            names,
-            ready,
-            read_until,
-            ..
-        } = self;
         let mut missed = Missed::default();
-        let whole = idle.is_ok();
-        for (ring, read_until) in rings.iter_mut().zip(read_until) {
-            let full = ring.drain(|record| match record {
-                // An idle CPU's are in the other source, all of them. The pid alone
-                // does not tell them: it is 0, too, for processes outside our pid
-                // namespace.
-                Record::Sample { raw, .. } if whole && thread(raw) == Some(0) => {}
-                Record::Sample { pid, time, raw } => {
-                    *read_until = time;
-                    if let Some(trace) = layouts.decode(raw) {
-                        ready.push((time, Item::Trace(pid, trace)));
-                    }
-                }
-                Record::Lost { count, time } => missed.add(count, *read_until, time),
-                Record::Comm {
-                    pid,
-                    tid,
-                    time,
-                    comm,
-                } if pid == tid => {
-                    ready.push((time, Item::Named(pid, comm)));
-                }
-                Record::Fork { pid, parent, time } => {
-                    ready.push((time, Item::Forked(pid, parent)));
-                }
-                Record::Exit { pid, tid, time } if pid == tid => {
-                    ready.push((time, Item::Exited(pid)));
-                }
-                Record::Comm { .. } | Record::Exit { .. } | Record::Other => {}
-            });
-            if full {
-                missed.add(0, *read_until, clock::monotonic());
-            }
-        }
-        if let Ok(idle) = idle {
-            let by_idle = idle.drain(|time, raw| {
-                if let Some(trace) = layouts.decode(raw) {
-                    ready.push((time, Item::Trace(0, trace)));
-                }
-            });
-            if by_idle.any() {
-                missed.add(by_idle.count, by_idle.from, by_idle.until);
-            }
-        }
+        self.read_rings(&mut missed);
+        self.read_idle(&mut missed);
+        let Self { names, ready, .. } = self;
         ready.sort_by_key(|(time, _)| *time);
         let complete = ready.partition_point(|(time, _)| *time <= until);
         for (time, item) in ready.drain(..complete) {
@@ -169,6 +119,58 @@ impl Tracepoints {
         }
         missed
     }
+
+    /// Reads perf's rings into `ready`.
+    fn read_rings(&mut self, missed: &mut Missed) {
+        let Self {
+            layouts,
+            rings,
+            idle,
+            ready,
+            read_until,
+            ..
+        } = self;
+        // An idle CPU's records are in the other source, all of them. The pid alone does
+        // not tell them: it is 0, too, for processes outside our pid namespace.
+        let elsewhere = |raw: &[u8]| idle.is_ok() && thread(raw) == Some(0);
+        for (ring, read_until) in rings.iter_mut().zip(read_until) {
+            let full = ring.drain(|record| match record {
+                Record::Sample { raw, .. } if elsewhere(raw) => {}
+                Record::Sample { pid, time, raw } => {
+                    *read_until = time;
+                    if let Some(trace) = layouts.decode(raw) {
+                        ready.push((time, Item::Trace(pid, trace)));
+                    }
+                }
+                Record::Lost { count, time } => missed.add(count, *read_until, time),
+                record => ready.extend(Item::of_process(&record)),
+            });
+            if full {
+                missed.add(0, *read_until, clock::monotonic());
+            }
+        }
+    }
+
+    /// Reads what fired on idle CPUs into `ready`.
+    fn read_idle(&mut self, missed: &mut Missed) {
+        let Self {
+            layouts,
+            idle: Ok(idle),
+            ready,
+            ..
+        } = self
+        else {
+            return;
+        };
+        let by_idle = idle.drain(|time, raw| {
+            if let Some(trace) = layouts.decode(raw) {
+                ready.push((time, Item::Trace(0, trace)));
+            }
+        });
+        if by_idle.any() {
+            missed.add(by_idle.count, by_idle.from, by_idle.until);
+        }
+    }
 }
 
 /// perf's pid of a thread that has none in our pid namespace and has ended.
@@ -181,6 +183,24 @@ enum Item {
     Named(u32, Comm),
     Forked(u32, u32),
     Exited(u32),
+}
+
+impl Item {
+    /// What a record says of a process: another name, a child, or its end. Those of single
+    /// threads say nothing of it.
+    fn of_process(record: &Record<'_>) -> Option<(u64, Self)> {
+        match *record {
+            Record::Comm {
+                pid,
+                tid,
+                time,
+                comm,
+            } if pid == tid => Some((time, Self::Named(pid, comm))),
+            Record::Fork { pid, parent, time } => Some((time, Self::Forked(pid, parent))),
+            Record::Exit { pid, tid, time } if pid == tid => Some((time, Self::Exited(pid))),
+            _ => None,
+        }
+    }
 }
 
 /// Less to read: transitions that tell nothing, errors that an RST explains.

@@ -1,5 +1,6 @@
 //! Puts the model on the screen.
 
+mod ending;
 mod head;
 mod help;
 mod panes;
@@ -12,7 +13,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
-use ratatui::widgets::{Block, Borders, Clear, Paragraph};
+use ratatui::widgets::{Block, Borders, Paragraph};
 
 use super::{Model, Pane};
 use crate::ending::Ending;
@@ -61,7 +62,7 @@ pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
     if model.help {
         help::draw(frame, model);
     } else if let Some(ending) = &model.opened {
-        draw_ending(frame, ending);
+        ending::draw(frame, ending);
     }
 }
 
@@ -190,78 +191,6 @@ fn draw_foot(frame: &mut Frame<'_>, area: Rect, model: &Model) {
     frame.render_widget(Paragraph::new(text).style(reversed), area);
 }
 
-/// One ending in full.
-fn draw_ending(frame: &mut Frame<'_>, ending: &Ending) {
-    let number = |n: Option<u64>| n.map_or("unknown".to_owned(), |n| n.to_string());
-    let side = |s: Option<lastbyte::Side>| s.map_or("unknown", lastbyte::Side::as_str);
-    let bytes = &ending.bytes;
-    let rst = match ending.rst {
-        Some(rst) => format!(
-            "{}{}",
-            rst.by(),
-            rst.words().map(|w| format!(": {w}")).unwrap_or_default()
-        ),
-        None => "unknown".to_owned(),
-    };
-    let states = match ending.states {
-        Some(states) => states
-            .iter()
-            .map(|(name, time)| format!("{name} {time:?}"))
-            .collect::<Vec<_>>()
-            .join(", "),
-        None => "unknown".to_owned(),
-    };
-    let opened = ending.opened.map_or("unknown".to_owned(), |time| {
-        humantime::format_rfc3339_micros(time).to_string()
-    });
-    let mut lines = vec![
-        format!("{} to {}", ending.tuple.local, ending.tuple.remote),
-        format!(
-            "fate          {}",
-            ending.fate.map_or("unknown", Fate::as_str)
-        ),
-        format!("closed first  {}", side(ending.closed_first)),
-        format!("owner         {}", process(ending.owner)),
-        format!("closed by     {}", process(ending.closer)),
-        format!("opened        {opened}"),
-        format!(
-            "ended         {}",
-            humantime::format_rfc3339_micros(ending.time)
-        ),
-        format!("RST by        {rst}"),
-        format!(
-            "sent          {}, acknowledged {}",
-            number(bytes.sent),
-            number(bytes.acked)
-        ),
-        format!("lost          {}", number(bytes.lost)),
-        format!(
-            "received      {}, unread {}",
-            number(bytes.received),
-            number(bytes.unread)
-        ),
-        format!("time in       {states}"),
-        format!("evidence      {}", ending.evidence.as_str()),
-    ];
-    if let Some(error) = ending.error {
-        lines.insert(2, format!("error         {error}"));
-    }
-    let screen = frame.area();
-    let height = (lines.len() as u16 + 2).min(screen.height);
-    let area = Rect {
-        x: 2.min(screen.width),
-        y: screen.height.saturating_sub(height) / 2,
-        width: screen.width.saturating_sub(4),
-        height,
-    };
-    let lines: Vec<_> = lines.into_iter().map(Line::from).collect();
-    let block = Block::new()
-        .borders(Borders::ALL)
-        .title("Ending (Esc closes)");
-    frame.render_widget(Clear, area);
-    frame.render_widget(Paragraph::new(lines).block(block), area);
-}
-
 fn process(process: Option<Process>) -> String {
     match process {
         Some(Process { pid, comm }) if comm.is_empty() => pid.to_string(),
@@ -292,7 +221,6 @@ fn age(age: Duration) -> String {
     }
 }
 
-/// `17`, `2.8M`.
 /// A sum; what is added to it without being known makes it a lower bound.
 fn sum(bytes: Total) -> String {
     match (bytes.known, bytes.unknown) {
@@ -302,6 +230,7 @@ fn sum(bytes: Total) -> String {
     }
 }
 
+/// `17`, `2.8M`.
 fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["", "k", "M", "G", "T"];
     let mut value = bytes as f64;
