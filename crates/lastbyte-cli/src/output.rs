@@ -1,4 +1,5 @@
-//! Standard output. A write that fails ends the command with a status that says so.
+//! Standard output, where a write that fails ends the command with a status that says so,
+//! and notes on standard error, where it does not.
 
 use std::io::{self, ErrorKind, StdoutLock, Write};
 
@@ -50,6 +51,20 @@ pub(crate) fn failed(error: &io::Error) -> Status {
     if error.kind() == ErrorKind::BrokenPipe {
         return NO_READER;
     }
-    eprintln!("lastbyte: {error}");
+    note!("{error}");
     USAGE
+}
+
+/// Prints a note to standard error, as `lastbyte: …` and a line's end. Its arguments are
+/// those of `format!`.
+macro_rules! note {
+    ($($part:tt)*) => { $crate::output::print_note(format_args!($($part)*)) };
+}
+pub(crate) use note;
+
+/// What [`note!`] does. Where standard error is closed or full, the note is lost and the
+/// command goes on; `eprintln!` would panic.
+pub(crate) fn print_note(note: std::fmt::Arguments<'_>) {
+    // In one piece: other processes may write there as well.
+    let _ = io::stderr().write_all(format!("lastbyte: {note}\n").as_bytes());
 }

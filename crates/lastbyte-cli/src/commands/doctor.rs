@@ -8,7 +8,7 @@ use lastbyte_host::watch::Stop;
 use lastbyte_host::watch::Watcher;
 
 use super::watch::Scope;
-use crate::output::{failed, output};
+use crate::output::{failed, note, output};
 use crate::status::{DONE, NOT_SO, Status};
 
 #[derive(Debug, clap::Args)]
@@ -67,12 +67,12 @@ fn examine(args: &Args) -> io::Result<bool> {
     let mut watcher = Watcher::open(args.scope.config_of_one()?)?;
     let stop = Stop::default().after(Some(args.time)).at_signals()?;
     for note in watcher.notes() {
-        say(format_args!("lastbyte: {note}\n"));
+        note!("{note}");
     }
     let progress = io::stderr().is_terminal();
     if !progress {
         let time = humantime::format_duration(args.time);
-        say(format_args!("lastbyte: looking for {time}\n"));
+        note!("looking for {time}");
     }
     let seen = look(&mut watcher, &stop, |seen| {
         if progress {
@@ -88,7 +88,7 @@ fn examine(args: &Args) -> io::Result<bool> {
         say(format_args!("\n"));
     }
     if let Some(missed) = seen.missed() {
-        say(format_args!("lastbyte: {missed}\n"));
+        note!("{missed}");
     }
     let found = findings(&seen);
     let mut out = output();
@@ -100,7 +100,7 @@ fn examine(args: &Args) -> io::Result<bool> {
     Ok(args.fail_on.met(&found))
 }
 
-/// What is said beside the findings is worth no failure: stderr may be gone or full.
+/// Prints how far it is; standard error may be closed or full.
 fn say(what: std::fmt::Arguments<'_>) {
     let _ = io::stderr().write_fmt(what);
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use lastbyte_host::explain::{Entry, Kind, all, find, like};
 
 use crate::complete::Completed;
-use crate::output::{ended, output};
+use crate::output::{ended, note, output};
 use crate::status::{DONE, Status, USAGE};
 
 #[derive(Debug, clap::Args)]
@@ -33,8 +33,8 @@ pub(crate) fn run(args: &Args) -> Status {
     let entries = find(word);
     if entries.is_empty() {
         let near = like(word);
-        eprintln!(
-            "lastbyte: nothing is known of {word:?}; {}",
+        note!(
+            "nothing is known of {word:?}; {}",
             match near.is_empty() {
                 true => "`lastbyte explain` lists all words".to_owned(),
                 false => format!("did you mean {}?", near.join(", ")),

@@ -5,6 +5,7 @@
 
 mod blame;
 mod flood;
+mod gone;
 mod healthy;
 mod ills;
 mod instances;
@@ -100,6 +101,14 @@ fn main() -> ExitCode {
         needs_root(
             "doctor_blames_each_end_where_the_other_is_elsewhere",
             blame::each_end_where_the_other_is_elsewhere,
+        ),
+        needs_root(
+            "watch_goes_on_without_standard_error",
+            gone::watch_goes_on_without_standard_error,
+        ),
+        needs_root(
+            "watch_ends_without_standard_output",
+            gone::watch_ends_without_standard_output,
         ),
         needs_root("flood_as_root_every_ending_once", flood::as_root),
         needs_root(

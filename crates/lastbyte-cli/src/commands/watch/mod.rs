@@ -14,7 +14,7 @@ use lastbyte_host::watch::Losses;
 use lastbyte_host::watch::Stop;
 use lastbyte_host::watch::{Config, Watcher};
 
-use crate::output::{failed, output};
+use crate::output::{failed, note, output};
 use crate::status::{DONE, Status};
 use serve::{Bound, Served};
 
@@ -112,11 +112,11 @@ fn watch(args: &Args) -> io::Result<()> {
 /// One JSON line per ending on stdout; all else on stderr.
 fn lines(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) -> io::Result<()> {
     for note in watcher.notes() {
-        eprintln!("lastbyte: {note}");
+        note!("{note}");
     }
     let mut namespaces = seen::Namespaces::default();
     namespaces.tell(watcher);
-    eprintln!("lastbyte: watching");
+    note!("watching");
     let mut out = BufWriter::with_capacity(64 << 10, output());
     let mut told = Told::default();
     while !stop.now() {
@@ -148,7 +148,7 @@ fn lines(watcher: &mut Watcher, stop: &Stop, served: Option<&Served>) -> io::Res
     written?;
     out.flush()?;
     told.losses(watcher.losses());
-    eprintln!("lastbyte: {} endings", told.endings);
+    note!("{} endings", told.endings);
     Ok(())
 }
 
@@ -163,8 +163,8 @@ impl Told {
     fn losses(&mut self, now: Losses) {
         let Losses { endings, steps, .. } = now;
         if endings != self.losses.endings {
-            eprintln!(
-                "lastbyte: {} endings dropped so far: {} by the kernel, its buffer full (ENOBUFS; \
+            note!(
+                "{} endings dropped so far: {} by the kernel, its buffer full (ENOBUFS; \
                  root gets a larger one), {} here, not told fast enough",
                 endings.in_all(),
                 endings.by_kernel,
@@ -172,8 +172,8 @@ impl Told {
             );
         }
         if steps != self.losses.steps {
-            eprintln!(
-                "lastbyte: {} steps missed so far: {} by the kernel, {} here; their endings are \
+            note!(
+                "{} steps missed so far: {} by the kernel, {} here; their endings are \
                  inferred",
                 steps.in_all(),
                 steps.by_kernel,
@@ -181,14 +181,14 @@ impl Told {
             );
         }
         if now.unfollowed > self.losses.unfollowed {
-            eprintln!(
-                "lastbyte: more sockets at once than can be followed ({} not)",
+            note!(
+                "more sockets at once than can be followed ({} not)",
                 now.unfollowed
             );
         }
         if now.unasked > self.losses.unasked {
-            eprintln!(
-                "lastbyte: more endings at once whose peer has not closed than can be waited for \
+            note!(
+                "more endings at once whose peer has not closed than can be waited for \
                  ({} not)",
                 now.unasked
             );

@@ -6,6 +6,8 @@ use std::io::{self, Write};
 use lastbyte_host::watch::Netns;
 use lastbyte_host::watch::Watcher;
 
+use crate::output::note;
+
 /// `--sources`: the sources, and what is missing of them.
 pub(super) fn print(watcher: &Watcher) -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -48,27 +50,24 @@ impl Namespaces {
                 true => "and those to come",
                 false => "and no other",
             };
-            eprintln!(
-                "lastbyte: seen: network namespace {}, {others}",
-                names.join(", ")
-            );
+            note!("seen: network namespace {}, {others}", names.join(", "));
         } else {
             for (inode, name) in &now {
                 if !self.told.contains_key(inode) {
-                    eprintln!("lastbyte: network namespace {name} came");
+                    note!("network namespace {name} came");
                 }
             }
             for (inode, name) in &self.told {
                 if !now.contains_key(inode) {
-                    eprintln!("lastbyte: network namespace {name} went");
+                    note!("network namespace {name} went");
                 }
             }
         }
         self.told = now;
         let closed = watcher.namespaces_closed();
         if closed > self.closed {
-            eprintln!(
-                "lastbyte: network namespaces that may not be entered, and are not seen: {closed} \
+            note!(
+                "network namespaces that may not be entered, and are not seen: {closed} \
                  (CAP_SYS_ADMIN in each is needed)"
             );
         }

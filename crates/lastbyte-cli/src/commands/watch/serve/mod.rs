@@ -12,6 +12,8 @@ use hyper::body::Bytes;
 use lastbyte_host::metrics::{Format, Metrics};
 use lastbyte_host::watch::Ending;
 use lastbyte_host::watch::Watcher;
+
+use crate::output::note;
 use socket2::{Domain, Socket, Type};
 
 /// Scrapes this close together get the same text: however many there are, the watch is
@@ -47,10 +49,10 @@ impl Bound {
         };
         let listener = bind(address).map_err(told)?;
         let address = listener.local_addr()?;
-        eprintln!("lastbyte: metrics on http://{address}/metrics");
+        note!("metrics on http://{address}/metrics");
         if !address.ip().to_canonical().is_loopback() {
-            eprintln!(
-                "lastbyte: warning: the metrics are served beyond loopback, to anybody who can \
+            note!(
+                "warning: the metrics are served beyond loopback, to anybody who can \
                  reach {address}, without a password and unencrypted"
             );
         }
@@ -71,7 +73,7 @@ impl Bound {
                 let texts = Texts::default();
                 let scrape = move |format| texts.current(&shared, format);
                 if let Err(error) = http::serve(self.0, scrape) {
-                    eprintln!("lastbyte: metrics are served no more: {error}");
+                    note!("metrics are served no more: {error}");
                 }
             })?;
         Ok(served)
