@@ -255,3 +255,77 @@ impl Serialize for Micros {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::Comm;
+    use crate::tuple::Endpoint;
+
+    #[test]
+    fn json_lines() {
+        let app = Process {
+            pid: 812,
+            comm: Comm::from_bytes(b"app"),
+        };
+        let full = Ending {
+            time: SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456),
+            opened: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)),
+            tuple: Tuple {
+                local: Endpoint::new([10, 0, 0, 1].into(), 80),
+                remote: Endpoint::new(std::net::Ipv6Addr::LOCALHOST.into(), 40_000),
+            },
+            owner: Some(app),
+            closer: Some(app),
+            fate: Some(Fate::Failed),
+            error: Some(Errno::from_raw(libc::ETIMEDOUT)),
+            closed_first: Some(Side::Local),
+            rst: Some(Rst::By {
+                side: Side::Local,
+                reason: Some(Reason::ABORT_ON_CLOSE),
+                listener: false,
+            }),
+            bytes: Bytes {
+                sent: Some(300),
+                acked: Some(200),
+                received: Some(7),
+                lost: Some(100),
+                unread: Some(3),
+            },
+            states: Some(StateTimes {
+                fin_wait1: Some(Duration::from_micros(1500)),
+                last_ack: Some(Duration::ZERO),
+                ..StateTimes::default()
+            }),
+            evidence: Evidence::Observed,
+            mptcp: Some(false),
+            netns: Some(Arc::new(Netns {
+                inode: 4_026_531_840,
+                name: Some("blue".to_owned()),
+                own: false,
+            })),
+            cgroup: Some("/system.slice/app.service".into()),
+            manner: Manner::default(),
+        };
+        let unknown = Ending {
+            time: SystemTime::UNIX_EPOCH,
+            opened: None,
+            tuple: Tuple::UNKNOWN,
+            owner: None,
+            closer: None,
+            fate: None,
+            error: None,
+            closed_first: None,
+            rst: None,
+            bytes: Bytes::default(),
+            states: None,
+            evidence: Evidence::Inferred,
+            mptcp: None,
+            netns: None,
+            cgroup: None,
+            manner: Manner::default(),
+        };
+        let lines = [full, unknown].map(|ending| ending.to_json());
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+}

@@ -12,6 +12,8 @@ mod look;
 mod observations;
 mod party;
 mod resources;
+#[cfg(test)]
+mod snapshots;
 mod strays;
 mod stuck;
 mod time_wait;

@@ -360,3 +360,24 @@ fn clean_ends_are_not_told_of() {
         assert_eq!(found([told]), []);
     }
 }
+
+#[test]
+fn sentences_about_closes() {
+    let mut race = is_reset(client(9), 50);
+    race.manner.peer_closed = Some(true);
+    let mut proxy = resets(client(8), Reason::TIMEWAIT_SOCKET);
+    proxy.manner.half_closed = Some(true);
+    let told = [
+        found([
+            unread_of(resets(server(1), Reason::ABORT_ON_CLOSE), 44_000),
+            held(is_reset(client(1), 255_000), false),
+        ]),
+        found([held(is_reset(client(1), 77), false)]),
+        found([unread_of(resets(client(1), Reason::ABORT_ON_CLOSE), 31)]),
+        found([resets(server(9), Reason::TIMEWAIT_SOCKET), race.clone()]),
+        found([race]),
+        found([proxy, is_reset(server(8), 100_000)]),
+        found([lost_of(resets(client(1), Reason::STATE), 9)]),
+    ];
+    insta::assert_snapshot!(crate::doctor::snapshots::text(&told.concat()));
+}
