@@ -17,6 +17,8 @@ impl Reason {
     pub(crate) const TIMEWAIT_SOCKET: Self = Self::known("TCP_TIMEWAIT_SOCKET");
     /// Closed with unread input.
     pub(crate) const ABORT_ON_CLOSE: Self = Self::known("TCP_ABORT_ON_CLOSE");
+    /// Keepalive probes were not answered.
+    pub(crate) const KEEPALIVE_TIMEOUT: Self = Self::known("TCP_KEEPALIVE_TIMEOUT");
     /// Disconnected in a state that an RST must end: on+0, or a listener closed
     /// over connections nobody accepted.
     pub(crate) const STATE: Self = Self::known("TCP_STATE");

@@ -91,6 +91,22 @@ def peer_falls_silent():
     return lost
 
 
+def holder_learns_of_silence():
+    """The program still holds it when the kernel gives up after TCP_USER_TIMEOUT."""
+    client, server = pair(4096)
+    client.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, 300)
+    lost = stuff(client)
+    try:
+        client.recv(1)
+    except TimeoutError:
+        pass
+    client.close()
+    # The RST of this end finds nobody.
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.close()
+    return lost
+
+
 def in_table(local):
     host, port = local.rsplit(":", 1)
     want = "%08X:%04X" % (struct.unpack("=I", socket.inet_aton(host))[0], int(port))
@@ -130,7 +146,13 @@ def buckets_overflow():
 if role == "ills":
     sys.stdin.readline()
     made = {}
-    for ill in (peer_resets_the_orphan, input_comes_late, answers_early, peer_falls_silent):
+    for ill in (
+        peer_resets_the_orphan,
+        input_comes_late,
+        answers_early,
+        peer_falls_silent,
+        holder_learns_of_silence,
+    ):
         made[ill.__name__] = sum(ill() for _ in range(TIMES))
     for _ in range(TIMES):
         listener_closes()

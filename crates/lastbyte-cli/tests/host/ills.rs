@@ -114,10 +114,16 @@ pub(crate) fn doctor_finds_each_of_them() {
         );
         has(&found, "lost-after-close", &what, why);
     }
+    let what = format!(
+        "{ills} (client of ports …) lost 4 connections to silence: the server no longer answered, \
+         and the kernel gave up; {} bytes were not acknowledged",
+        lost("holder_learns_of_silence"),
+    );
+    has(&found, "peer-silent", &what, "ETIMEDOUT");
     // Those whose peer was an orphan had unread input at their end as well, which comes
     // before on+0. The one that sends the RST is told of, and whom it hit.
     let what = format!(
-        "{ills} (server, ports …) closed 12 connections with unread input, and so reset the client \
+        "{ills} (server, ports …) closed 16 connections with unread input, and so reset the client \
          and lost {} bytes; the client, {ills}, lost {} bytes",
         lost("answers_early"),
         lost("peer_resets_the_orphan"),
@@ -149,7 +155,7 @@ pub(crate) fn doctor_finds_each_of_them() {
     );
     // And nothing else is.
     let ids: Vec<_> = found.iter().map(|finding| &finding["id"]).collect();
-    assert_eq!(ids.len(), 10, "{ids:?}");
+    assert_eq!(ids.len(), 11, "{ids:?}");
 }
 
 /// The finding that says this; all of what it says.

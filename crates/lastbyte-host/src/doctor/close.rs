@@ -23,7 +23,7 @@ pub(crate) enum Act {
     Aborted,
     /// The peer reset it.
     PeerReset,
-    /// The kernel gave it up.
+    /// The kernel gave it up: the peer did not answer.
     GivenUp,
     /// Our RST, for another reason.
     Other,
@@ -94,6 +94,8 @@ fn act(ending: &Ending) -> Option<Act> {
             Some(Reason::ABORT_ON_CLOSE) => Act::UnreadInput,
             Some(Reason::ABORT_ON_DATA | Reason::TIMEWAIT_SOCKET) => Act::LateInput,
             Some(Reason::STATE) => Act::Aborted,
+            // The RST tells a peer that may be there again.
+            Some(Reason::KEEPALIVE_TIMEOUT) => Act::GivenUp,
             _ => Act::Other,
         }),
         Some(Rst::By {

@@ -27,6 +27,7 @@ enum Kind {
     CloseNotify,
     ClosedWhilePeerSent { half_closed: bool },
     WroteAfterClose,
+    PeerSilent,
     ListenerClosed,
     Aborted,
 }
@@ -98,12 +99,13 @@ fn kind(close: &Close, victim: Option<&Close>) -> Option<Kind> {
         Act::LateInput => Kind::ClosedWhilePeerSent {
             half_closed: close.half_closed,
         },
+        Act::GivenUp if close.untold && close.has_lost() => Kind::LostToSilence,
+        Act::GivenUp => Kind::PeerSilent,
         _ if !close.has_lost() => return None,
         Act::PeerReset if close.peer_closed => Kind::WroteAfterClose,
         _ if !close.untold => return None,
         Act::PeerReset if has_close_notify_size(close.lost) => Kind::CloseNotify,
         Act::PeerReset => Kind::LostToReset,
-        Act::GivenUp => Kind::LostToSilence,
         Act::Other => Kind::LostToOther,
     })
 }
@@ -284,6 +286,9 @@ fn severity(kind: Kind, part: Part, group: &Group) -> Severity {
         // The client left while it was served.
         Kind::WroteAfterClose if part == Part::Server => Severity::Info,
         Kind::WroteAfterClose => if_often,
+        // Clients of a server come and go, by way of tunnels and dead batteries too.
+        Kind::PeerSilent if part == Part::Server => Severity::Info,
+        Kind::PeerSilent => Severity::Warning,
         Kind::ListenerClosed => Severity::Problem,
         Kind::Aborted if group.lost > 0 || group.victims_lost.known > 0 => Severity::Warning,
         Kind::Aborted | Kind::CloseNotify => Severity::Info,

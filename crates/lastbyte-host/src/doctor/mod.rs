@@ -25,7 +25,7 @@ pub(crate) use observations::{Listener, Stuck, TimeWaitCounts};
 pub(crate) use party::{Part, Party};
 
 /// The names of all findings, each an anchor of `docs/doctor.md`.
-pub const IDS: [&str; 18] = [
+pub const IDS: [&str; 19] = [
     "close-wait-leak",
     "inherited-descriptor",
     "nobody-accepts",
@@ -34,6 +34,7 @@ pub const IDS: [&str; 18] = [
     "tls-close-notify-unread",
     "closed-while-peer-sent",
     "wrote-after-close",
+    "peer-silent",
     "aborted-by-linger-zero",
     "unknown-connection",
     "time-wait-exhaustion",

@@ -128,6 +128,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "Set net.ipv4.tcp_migrate_req=1, or hand the sockets over when workers are replaced.",
     ),
     entry(
+        "TCP_KEEPIDLE",
+        Setting,
+        "After how many seconds without traffic keepalive (SO_KEEPALIVE) sends its first probe; 7200 by default.",
+        "Set it below the shortest idle timeout of what is between (NAT, firewall, balancer).",
+    ),
+    entry(
         "SO_KEEPALIVE",
         Setting,
         "Asks an idle peer now and then (tcp_keepalive_time, 2 h by default). It ends a connection \

@@ -30,6 +30,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         "shutdown(SHUT_WR), read until recv returns 0, then close; or close with lastbyte.",
     ),
     entry(
+        "peer-silent",
+        Finding,
+        "The kernel gave connections up because the peer no longer answered.",
+        "Keepalive below the shortest idle timeout on the way; TCP_USER_TIMEOUT to learn of it in time.",
+    ),
+    entry(
         "reset-by-unread-input",
         Finding,
         "A close() with unread input sent an RST instead of a FIN.",

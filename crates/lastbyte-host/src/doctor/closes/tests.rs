@@ -361,6 +361,49 @@ fn clean_ends_are_not_told_of() {
     }
 }
 
+/// The kernel gave it up, and its process learned that from an error, or knows nothing yet.
+fn given_up(ending: Ending, lost: u64) -> Ending {
+    Ending {
+        fate: Some(Fate::Failed),
+        error: Some(lastbyte::Errno::from_raw(libc::ETIMEDOUT)),
+        closer: None,
+        closed_first: None,
+        ..lost_of(ending, lost)
+    }
+}
+
+#[test]
+fn a_peer_that_fell_silent_is_found_whoever_noticed_and_how() {
+    let silent = ("peer-silent", Severity::Warning);
+    // Retransmissions were not answered; nothing had been sent, and keepalive was not answered.
+    assert_eq!(ids(&found([given_up(client(1), 300)])), [silent]);
+    let keepalive = Ending {
+        rst: resets(client(1), Reason::KEEPALIVE_TIMEOUT).rst,
+        ..given_up(client(1), 0)
+    };
+    assert_eq!(ids(&found([keepalive])), [silent]);
+    let of_server = found([given_up(server(1), 0)]);
+    assert_eq!(ids(&of_server), [("peer-silent", Severity::Info)]);
+    assert_eq!(
+        of_server[0].what,
+        "pid 80 `httpd` (server, port 80) lost 1 connection to silence: the client no longer \
+         answered, and the kernel gave up"
+    );
+    // After close() had returned 0 it is a loss that nobody was left to be told of.
+    let untold = Ending {
+        closer: client(1).owner,
+        ..held(given_up(client(1), 300), false)
+    };
+    let lost = [("lost-after-close", Severity::Problem)];
+    assert_eq!(ids(&found([untold])), lost);
+    // Whoever destroys connections (ss -K) is no silent peer.
+    let destroyed = Ending {
+        rst: resets(client(1), Reason::DESTROYED).rst,
+        ..given_up(client(1), 300)
+    };
+    assert_eq!(found([destroyed]), []);
+}
+
 #[test]
 fn sentences_about_closes() {
     let mut race = is_reset(client(9), 50);
@@ -378,6 +421,7 @@ fn sentences_about_closes() {
         found([race]),
         found([proxy, is_reset(server(8), 100_000)]),
         found([lost_of(resets(client(1), Reason::STATE), 9)]),
+        found([given_up(client(1), 300)]),
     ];
     insta::assert_snapshot!(crate::doctor::snapshots::text(&told.concat()));
 }

@@ -24,6 +24,7 @@ pub(super) fn of(kind: Kind, who: &Who, group: &Group, seen: &Observations) -> W
             while_peer_sent(who, group, &connections, half_closed)
         }
         Kind::WroteAfterClose => wrote_after_close(who, group, &connections),
+        Kind::PeerSilent => peer_silent(who, group, &connections),
         Kind::ListenerClosed => listener_closed(who, group, &connections, seen),
         Kind::Aborted => aborted(who, group, &connections),
     }
@@ -67,6 +68,33 @@ fn lost(kind: Kind, who: &Who, group: &Group, connections: &str) -> Words {
         ),
         why: why.to_owned(),
         cure: cure.to_owned(),
+        myth: None,
+    }
+}
+
+fn peer_silent(who: &Who, group: &Group, connections: &str) -> Words {
+    let peer = who.part.peer();
+    let lost = match group.lost {
+        0 => String::new(),
+        lost => format!("; {} were not acknowledged", count(lost, "byte")),
+    };
+    Words {
+        id: "peer-silent",
+        what: format!(
+            "{who} lost {connections} to silence: the {peer} no longer answered, and the kernel \
+             gave up{lost}"
+        ),
+        why: format!(
+            "Retransmissions, or keepalive probes, were not answered until their time was over \
+             (ETIMEDOUT), or the {peer} could not be reached (EHOSTUNREACH). The {peer}'s host \
+             went away, or something between (a NAT, a firewall, a balancer) forgot the \
+             connection while it was idle and drops its segments without an RST."
+        ),
+        cure: "If it happens to connections that were idle, send something before the shortest \
+               idle timeout on the way: SO_KEEPALIVE with TCP_KEEPIDLE below it, or pings of the \
+               protocol. TCP_USER_TIMEOUT sets how long unacknowledged data is waited for \
+               (tcp_retries2 makes it some 15 min), so that the program learns of it in time."
+            .to_owned(),
         myth: None,
     }
 }
