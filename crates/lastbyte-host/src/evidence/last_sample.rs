@@ -242,4 +242,28 @@ mod tests {
         // Less than a disconnect adds: it was none.
         assert!(!look(5000, WINDOW, false).unmoved_until(&wiped(4999), 1400 * MS, 1400 * MS));
     }
+
+    #[test]
+    fn more_may_have_been_written_than_the_disconnect_adds() {
+        let stalled = look(5000, WINDOW, false);
+        let wiped = socket(5000 + 700 + WINDOW + 2, 900, 800, 0, false);
+        assert!(stalled.unmoved_until(&wiped, 1400 * MS, 1400 * MS));
+        assert!(!stalled.took_no_more(&wiped));
+    }
+
+    #[test]
+    fn it_is_as_old_as_its_state_or_its_last_ack() {
+        // First seen in this state at 1000 ms; the last ACK came 500 ms before.
+        let first = look(0, WINDOW, false);
+        assert_eq!(first.age(), std::time::Duration::from_millis(500));
+        let later = socket(0, 100, 100, WINDOW, false);
+        let again = LastSample::new(4000 * MS, (2, 3990 * MS), &later, Some(&first));
+        assert_eq!(again.age(), std::time::Duration::from_secs(3));
+        let closing = Socket {
+            state: State::CloseWait,
+            ..later
+        };
+        let changed = LastSample::new(4000 * MS, (2, 3990 * MS), &closing, Some(&first));
+        assert_eq!(changed.age(), std::time::Duration::from_millis(100));
+    }
 }

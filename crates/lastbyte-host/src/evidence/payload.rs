@@ -93,3 +93,69 @@ pub(crate) fn payload(counts: &Counts, (rqueue, wqueue): (u32, u32), control: &C
         unread,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_of_syn_and_fin_tells_who_connected() {
+        for listens in [true, false] {
+            assert_eq!(role(0, listens), Some(Role::Accepted));
+            assert_eq!(role(2, listens), Some(Role::Connected));
+        }
+        // One of the two: a port that listens does not connect.
+        assert_eq!(role(1, true), Some(Role::Accepted));
+        assert_eq!(role(1, false), None);
+    }
+
+    #[test]
+    fn fins_come_before_these_states() {
+        use State::*;
+        let states = |comes_before: fn(State) -> bool| -> Vec<State> {
+            State::ALL
+                .into_iter()
+                .filter(|state| comes_before(*state))
+                .collect()
+        };
+        assert_eq!(
+            states(has_queued_fin),
+            [FinWait1, FinWait2, TimeWait, LastAck, Closing]
+        );
+        assert_eq!(
+            states(has_received_fin),
+            [TimeWait, CloseWait, LastAck, Closing]
+        );
+    }
+
+    #[test]
+    fn payload_is_counted_without_syn_and_fin() {
+        let counts = Counts {
+            acked: 102,
+            received: 31,
+            ..Counts::default()
+        };
+        let control = |role, fin_queued, fin_counted| Control {
+            role,
+            fin_queued: Some(fin_queued),
+            fin_counted: Some(fin_counted),
+        };
+        let (connected, accepted) = (Some(Role::Connected), Some(Role::Accepted));
+        let all = payload(&counts, (11, 0), &control(connected, true, true));
+        assert_eq!(
+            (all.acked, all.lost, all.sent),
+            (Some(100), Some(0), Some(100))
+        );
+        assert_eq!((all.received, all.unread), (Some(30), Some(10)));
+        // The FIN comes last: while anything is queued, it is.
+        let some = payload(&counts, (0, 41), &control(accepted, true, false));
+        assert_eq!(
+            (some.acked, some.lost, some.sent),
+            (Some(102), Some(40), Some(142))
+        );
+        assert_eq!((some.received, some.unread), (Some(31), Some(0)));
+        // What is not known is in no sum.
+        let unknown = payload(&counts, (11, 41), &Control::default());
+        assert_eq!(unknown, Bytes::default());
+    }
+}

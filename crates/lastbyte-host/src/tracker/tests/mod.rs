@@ -5,3 +5,4 @@ mod captures;
 mod life;
 mod missed;
 mod older;
+mod verdicts;
