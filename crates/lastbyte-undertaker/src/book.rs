@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lastbyte::{CloseError, Report};
 use lastbyte_handoff::Request;
 
-use crate::channel::Mapping;
+use crate::channel::{Delivery, Mapping};
 use crate::clerk::quietly_drop;
 use crate::connections::Connections;
 use crate::log::Log;
@@ -23,6 +23,11 @@ pub(crate) struct Book {
     pub(crate) bell: OwnedFd,
     /// Whether the desk waits for room.
     pub(crate) is_awaited: AtomicBool,
+    /// Sockets of processes that are gone, which no process was found to hold: the desk
+    /// ends them once it knows of every close before.
+    pub(crate) unheld: Mutex<Vec<Delivery>>,
+    /// A thread waits for the closers to be idle.
+    pub(crate) is_idle_awaited: AtomicBool,
     /// Nobody looks for uncovered programs any more.
     pub(crate) is_over: AtomicBool,
     pub(crate) page: Mutex<Page>,
@@ -114,6 +119,10 @@ impl Book {
                 fate,
             });
         }
+    }
+
+    pub(crate) fn unheld(&self) -> MutexGuard<'_, Vec<Delivery>> {
+        self.unheld.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn ring(&self) {

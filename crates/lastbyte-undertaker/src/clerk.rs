@@ -53,12 +53,7 @@ impl Clerk {
         let closer = Arc::new(closer);
         let waiting = Arc::new(AtomicUsize::new(0));
         let (work, inbox) = mpsc::channel();
-        let looks = Looks::start(
-            user,
-            Arc::clone(&office.book),
-            work.clone(),
-            Arc::clone(&waiting),
-        )?;
+        let looks = Looks::start(user, Arc::clone(&office.book), Arc::clone(&waiting))?;
         let (theirs, count) = (Arc::clone(&closer), Arc::clone(&waiting));
         std::thread::Builder::new()
             .name(format!("lb-end-{user}"))

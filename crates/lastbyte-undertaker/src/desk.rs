@@ -39,6 +39,8 @@ const TOLD: usize = 1000;
 const BATCH: usize = 256;
 /// More messages than the channel's buffer holds at a time.
 const ALL: usize = 4096;
+/// Connections that are remembered as ended.
+const ENDED: usize = 1 << 16;
 /// How long the kernel's notices of what it closes are waited for at the end.
 const SETTLE: Duration = Duration::from_secs(1);
 
@@ -77,6 +79,8 @@ pub(crate) struct Desk {
     /// The command has returned, and this process goes on.
     is_behind: bool,
     witness: Option<Witness>,
+    /// The cookies of connections that were given to the closers.
+    ended: HashSet<u64>,
     /// Notices that came before the messages could be read that explain them.
     notices: Vec<Notice>,
     full_users: HashSet<u32>,
@@ -110,6 +114,7 @@ impl Desk {
             witness: state.witness,
             behind: state.behind,
             is_behind: false,
+            ended: HashSet::new(),
             notices: Vec::new(),
             full_users: HashSet::new(),
             is_full: false,
@@ -132,12 +137,12 @@ impl Desk {
         }
         let give_up = Instant::now() + patience;
         let mut lines = waiting::Lines::new(Instant::now());
-        let mut bell_is_set = false;
         let mut settled_by = None;
         loop {
             // What was sent before the program exited is in the channel by now.
             self.take_all();
-            if self.clerks.is_idle() && self.heirs.is_empty() {
+            self.end_unheld();
+            if self.clerks.is_idle() && self.heirs.is_empty() && self.book.unheld().is_empty() {
                 let settled_by =
                     *settled_by.get_or_insert_with(|| (Instant::now() + SETTLE).min(give_up));
                 if is_told_to_go || Instant::now() >= settled_by || !self.is_settling() {
@@ -158,11 +163,12 @@ impl Desk {
             if is_told_to_go {
                 break;
             }
-            bell_is_set = bell_is_set || !self.clerks.have_waiting() && self.ring_when_idle();
+            if !self.clerks.have_waiting() && !self.clerks.is_idle() {
+                self.ring_when_idle();
+            }
             self.say_what_is_waited_for(&mut lines, give_up);
             let until = lines.next().map_or(give_up, |next| next.min(give_up));
             is_told_to_go = self.turn(Some(until));
-            bell_is_set = bell_is_set && !self.book.bell_rang();
         }
         self.leave()
     }
@@ -198,8 +204,8 @@ impl Desk {
         for source in self.events.wait(time) {
             match source {
                 Source::Signals => stop |= self.attend_signals(),
-                Source::Bell if until.is_none() => drop(self.book.bell_rang()),
-                Source::Bell => {}
+                // It has woken us, which is all.
+                Source::Bell => drop(self.book.bell_rang()),
                 Source::Channel => {
                     // Not all at once: signals must not starve.
                     let mut rest = 0..BATCH;
@@ -209,6 +215,7 @@ impl Desk {
                 Source::Process(pid) => gone.push(pid),
             }
         }
+        self.end_unheld();
         self.attend_notices();
         // After the channel: who has closed one of these as the last has said so there.
         for pid in gone {
@@ -477,6 +484,7 @@ impl Desk {
 
     fn end(&mut self, delivery: Delivery) {
         if delivery.cookie != 0 {
+            self.remember_end(delivery.cookie);
             let forgotten = self.heirs.forget(delivery.cookie);
             for heir in forgotten {
                 self.discard(heir.user, heir.socket.into_iter().collect());
@@ -493,6 +501,31 @@ impl Desk {
                 if let Some(socket) = delivery.socket {
                     self.clerks.keep(user, socket);
                 }
+            }
+        }
+    }
+
+    /// A connection is ended once, however many processes sent it.
+    fn remember_end(&mut self, cookie: u64) {
+        if self.ended.len() >= ENDED {
+            self.ended.clear();
+        }
+        self.ended.insert(cookie);
+    }
+
+    /// Ends what no process holds any more. Who closed it as the last, while it was looked
+    /// for holders, has said so in the channel.
+    fn end_unheld(&mut self) {
+        let unheld = std::mem::take(&mut *self.book.unheld());
+        if unheld.is_empty() {
+            return;
+        }
+        self.take_all();
+        for delivery in unheld {
+            if delivery.cookie != 0 && self.ended.contains(&delivery.cookie) {
+                self.discard(delivery.user, delivery.socket.into_iter().collect());
+            } else {
+                self.end(delivery);
             }
         }
     }
@@ -567,7 +600,10 @@ impl Desk {
     }
 
     /// Has the bell rung when no closer has anything in flight.
-    fn ring_when_idle(&self) -> bool {
+    fn ring_when_idle(&self) {
+        if self.book.is_idle_awaited.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let (closers, book) = (self.clerks.closers(), Arc::clone(&self.book));
         let watcher = std::thread::Builder::new()
             .name("lastbyte-idle".to_owned())
@@ -575,9 +611,12 @@ impl Desk {
                 for closer in closers {
                     while !closer.wait_idle(Duration::from_secs(3600)) {}
                 }
+                book.is_idle_awaited.store(false, Ordering::Release);
                 book.ring();
             });
-        watcher.is_ok()
+        if watcher.is_err() {
+            self.book.is_idle_awaited.store(false, Ordering::Release);
+        }
     }
 
     fn leave(mut self) -> Outcome {

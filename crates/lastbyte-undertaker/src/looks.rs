@@ -11,7 +11,7 @@ use lastbyte_handoff::Request;
 
 use crate::book::Book;
 use crate::channel::{Delivery, inode};
-use crate::clerk::{Work, quietly_drop};
+use crate::clerk::quietly_drop;
 use crate::family;
 
 /// Questions that wait for an answer, at most.
@@ -59,18 +59,16 @@ pub(crate) struct Looks {
 }
 
 impl Looks {
-    /// `waiting` counts the descriptors that are here, and those that go on to `work`.
+    /// `waiting` counts the descriptors that are here.
     pub(crate) fn start(
         user: u32,
         book: Arc<Book>,
-        work: Sender<Work>,
         waiting: Arc<AtomicUsize>,
     ) -> std::io::Result<Self> {
         let (asked, inbox) = mpsc::channel();
         let questions = Arc::new(AtomicUsize::new(0));
         let looker = Looker {
             book,
-            work,
             waiting,
             questions: Arc::clone(&questions),
             looks: Vec::new(),
@@ -125,7 +123,6 @@ impl Looks {
 
 struct Looker {
     book: Arc<Book>,
-    work: Sender<Work>,
     waiting: Arc<AtomicUsize>,
     questions: Arc<AtomicUsize>,
     looks: Vec<Look>,
@@ -230,10 +227,12 @@ impl Looker {
         }
     }
 
+    /// Another process may have closed it as the last while we looked, and its message be
+    /// unread still. The desk reads that first.
     fn go_on(&self, delivery: Delivery) {
-        if let Err(mpsc::SendError(work)) = self.work.send(Work::End(delivery)) {
-            std::mem::forget(work);
-        }
+        self.book.unheld().push(delivery);
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.book.ring();
     }
 
     fn let_go(&self, delivery: Delivery) {

@@ -63,6 +63,8 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         // SAFETY: just made.
         bell: unsafe { OwnedFd::from_raw_fd(bell) },
         is_awaited: AtomicBool::new(false),
+        unheld: Mutex::default(),
+        is_idle_awaited: AtomicBool::new(false),
         is_over: AtomicBool::new(false),
         page: Mutex::new(Page {
             log,

@@ -156,6 +156,33 @@ fn a_program_whose_environment_was_emptied_is_warned_of_and_its_loss_counted() {
     assert!(!summary.contains("lost there: 0"), "{summary}");
 }
 
+#[test]
+fn a_child_that_ends_beside_its_parents_close_makes_no_second_line() {
+    let rounds = 30;
+    let source = "for _ in range(int(sys.argv[2])):\n  \
+                  s = connect(); s.setblocking(False); linger(s, 2); unread(s); s.send(b'x' * 20000); child = os.fork()\n  \
+                  if not child: os._exit(0)\n  \
+                  time.sleep(random.random() / 50); os.close(s.detach()); say('closed'); os.waitpid(child, 0); hear()";
+    let source = format!("import random\n{source}");
+    let log = log_file("twice");
+    let peer = Peer::new();
+    let options = ["--log", log.to_str().expect("text")];
+    let arguments = [rounds.to_string()];
+    let mut command = python(&options, &source, peer.port(), &[&arguments[0]]);
+    let mut talk = crate::harness::Talk::start(&mut command);
+    for _ in 0..rounds {
+        let stream = peer.accept_and_send();
+        assert_eq!(talk.hear(), "closed");
+        assert_eq!(read_all(&stream), (20_000, End::Eof));
+        drop(stream);
+        talk.say("next");
+    }
+    assert_eq!(talk.finish().0, 0);
+    let text = std::fs::read_to_string(&log).expect("a log");
+    std::fs::remove_file(&log).expect("ours");
+    assert_eq!(text.lines().count(), rounds, "{text}");
+}
+
 /// Packets, as a raw socket sees them: a program with `--summary` and `--log` beside the
 /// same program without.
 #[test]
