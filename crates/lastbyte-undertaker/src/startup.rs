@@ -20,6 +20,7 @@ use crate::system::{leave_inherited_sockets_alone, raise_file_limit};
 use crate::witness::Witness;
 use crate::{Error, Options, Outcome, tell, uncovered};
 
+#[allow(clippy::too_many_lines, reason = "the order of the steps matters")]
 pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
     let instead_of = options
         .behind

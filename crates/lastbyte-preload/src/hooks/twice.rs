@@ -63,6 +63,7 @@ pub unsafe extern "C" fn __vfork() -> c_int {
 
 /// syscall(2). vfork, and clone or clone3 with CLONE_VM, are made here; all others
 /// go to [`raw::dispatch`].
+#[allow(clippy::too_many_lines, reason = "one sequence of instructions")]
 #[cfg(target_arch = "x86_64")]
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
