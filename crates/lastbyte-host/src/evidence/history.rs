@@ -174,9 +174,6 @@ impl History {
             }
             (State::FinWait1, State::FinWait2) => self.acked_outside_a_call = actor.is_none(),
             (_, State::LastAck) => self.closer = process.or(self.closer),
-            (_, State::CloseWait) => {
-                self.closed_first.get_or_insert(Side::Peer);
-            }
             _ => {}
         }
         self.spend(at, old);

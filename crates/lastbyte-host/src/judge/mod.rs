@@ -117,3 +117,6 @@ pub(crate) fn judge(case: &Case<'_>) -> Verdict {
 fn counts(socket: &Socket) -> Option<Counts> {
     socket.info.and_then(|info| info.counts)
 }
+
+#[cfg(test)]
+mod tests;

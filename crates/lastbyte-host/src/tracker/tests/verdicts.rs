@@ -211,6 +211,37 @@ fn what_the_first_step_that_is_heard_shows_of_who_closed_first() {
     assert_eq!(first(Closing, Close), None);
 }
 
+/// The FINs crossed before an RST came: neither was first, nor the RST.
+#[test]
+fn an_rst_after_fins_that_crossed_is_not_what_closed_first() {
+    let mut play = Play::new();
+    // Our FIN is not acknowledged.
+    play.socket.wqueue = 1;
+    play.is_reset(20);
+    play.step(20, false, Closing, Close);
+    let ending = play.ends(20, false, None);
+    assert_eq!(ending.fate, Some(Fate::Reset));
+    assert_eq!(ending.closed_first, None);
+}
+
+#[test]
+fn when_and_by_whom_a_connection_was_opened() {
+    let opened = |old: State| {
+        let mut play = Play::new();
+        play.step(3, false, old, Established);
+        play.step(10, true, Established, FinWait1);
+        play.step(20, false, FinWait1, Close);
+        play.life.is_destroyed(&mut play.tracker, 20);
+        play.tracker
+            .destroy_notice(play.life.at + 21 * MS, &play.socket);
+        let finished = play.tracker.take().pop().expect("it has ended");
+        let after = finished.opened.map(|at| at - play.life.at);
+        (after, finished.ending.manner.role)
+    };
+    assert_eq!(opened(SynSent), (Some(3 * MS), Some(Role::Connected)));
+    assert_eq!(opened(SynRecv), (Some(3 * MS), Some(Role::Accepted)));
+}
+
 #[test]
 fn an_abort_by_close_had_nothing_unread_and_a_disconnect_may_have() {
     let aborted = |destroyed: u64| {
