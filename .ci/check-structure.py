@@ -24,7 +24,6 @@ CIRCLES = {
     ("on_tokio::end", "on_tokio::held", "on_tokio::lobby", "on_tokio::roll"):
         "the library on tokio: the registry knows the sweeper and the tasks; to be cut",
     ("on_tokio::close", "on_tokio::stream"): "the library on tokio: closing a Stream takes it apart",
-    ("doctor::observations", "doctor::strays"): "the observations hold the strays, whose finding is made of all observations",
     ("harness::pair", "harness::peer"): "the lab: a pair has a peer, and a peer checks the pattern that a pair is filled with",
     ("actor::connection", "actor::past"): "the matrix: a connection is opened for a past, and a past sets options as a connection does",
     ("coverage", "descriptors", "handover", "holders", "hooks::fork", "notes", "run", "senders", "verdict"):

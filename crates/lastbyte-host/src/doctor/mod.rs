@@ -14,6 +14,7 @@ mod party;
 mod resources;
 #[cfg(test)]
 mod snapshots;
+mod stray_resets;
 mod strays;
 mod stuck;
 mod time_wait;

@@ -7,7 +7,7 @@ use lastbyte::{Fate, Side};
 
 use super::close::Close;
 use super::party::{Party, process};
-use super::strays::Strays;
+use super::stray_resets::Strays;
 use crate::ending::Ending;
 use crate::losses::Losses;
 use crate::parse::procnet::Counters;
