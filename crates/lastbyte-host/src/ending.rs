@@ -17,31 +17,31 @@ use crate::tuple::Tuple;
 /// throughout, never a guess.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ending {
-    /// When the kernel let the connection go.
+    /// When the kernel destroyed its socket.
     pub time: SystemTime,
     /// When it was established.
     pub opened: Option<SystemTime>,
-    /// The ends; what the kernel had cleared is unknown in it.
+    /// Both ends; what the kernel had cleared is unknown.
     pub tuple: Tuple,
     /// The process that had it open.
     pub owner: Option<Process>,
     /// The process that closed it, or shut down its side.
     pub closer: Option<Process>,
-    /// The verdict.
+    /// What became of its data, in the library's words.
     pub fate: Option<Fate>,
-    /// What the kernel gave up with.
+    /// The error with which the kernel gave it up, if it did.
     pub error: Option<Errno>,
     /// Whose FIN (or, in an abort, RST) came first.
     pub closed_first: Option<Side>,
     /// Whether an RST ended it, whose and why.
     pub rst: Option<Rst>,
-    /// Payload and nothing else.
+    /// How many bytes of payload were sent, lost and so on.
     pub bytes: Bytes,
     /// Time in each closing state.
     pub states: Option<StateTimes>,
-    /// How it is known.
+    /// Whether this was observed, or inferred.
     pub evidence: Evidence,
-    /// Whether it was a subflow of an MPTCP connection: then all is of the subflow.
+    /// Whether it was a subflow of an MPTCP connection: then everything here is about the subflow.
     pub mptcp: Option<bool>,
     /// The network namespace it was in.
     pub netns: Option<Arc<Netns>>,
@@ -81,7 +81,7 @@ pub struct Bytes {
     pub unread: Option<u64>,
 }
 
-/// The RST of an ending.
+/// Whether an RST ended a connection, and whose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rst {
     /// There was none.
@@ -98,7 +98,7 @@ pub enum Rst {
 }
 
 impl Rst {
-    /// `local`, `peer` or `none`.
+    /// Returns who sent it: `local`, `peer` or `none`.
     #[must_use]
     pub const fn by(self) -> &'static str {
         match self {
@@ -107,7 +107,7 @@ impl Rst {
         }
     }
 
-    /// The reason in plain words.
+    /// Returns the reason in plain words.
     #[must_use]
     pub fn words(self) -> Option<&'static str> {
         match self {
@@ -135,7 +135,7 @@ pub struct StateTimes {
 }
 
 impl StateTimes {
-    /// Names and times, in the order of RFC 9293.
+    /// Iterates over the states it was in, by name, in the order of RFC 9293.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         [
             ("fin_wait1", self.fin_wait1),
@@ -152,14 +152,14 @@ impl StateTimes {
 /// How an ending is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// The kernel told each step as it happened, and the final counts.
+    /// The kernel reported each step as it happened, and the final counts.
     Observed,
     /// Deduced from the final counts or from an earlier look at the socket.
     Inferred,
 }
 
 impl Evidence {
-    /// `observed` or `inferred`.
+    /// Returns `observed` or `inferred`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -170,7 +170,7 @@ impl Evidence {
 }
 
 impl Ending {
-    /// Writes one line of JSON, with its end; as [`to_json`](Self::to_json).
+    /// Writes what [`to_json`](Self::to_json) returns, and a line's end.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl Ending {
         to.write_all(b"\n")
     }
 
-    /// One line of JSON, without the line's end. The format is documented in
+    /// Returns one line of JSON, without the line's end. The format is documented in
     /// `docs/watch.md` and stable: keys are never removed or renamed.
     #[must_use]
     pub fn to_json(&self) -> String {

@@ -29,7 +29,7 @@ impl Comm {
         &self.0[..end]
     }
 
-    /// Whether there is none.
+    /// Returns whether the name is unknown.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0[0] == 0

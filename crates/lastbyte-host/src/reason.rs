@@ -55,13 +55,13 @@ impl Reason {
         }
     }
 
-    /// The kernel's name.
+    /// Returns the kernel's name of it.
     #[must_use]
     pub const fn kernel_name(self) -> &'static str {
         self.name
     }
 
-    /// What it means, in a few words.
+    /// Returns what it means, in a few words.
     #[must_use]
     pub const fn words(self) -> &'static str {
         self.words

@@ -37,7 +37,7 @@ impl Direction {
     }
 }
 
-/// A count of the sockets that are in TIME_WAIT or hold a local port.
+/// How many sockets are in TIME_WAIT, and how many local ports are left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TimeWait {
     /// The sockets by network namespace, which the watch numbers, and direction.
@@ -104,7 +104,7 @@ impl TimeWait {
         }
     }
 
-    /// How many are in TIME_WAIT.
+    /// Returns how many sockets are in TIME_WAIT.
     #[must_use]
     pub fn sockets(&self) -> u64 {
         self.directions
@@ -113,8 +113,8 @@ impl TimeWait {
             .sum()
     }
 
-    /// The local ports that are left toward the destination that has the fewest; `None`
-    /// where the kernel does not tell.
+    /// Returns how many local ports are left toward the destination that has the fewest;
+    /// `None` where the kernel does not tell which ports there are.
     #[must_use]
     pub fn fewest_ports_left(&self) -> Option<u64> {
         let left = self.directions.values().filter_map(|sockets| sockets.left);

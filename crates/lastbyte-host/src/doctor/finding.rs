@@ -1,4 +1,4 @@
-//! What is told: one finding for each kind of fault, program and port.
+//! What is reported: one finding for each kind of fault, program and port.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::party::{Part, Party};
 use crate::process::Comm;
 use crate::tuple::Tuple;
 
-/// How much it matters.
+/// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -21,7 +21,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// `info`, `warning` or `problem`.
+    /// Returns `info`, `warning` or `problem`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Severity {
     }
 }
 
-/// One thing found. Its keys in JSON are documented in `docs/doctor.md` and stable.
+/// One fault that was found. Its keys in JSON are documented in `docs/doctor.md` and stable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Its name, and its anchor in the explanations.

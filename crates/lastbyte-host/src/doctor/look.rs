@@ -13,7 +13,7 @@ use crate::source::rst_tap::RstTap;
 use crate::tuple::State;
 use crate::watch::{Stop, Watcher};
 
-/// Watches until it is time to stop; `progress` is told how far it is.
+/// Watches until `stop` says so, calling `progress` with what has been observed so far.
 ///
 /// # Errors
 ///

@@ -48,7 +48,7 @@ pub const IDS: [&str; 19] = [
     "time-wait-overflow",
 ];
 
-/// Everything that the observations show, the gravest first.
+/// Returns every finding that these observations show, the gravest first.
 #[must_use]
 pub fn findings(seen: &Observations) -> Vec<Finding> {
     let mut found = Vec::new();

@@ -20,10 +20,10 @@ const CLOSES: usize = 1 << 16;
 /// Programs and ports that are told apart.
 const PARTIES: usize = 1 << 14;
 
-/// Everything the findings are made from.
+/// What was observed, from which [`findings`](super::findings) are made.
 #[derive(Clone, Debug, Default)]
 pub struct Observations {
-    /// How long the look took.
+    /// For how long was watched.
     pub window: Duration,
     /// What could not be seen, and what would add it.
     pub(crate) notes: Vec<String>,
@@ -175,8 +175,8 @@ impl Observations {
         Some(self.time_wait.entry(direction).or_default())
     }
 
-    /// What may be missing from the findings because it came too fast, or was too much:
-    /// one sentence, if anything may.
+    /// Returns a sentence on what may be missing from the findings because it came too fast
+    /// or was too much; `None` where nothing is.
     #[must_use]
     pub fn missed(&self) -> Option<String> {
         let Losses {
@@ -196,13 +196,13 @@ impl Observations {
         ))
     }
 
-    /// Whether all was seen that the findings are made from.
+    /// Returns whether everything was seen that findings are made from.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.notes.is_empty() && self.missed().is_none()
     }
 
-    /// How many sockets are closing, or wait to be accepted, at the end.
+    /// Returns how many sockets are closing, or wait to be accepted, at the end.
     #[must_use]
     pub fn closing(&self) -> usize {
         self.stuck.len()

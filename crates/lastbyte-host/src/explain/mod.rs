@@ -11,7 +11,7 @@ mod words;
 
 use strsim::levenshtein;
 
-/// One word explained.
+/// What one word means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The word, as the kernel or a manual spells it.
@@ -48,7 +48,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// In a few words.
+    /// Returns what kind of word it is, in a few words.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -74,7 +74,7 @@ const fn entry(name: &'static str, kind: Kind, meaning: &'static str, todo: &'st
     }
 }
 
-/// Every word that can be explained.
+/// Iterates over every word that can be explained.
 pub fn all() -> impl Iterator<Item = &'static Entry> {
     [
         errnos::ENTRIES,
@@ -90,7 +90,7 @@ pub fn all() -> impl Iterator<Item = &'static Entry> {
     .chain(phrases::PHRASES.iter().map(|phrase| &phrase.entry))
 }
 
-/// What a word means: one entry, or several where it is of several kinds. Case,
+/// Finds what a word means: one entry, or several where it is of several kinds. Case,
 /// `-` for `_`, prefixes (`TcpExt.`, `TcpExt`, `Tcp`, `TCP_`, `SK_RST_REASON_`,
 /// `net.ipv4.`) and a setting's value (`=1`) do not matter; a number is an errno. Of a
 /// sentence, such as a line of a log, the messages that are in it are explained, and else
@@ -168,7 +168,7 @@ fn messages(text: &str) -> Vec<&'static Entry> {
         .collect()
 }
 
-/// Words like this one, for who mistyped: at most five, the nearest first.
+/// Finds words that are spelled like this one: at most five, the nearest first.
 #[must_use]
 pub fn like(word: &str) -> Vec<&'static str> {
     // No word is longer than a screen is wide.

@@ -31,7 +31,7 @@ pub use text::Format;
 /// A gauge whose value may be unknown: NaN, as Prometheus writes that.
 type MaybeGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
 
-/// The metrics.
+/// Counters and gauges of the endings that it was given.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -79,7 +79,7 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// All of them, at zero.
+    /// Makes every series, each at zero.
     #[must_use]
     pub fn new() -> Self {
         let buckets = || {
@@ -388,7 +388,7 @@ impl Metrics {
         }
     }
 
-    /// Takes over a look at TIME_WAIT; `None` where there was none.
+    /// Takes over a count of TIME_WAIT; `None` makes it unknown.
     pub fn time_wait(&self, seen: Option<&TimeWait>) {
         let number = |number: Option<u64>| number.map_or(f64::NAN, |number| number as f64);
         self.time_wait.set(number(seen.map(TimeWait::sockets)));
@@ -396,7 +396,7 @@ impl Metrics {
             .set(number(seen.and_then(TimeWait::fewest_ports_left)));
     }
 
-    /// The text that a scrape gets.
+    /// Returns the text that a scrape gets.
     #[must_use]
     pub fn encode(&self, format: Format) -> String {
         let mut open = String::new();

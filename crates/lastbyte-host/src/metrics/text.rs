@@ -11,7 +11,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Its content type.
+    /// Returns its content type.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
@@ -20,7 +20,7 @@ impl Format {
         }
     }
 
-    /// The one that a request's `Accept` prefers; the text format where it accepts
+    /// Returns the format that a request's `Accept` prefers; the text format where it accepts
     /// both alike, or names neither.
     #[must_use]
     pub fn preferred(accept: &str) -> Self {

@@ -1,7 +1,7 @@
 //! For threads that need little, but soon.
 
-/// Asks that the calling thread runs before others (`SCHED_RR`); what it starts
-/// does not. Root only: refused, things stay as they are.
+/// Makes the calling thread run before others (`SCHED_RR`), but not what it starts. Needs
+/// root; without it nothing changes.
 ///
 /// A nice value would not do. It counts within a session or control group only
 /// (`sched_autogroup_enabled`), that is against our own other threads; and Linux

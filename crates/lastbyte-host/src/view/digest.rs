@@ -63,7 +63,7 @@ impl Sums {
     }
 }
 
-/// Endings and looks on their way to the [`Model`](super::Model).
+/// Collects endings and tables for the [`Model`](super::Model), from another thread.
 #[derive(Debug, Default)]
 pub struct Digest {
     pub(super) filter: Filter,
@@ -78,7 +78,7 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// Takes an ending; `listens` tells whether its local port does.
+    /// Adds an ending; `listens` says whether something listens on its local port.
     pub fn ending(&mut self, ending: Ending, listens: bool) {
         self.all.ending(&ending);
         if ending.closed_first == Some(Side::Local)
@@ -95,14 +95,14 @@ impl Digest {
         }
     }
 
-    /// What the screen wants.
+    /// Returns the filter that the screen has asked for.
     #[must_use]
     pub fn filter(&self) -> &Filter {
         &self.filter
     }
 
-    /// All there is, for the screen; of the latest endings to come, those that
-    /// `filter` admits are kept.
+    /// Takes all there is, for the screen. Of the endings to come, those that `filter`
+    /// admits are kept.
     #[must_use]
     pub fn take(&mut self, filter: &Filter) -> Self {
         let empty = Self {
@@ -112,7 +112,7 @@ impl Digest {
         std::mem::replace(self, empty)
     }
 
-    /// All there is, to add to it.
+    /// Takes all there is, to add to it without holding a lock.
     #[must_use]
     pub fn take_out(&mut self) -> Self {
         let filter = self.filter.clone();
@@ -131,7 +131,7 @@ impl Digest {
         std::mem::replace(self, digest)
     }
 
-    /// Takes a look; the one before is of no interest any more.
+    /// Replaces the tables.
     pub fn look(&mut self, look: Look) {
         self.look = Some(look);
     }
@@ -177,7 +177,7 @@ pub struct Look {
 }
 
 impl Look {
-    /// At the living sockets and at TIME_WAIT, as far as the filter admits them.
+    /// Lists the closing sockets and TIME_WAIT, as far as the filter admits them.
     #[must_use]
     pub fn new(watcher: &Watcher, time_wait: &TimeWait, filter: &Filter) -> Self {
         let mut waiting: Vec<_> = time_wait

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::ending::Ending;
 use crate::process::Process;
 
-/// Words that must all hold.
+/// Conditions that an ending must all meet to be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     port: Option<u16>,

@@ -124,7 +124,7 @@ pub enum Answer {
     Quit,
 }
 
-/// Everything shown.
+/// What the screen shows, and how the user has arranged it.
 #[derive(Debug)]
 pub struct Model {
     notes: Vec<String>,
@@ -166,7 +166,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Of a watch that has these notes.
+    /// Makes the model of a watch that has these notes.
     #[must_use]
     pub fn new(notes: Vec<String>) -> Self {
         Self {
@@ -202,13 +202,13 @@ impl Model {
         }
     }
 
-    /// What of the latest endings is wanted.
+    /// Returns the filter that the user has set.
     #[must_use]
     pub fn filter(&self) -> &Filter {
         &self.filter
     }
 
-    /// Takes what has come.
+    /// Takes over what has come since the last time.
     pub fn digest(&mut self, digest: Digest) {
         self.total += digest.all.by_fate.iter().sum::<u64>();
         // What was summed up for another filter says nothing of this one.
@@ -268,7 +268,7 @@ impl Model {
         self.stop_at_the_end(Pane::Stuck);
     }
 
-    /// Time goes on: rates are of the last second or more.
+    /// Works out the rates again, once a second or more has passed.
     pub fn tick(&mut self, now: Instant) {
         let elapsed = now.duration_since(self.counted_since).as_secs_f64();
         if elapsed >= 1.0 {
@@ -278,7 +278,7 @@ impl Model {
         }
     }
 
-    /// A key was pressed.
+    /// Handles a key.
     pub fn key(&mut self, key: KeyEvent) -> Answer {
         if key.kind == KeyEventKind::Release {
             return Answer::GoOn;

@@ -41,7 +41,7 @@ pub use stop::Stop;
 #[cfg(feature = "metrics")]
 pub(crate) use sources::NAMES as SOURCES;
 
-/// What to watch.
+/// What a [`Watcher`] follows.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Network namespaces other than the caller's, each by a name of `ip netns`, a path,
@@ -54,7 +54,7 @@ pub struct Config {
     pub pids: Vec<u32>,
 }
 
-/// A watch in progress.
+/// Follows the connections of this host until it is dropped.
 #[derive(Debug)]
 pub struct Watcher {
     config: Config,
@@ -84,7 +84,9 @@ const LAST_BATCH: Duration = Duration::from_millis(30);
 const STEP: Duration = Duration::from_millis(50);
 
 impl Watcher {
-    /// Opens the sources and takes a first look at what is there.
+    /// Opens the sources and dumps the sockets that are there.
+    ///
+    /// Blocks for some 10 ms, until every tracepoint has been on long enough.
     ///
     /// # Errors
     ///
@@ -128,18 +130,18 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// The network namespaces that are seen.
+    /// Returns the network namespaces that are watched.
     pub fn namespaces(&self) -> impl Iterator<Item = &Netns> {
         self.spaces.seen()
     }
 
-    /// Whether those that come later will be seen as well.
+    /// Returns whether network namespaces that come later are watched as well.
     #[must_use]
     pub fn sees_all_namespaces(&self) -> bool {
         self.spaces.are_all()
     }
 
-    /// How many there are that may not be entered, where all are asked for.
+    /// Returns how many network namespaces may not be entered, where all were asked for.
     #[must_use]
     pub fn namespaces_closed(&self) -> usize {
         self.spaces.closed()
@@ -151,7 +153,7 @@ impl Watcher {
         !matches!(self.blind, Some(Blind::Everywhere(_)))
     }
 
-    /// Whether something was seen listening on a port.
+    /// Returns whether a socket has been seen listening on this port.
     #[must_use]
     pub fn listens(&self, port: u16) -> bool {
         self.tracker.listens(port)
@@ -169,7 +171,7 @@ impl Watcher {
         self.tracker.take_strays()
     }
 
-    /// What could not be told so far.
+    /// Returns what could not be reported so far.
     #[must_use]
     pub fn losses(&self) -> Losses {
         let (endings, steps) = self.collector.dropped();
@@ -224,7 +226,7 @@ impl Watcher {
         )
     }
 
-    /// Looks at every living socket and its owner now.
+    /// Dumps every living socket and reads its owner now.
     ///
     /// # Errors
     ///
@@ -234,7 +236,7 @@ impl Watcher {
         self.round()
     }
 
-    /// Waits for at most `wait`, then hands over the endings that are known.
+    /// Waits for up to `wait`, then calls `each` with the endings that are known.
     ///
     /// # Errors
     ///
@@ -263,8 +265,10 @@ impl Watcher {
         Ok(())
     }
 
-    /// Ends the watch: reads what is there and hands over every ending, those
-    /// that still wait for the peer's FIN with what is known.
+    /// Ends the watch: calls `each` with every ending left, including those that still wait
+    /// for the peer's FIN, with what is known of them.
+    ///
+    /// Blocks for up to a few seconds on a busy machine.
     ///
     /// # Errors
     ///

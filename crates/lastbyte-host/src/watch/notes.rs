@@ -14,7 +14,7 @@ pub(super) enum Blind {
 }
 
 impl Watcher {
-    /// What this watch cannot tell, and what would add it: one sentence each.
+    /// Returns what this watch cannot report, and what would add it: one sentence each.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
@@ -51,7 +51,7 @@ impl Watcher {
         notes
     }
 
-    /// Its sources, and what is missing of them.
+    /// Returns its sources, and what is missing of each.
     #[must_use]
     pub fn sources(&self) -> [Source; 5] {
         let (steps, idle) = match &self.blind {

@@ -1,13 +1,13 @@
-//! Which sources a watch has.
+//! The sources that a watch reads.
 
-/// A source of a watch.
+/// A source that a watch reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     /// Its name.
     pub name: &'static str,
-    /// What is known from it.
+    /// What it reports.
     pub tells: &'static str,
-    /// Why it is not there, or not whole; `None` where it is.
+    /// Why it is unavailable, or not complete; `None` where it is complete.
     pub missing: Option<String>,
 }
 

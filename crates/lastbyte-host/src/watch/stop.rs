@@ -1,4 +1,4 @@
-//! When to stop watching: a time, a process's end, or a signal.
+//! What ends a watch: a time, a process's end, or a signal.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,7 +14,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::source::{check, doing};
 
-/// When to stop.
+/// Decides when a watch stops: never, unless one of its conditions is set.
 #[derive(Debug, Default)]
 pub struct Stop {
     at: Option<Instant>,
@@ -24,14 +24,14 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// Stops when a time has passed.
+    /// Stops once this time has passed; `None` sets no limit.
     #[must_use]
     pub fn after(mut self, time: Option<Duration>) -> Self {
         self.at = time.and_then(|time| Instant::now().checked_add(time));
         self
     }
 
-    /// Stops when a process has ended.
+    /// Stops once a process has ended; `None` sets no limit.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Stop {
         Ok(self)
     }
 
-    /// Whether to stop now.
+    /// Returns whether to stop now.
     #[must_use]
     pub fn now(&self) -> bool {
         let signalled = self.signalled.as_ref();
@@ -75,7 +75,7 @@ impl Stop {
             || self.process.as_ref().is_some_and(has_ended)
     }
 
-    /// How long to wait at most before asking again.
+    /// Returns for how long to wait, at most, before asking [`now`](Self::now) again.
     #[must_use]
     pub fn wait(&self) -> Duration {
         const STEP: Duration = Duration::from_millis(100);

@@ -23,9 +23,9 @@ use panes::Rows;
 /// Whether to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Theme {
-    /// Yes.
+    /// In colours.
     Colours,
-    /// No: weight and reverse only (`NO_COLOR`).
+    /// Without colours (`NO_COLOR`): weight and reverse only.
     Plain,
 }
 
@@ -44,7 +44,7 @@ impl Theme {
     }
 }
 
-/// Draws everything.
+/// Draws the model on the whole frame.
 pub fn draw(frame: &mut Frame<'_>, model: &Model, theme: Theme) {
     let [top, middle, detail, foot] = Layout::vertical([
         Constraint::Length(head::HEIGHT),
