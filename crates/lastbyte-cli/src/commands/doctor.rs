@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use lastbyte_host::doctor::{Example, Finding, Observations, Severity, findings, look};
+use lastbyte_host::doctor::{Example, Finding, Observations, Severity, findings, observe};
 use lastbyte_host::watch::Stop;
 use lastbyte_host::watch::Watcher;
 
@@ -74,7 +74,7 @@ fn examine(args: &Args) -> io::Result<bool> {
         let time = humantime::format_duration(args.time);
         note!("looking for {time}");
     }
-    let seen = look(&mut watcher, &stop, |seen| {
+    let seen = observe(&mut watcher, &stop, |seen| {
         if progress {
             say(format_args!(
                 "\rlooking: {:.0} of {:.0} s, {} endings ",

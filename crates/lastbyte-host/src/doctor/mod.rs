@@ -1,15 +1,15 @@
 //! What is wrong with how this host's connections end, in plain sentences with
 //! numbers, the owner and the cure.
 //!
-//! [`look`] gathers [`Observations`]; [`findings`] is a pure function over them.
+//! [`observe`] gathers [`Observations`]; [`findings`] is a pure function over them.
 
 mod backlog;
 mod close;
 mod closes;
 mod finding;
 mod holders;
-mod look;
 mod observations;
+mod observe;
 mod party;
 mod resources;
 #[cfg(test)]
@@ -20,9 +20,9 @@ mod stuck;
 mod time_wait;
 
 pub use finding::{Example, Finding, Severity, Victim};
-pub use look::look;
 pub use observations::Observations;
 pub(crate) use observations::{Listener, Stuck, TimeWaitCounts};
+pub use observe::observe;
 pub(crate) use party::{Part, Party};
 
 /// The names of all findings, each an anchor of `docs/doctor.md`.

@@ -74,7 +74,7 @@ pub struct Digest {
     /// The newest first.
     pub(super) latest: VecDeque<Ending>,
     pub(super) closers: HashMap<Direction, Process>,
-    pub(super) look: Option<Look>,
+    pub(super) tables: Option<Tables>,
 }
 
 impl Digest {
@@ -132,8 +132,8 @@ impl Digest {
     }
 
     /// Replaces the tables.
-    pub fn look(&mut self, look: Look) {
-        self.look = Some(look);
+    pub fn tables(&mut self, tables: Tables) {
+        self.tables = Some(tables);
     }
 }
 
@@ -167,7 +167,7 @@ pub(super) fn add(tallies: &mut HashMap<Process, Tally>, process: Process, more:
 
 /// What the tables of living sockets show.
 #[derive(Debug)]
-pub struct Look {
+pub struct Tables {
     pub(super) filter: Filter,
     pub(super) stuck: Vec<StuckRow>,
     pub(super) stuck_in_all: usize,
@@ -176,7 +176,7 @@ pub struct Look {
     pub(super) losses: Losses,
 }
 
-impl Look {
+impl Tables {
     /// Lists the closing sockets and TIME_WAIT, as far as the filter admits them.
     #[must_use]
     pub fn new(watcher: &Watcher, time_wait: &TimeWait, filter: &Filter) -> Self {

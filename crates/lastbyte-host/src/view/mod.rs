@@ -19,7 +19,7 @@ use crate::tuple::{State, Tuple};
 
 use digest::{ByFate, Sums};
 
-pub use digest::{Digest, Look};
+pub use digest::{Digest, Tables};
 pub use draw::{Theme, draw};
 pub use filter::Filter;
 
@@ -224,8 +224,8 @@ impl Model {
                 self.closers.insert(direction, process);
             }
         }
-        if let Some(look) = digest.look {
-            self.look(look);
+        if let Some(tables) = digest.tables {
+            self.tables(tables);
         }
         if self.paused {
             return;
@@ -246,15 +246,15 @@ impl Model {
         }
     }
 
-    fn look(&mut self, look: Look) {
-        self.losses = look.losses;
-        self.looked = look.filter == self.filter;
+    fn tables(&mut self, tables: Tables) {
+        self.losses = tables.losses;
+        self.looked = tables.filter == self.filter;
         if !self.looked {
             return;
         }
-        self.stuck = look.stuck;
-        self.stuck_in_all = look.stuck_in_all;
-        self.waiting = look.waiting;
+        self.stuck = tables.stuck;
+        self.stuck_in_all = tables.stuck_in_all;
+        self.waiting = tables.waiting;
         for waiting in &mut self.waiting {
             waiting.closer = self.closers.get(&waiting.direction).copied();
         }
@@ -262,7 +262,7 @@ impl Model {
         self.waiting
             .retain(|waiting| filter.admits_socket(&waiting.ports(), waiting.closer));
         self.waiting_in_all = match filter.is_empty() {
-            true => look.waiting_in_all,
+            true => tables.waiting_in_all,
             false => self.waiting.iter().map(|waiting| waiting.number).sum(),
         };
         self.stop_at_the_end(Pane::Stuck);

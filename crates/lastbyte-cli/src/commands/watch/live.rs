@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lastbyte_host::view::{Answer, Digest, Filter, Look, Model, Theme, draw};
+use lastbyte_host::view::{Answer, Digest, Filter, Model, Tables, Theme, draw};
 use lastbyte_host::watch::Stop;
 use lastbyte_host::watch::Watcher;
 use lastbyte_host::watch::raise_priority;
@@ -121,12 +121,12 @@ fn follow(
             served.endings(&endings);
         }
         let now = Instant::now();
-        let mut look = None;
+        let mut tables = None;
         let filter = lock(shared).filter().clone();
         // Whoever asks for something else is shown it at once.
         if now >= next_look || filter != looked_for {
             let time_wait = watcher.time_wait()?;
-            look = Some(Look::new(watcher, &time_wait, &filter));
+            tables = Some(Tables::new(watcher, &time_wait, &filter));
             looked_for = filter;
             if let Some(served) = served {
                 served.update(watcher)?;
@@ -141,8 +141,8 @@ fn follow(
             let listens = watcher.listens(ending.tuple.local.port);
             digest.ending(ending, listens);
         }
-        if let Some(look) = look {
-            digest.look(look);
+        if let Some(tables) = tables {
+            digest.tables(tables);
         }
         let nothing = lock(shared).put_back(digest);
         drop(nothing);

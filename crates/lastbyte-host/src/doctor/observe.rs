@@ -18,7 +18,7 @@ use crate::watch::{Stop, Watcher};
 /// # Errors
 ///
 /// A source broke.
-pub fn look(
+pub fn observe(
     watcher: &mut Watcher,
     stop: &Stop,
     mut progress: impl FnMut(&Observations),
