@@ -37,7 +37,7 @@ impl Signs {
                 fin_queued: fin_queued(case, fin_sent, counts),
                 fin_counted: fin_counted(case, counts),
             },
-            fin_received: fin_received(case, counts),
+            fin_received: fin_received(case),
             cleared,
         }
     }
@@ -59,7 +59,7 @@ fn fin_queued(case: &Case<'_>, fin_sent: Option<bool>, counts: Option<Counts>) -
     fin_sent.filter(|_| all_sent)
 }
 
-fn fin_received(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
+fn fin_received(case: &Case<'_>) -> Option<bool> {
     match case.after {
         After::TimeWait => return Some(true),
         After::FinWait2 | After::Expired | After::Reset(_) => return Some(false),
@@ -80,19 +80,13 @@ fn fin_received(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
             _ => return Some(false),
         }
     }
-    if case
-        .sample
-        .is_some_and(|sample| has_received_fin(sample.state))
-    {
-        return Some(true);
-    }
-    // Without payload, what was received is the FIN.
-    let counts = counts?;
-    (counts.data_segments_in == 0).then_some(counts.received > 0)
+    let sample = case.sample?;
+    has_received_fin(sample.state).then_some(true)
 }
 
 /// Where the counts end: with or without the peer's FIN.
 fn fin_counted(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
+    // Without payload, what was received is the FIN.
     if let Some(counts) = counts
         && counts.data_segments_in == 0
     {
@@ -102,7 +96,7 @@ fn fin_counted(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
         return match case.after {
             // It came before the socket was gone, or after.
             After::TimeWait => (case.socket.rqueue > 0).then_some(true),
-            _ => fin_received(case, counts),
+            _ => fin_received(case),
         };
     };
     match history.end?.from {
@@ -118,6 +112,6 @@ fn fin_counted(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
                 history.outlived_end()
             }
         }
-        _ => fin_received(case, counts),
+        _ => fin_received(case),
     }
 }

@@ -230,6 +230,9 @@ fn the_final_counts_tell_who_connected_and_whether_a_fin_was_sent() {
         let fate = delivered.then_some(Fate::Delivered);
         assert_eq!(verdict.fate, fate, "{acked} {port_listens}");
         assert_eq!(verdict.ask, delivered);
+        // Without a FIN of ours nothing was discarded uncounted.
+        let unread = (acked == 100).then_some(0);
+        assert_eq!(verdict.bytes.unread, unread, "{acked} {port_listens}");
         let acked = (delivered || acked == 100).then_some(100);
         assert_eq!(verdict.bytes.acked, acked);
         assert_eq!(verdict.rst, None);
@@ -292,6 +295,14 @@ fn a_sample_tells_who_closed_first() {
         assert_eq!(verdict.closed_first, first, "{state}");
         assert_eq!(verdict.fate, Some(fate), "{state}");
         assert_eq!(verdict.ask, first != Some(Side::Peer), "{state}");
+        let later = judge(&Case {
+            sample: Some(&sample),
+            after: After::TimeWait,
+            ..case(&socket)
+        });
+        // FINs that crossed have no first.
+        let local = (state != Closing).then_some(Side::Local);
+        assert_eq!(later.closed_first, local, "{state}");
         // A peer's FIN that the sample shows is in the counts.
         let fin = matches!(state, CloseWait | LastAck | Closing);
         assert_eq!(verdict.bytes.received, fin.then_some(29), "{state}");
