@@ -290,7 +290,14 @@ impl Binary {
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(&folder, open.clone()).expect("it is ours");
         let binary = Self { folder };
-        std::fs::copy(env!("CARGO_BIN_EXE_lastbyte"), binary.path()).expect("it can be copied");
+        // By another process: a child that a test beside this one starts would inherit the
+        // descriptor that is written to, and the copy could not be run (ETXTBSY) until it
+        // has called exec.
+        let copied = Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_lastbyte"))
+            .arg(binary.path())
+            .status();
+        assert!(copied.is_ok_and(|status| status.success()));
         std::fs::set_permissions(binary.path(), open).expect("it is ours");
         binary
     }

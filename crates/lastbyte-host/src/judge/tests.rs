@@ -497,3 +497,37 @@ fn an_error_that_an_rst_leaves_behind_is_no_giving_up() {
     assert_eq!(verdict.error, Some(Errno::from_raw(libc::ETIMEDOUT)));
     assert_eq!(verdict.closed_first, None);
 }
+
+#[test]
+fn a_process_that_disconnects_without_an_rst_aborts_and_a_timer_fails() {
+    for (process, fate) in [(PROCESS, Fate::Aborted), (None, Fate::Failed)] {
+        let mut history = History::new(socket((0, 0), 0).tuple);
+        history.transition(0, SynRecv, Established, None);
+        history.transition(10 * MS, Established, Close, process);
+        let socket = socket((0, 0), 100);
+        let verdict = judge(&Case {
+            history: Some(&history),
+            ..case(&socket)
+        });
+        assert_eq!((verdict.fate, verdict.rst), (Some(fate), Some(Rst::None)));
+    }
+}
+
+#[test]
+fn a_peers_rst_ended_it_though_ours_went_out_unasked() {
+    let mut history = History::new(socket((0, 0), 0).tuple);
+    history.transition(0, SynRecv, Established, None);
+    history.transition(10 * MS, Established, Close, None);
+    history.got_reset = true;
+    history.sent_reset = Some(SentReset {
+        reason: None,
+        answers: false,
+    });
+    let socket = socket((0, 0), 100);
+    let verdict = judge(&Case {
+        history: Some(&history),
+        ..case(&socket)
+    });
+    assert_eq!(verdict.fate, Some(Fate::Reset));
+    assert_eq!(verdict.rst.map(Rst::by), Some("peer"));
+}
