@@ -121,5 +121,5 @@ fn own_status(supervisor: libc::pid_t) -> io::Result<u8> {
     let mut status = 0;
     // SAFETY: room for a status.
     check(unsafe { libc::waitpid(supervisor, &raw mut status, 0) })?;
-    Ok(crate::desk::status_of(status))
+    Ok(crate::supervisor::status_of(status))
 }

@@ -10,7 +10,7 @@ use crate::channel::check;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     Signals,
-    Bell,
+    Waker,
     Channel,
     /// The kernel's notices of sockets' ends.
     Notices,
@@ -19,7 +19,7 @@ pub(crate) enum Source {
 }
 
 const SIGNALS: u64 = u64::MAX;
-const BELL: u64 = u64::MAX - 1;
+const WAKER: u64 = u64::MAX - 1;
 const CHANNEL: u64 = u64::MAX - 2;
 const NOTICES: u64 = u64::MAX - 3;
 
@@ -27,7 +27,7 @@ impl Source {
     fn token(self) -> u64 {
         match self {
             Source::Signals => SIGNALS,
-            Source::Bell => BELL,
+            Source::Waker => WAKER,
             Source::Channel => CHANNEL,
             Source::Notices => NOTICES,
             Source::Process(pid) => u64::from(pid.unsigned_abs()),
@@ -37,7 +37,7 @@ impl Source {
     fn from_token(token: u64) -> Option<Self> {
         match token {
             SIGNALS => Some(Source::Signals),
-            BELL => Some(Source::Bell),
+            WAKER => Some(Source::Waker),
             CHANNEL => Some(Source::Channel),
             NOTICES => Some(Source::Notices),
             pid => libc::pid_t::try_from(pid).ok().map(Source::Process),

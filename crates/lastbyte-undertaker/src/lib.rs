@@ -4,38 +4,38 @@
 //! program closes, and ends them by the contract while the program goes on, or
 //! after it is gone. [`run`] is the whole of it; the modules are, from the outside
 //! in: `program` and `start` (what is started), `shim` and `unpack` (where the shim is),
-//! `channel` (what the shim sends and maps), `desk` (the loop, which touches no socket of a program's),
-//! `clerk` (what does, on threads of each user's), `family` (who else holds a socket),
-//! `record` and `log`, and `tell` (standard error).
+//! `channel` (what the shim sends and maps), `supervisor` (the loop, which touches no socket of a program's),
+//! `user_closers` (what does, on threads of each user's), `descendants` (who else holds a
+//! socket), `record` and `log`, and `messages` (standard error).
 //!
 //! Linux only.
 
 #![cfg(target_os = "linux")]
 
 mod account;
-mod book;
 mod channel;
-mod clerk;
 mod connections;
-mod desk;
+mod descendants;
+mod descriptor_budget;
 mod detach;
 mod events;
-mod family;
-mod heirs;
+mod exiting;
+mod holder_search;
 mod last_word;
+mod ledger;
 mod log;
-mod looks;
+pub mod messages;
+mod process_limits;
 mod program;
 mod record;
-mod room;
 mod shim;
 mod signals;
 mod start;
 mod startup;
-mod system;
-pub mod tell;
+mod supervisor;
 mod uncovered;
 mod unpack;
+mod user_closers;
 mod waiting;
 mod witness;
 

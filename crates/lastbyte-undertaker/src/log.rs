@@ -55,8 +55,8 @@ impl Log {
         Self::with_room(out, QUEUE)
     }
 
-    fn with_room(out: Box<dyn Write + Send>, room: usize) -> io::Result<Self> {
-        let (lines, inbox) = mpsc::sync_channel(room);
+    fn with_room(out: Box<dyn Write + Send>, budget: usize) -> io::Result<Self> {
+        let (lines, inbox) = mpsc::sync_channel(budget);
         let (done, over) = mpsc::sync_channel(1);
         std::thread::Builder::new()
             .name("lastbyte-log".to_owned())

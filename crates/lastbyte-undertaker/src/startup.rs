@@ -6,19 +6,19 @@ use std::sync::{Arc, Mutex};
 
 use lastbyte_handoff::Settings;
 
-use crate::book::{Book, Page};
 use crate::channel::{Pair, check};
-use crate::clerk::{Clerks, Office};
-use crate::desk::{Desk, State};
+use crate::descriptor_budget::DescriptorBudget;
 use crate::events::{Events, Source};
+use crate::ledger::{Entries, Ledger};
 use crate::log::Log;
+use crate::process_limits::{leave_inherited_sockets_alone, raise_file_limit};
 use crate::program::{self, Obstacle};
-use crate::room::Room;
 use crate::signals::{self, Signals};
 use crate::start::{self, Inheritance};
-use crate::system::{leave_inherited_sockets_alone, raise_file_limit};
+use crate::supervisor::{State, Supervisor};
+use crate::user_closers::{Context, UserClosers};
 use crate::witness::Witness;
-use crate::{Error, Options, Outcome, tell, uncovered};
+use crate::{Error, Options, Outcome, messages, uncovered};
 
 #[allow(clippy::too_many_lines, reason = "the order of the steps matters")]
 pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
@@ -56,33 +56,33 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         .transpose()
         .map_err(system("cannot start the log"))?;
     // SAFETY: no memory involved.
-    let bell = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
+    let waker = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })
         .map_err(system("cannot make an event descriptor"))?;
-    let book = Arc::new(Book {
+    let ledger = Arc::new(Ledger {
         mapping: shared,
         observed,
         // SAFETY: just made.
-        bell: unsafe { OwnedFd::from_raw_fd(bell) },
+        waker: unsafe { OwnedFd::from_raw_fd(waker) },
         is_awaited: AtomicBool::new(false),
         unheld: Mutex::default(),
         is_idle_awaited: AtomicBool::new(false),
         is_over: AtomicBool::new(false),
-        page: Mutex::new(Page {
+        entries: Mutex::new(Entries {
             log,
-            ..Page::default()
+            ..Entries::default()
         }),
     });
     // SAFETY: cannot fail.
     let own = unsafe { libc::getuid() };
-    let office = Office {
-        book: Arc::clone(&book),
+    let context = Context {
+        ledger: Arc::clone(&ledger),
         linger: options.linger,
     };
-    let clerks = Clerks::new(office, own).map_err(system("cannot start the closer"))?;
+    let user_closers = UserClosers::new(context, own).map_err(system("cannot start the closer"))?;
     let events = Events::new().map_err(system("cannot wait for events"))?;
     let sources = [
         (signals.as_raw_fd(), Source::Signals),
-        (bell, Source::Bell),
+        (waker, Source::Waker),
         (ours.as_raw_fd(), Source::Channel),
     ];
     let witness = observed.then(witness).flatten();
@@ -90,7 +90,7 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         Some(witness) => events
             .add(witness.as_fd().as_raw_fd(), Source::Notices)
             .map_err(system("cannot wait for events"))?,
-        None => book.page().connections.set_deaf(),
+        None => ledger.entries().connections.set_deaf(),
     }
     for (fd, source) in sources {
         events
@@ -114,17 +114,17 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
             instead_of,
         },
     )?;
-    uncovered::start(Arc::clone(&book));
+    uncovered::start(Arc::clone(&ledger));
     // With our copies gone, the channel ends when its last holder does.
     drop(theirs);
-    let desk = Desk::new(State {
+    let supervisor = Supervisor::new(State {
         channel: ours,
         signals,
         events,
-        clerks,
-        book,
+        user_closers,
+        ledger,
         linger: options.linger,
-        room: Room::new(files.1, own),
+        budget: DescriptorBudget::new(files.1, own),
         child: libc::pid_t::try_from(child.id()).unwrap_or(0),
         uncovered: obstacle
             .map(|obstacle| format!("{} {obstacle}", path.display()))
@@ -133,14 +133,14 @@ pub(crate) fn run(options: Options) -> Result<Outcome, Error> {
         witness,
         behind: options.behind,
     });
-    Ok(desk.sit(options.follow, options.patience))
+    Ok(supervisor.run(options.follow, options.patience))
 }
 
 /// The kernel's notices; without them nothing is known of what the kernel closes.
 fn witness() -> Option<Witness> {
     Witness::new()
         .inspect_err(|error| {
-            tell::say(format_args!(
+            messages::print(format_args!(
                 "the kernel does not say what becomes of connections that it closes \
                  ({error}); what is lost there is unknown"
             ));
@@ -152,7 +152,7 @@ fn judge(obstacle: Obstacle, path: &std::path::Path, anyway: bool) -> Result<(),
     if !anyway {
         return Err(Error::Uncovered(path.to_owned(), obstacle));
     }
-    tell::say(format_args!(
+    messages::print(format_args!(
         "{} {obstacle}; its closes are the kernel's own",
         path.display()
     ));

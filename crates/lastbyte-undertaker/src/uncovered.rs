@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::book::Book;
 use crate::channel::Sender;
-use crate::family::{self, Image};
-use crate::tell;
+use crate::descendants::{self, Image};
+use crate::ledger::Ledger;
+use crate::messages;
 use crate::witness::Diag;
 
 /// Between two looks, and a fiftieth of the time is spent looking at most.
@@ -41,7 +41,7 @@ struct Socket {
 }
 
 struct Finder {
-    book: Arc<Book>,
+    ledger: Arc<Ledger>,
     diag: Option<Diag>,
     /// Programs that the shim was seen in.
     covered: HashSet<Image>,
@@ -51,10 +51,10 @@ struct Finder {
 }
 
 /// Starts looking. Without a thread nothing is found.
-pub(crate) fn start(book: Arc<Book>) {
+pub(crate) fn start(ledger: Arc<Ledger>) {
     let finder = Finder {
-        diag: book.observed.then(Diag::new).and_then(Result::ok),
-        book,
+        diag: ledger.observed.then(Diag::new).and_then(Result::ok),
+        ledger,
         covered: HashSet::new(),
         suspect: HashSet::new(),
         reported: HashSet::new(),
@@ -67,7 +67,7 @@ pub(crate) fn start(book: Arc<Book>) {
 impl Finder {
     fn run(mut self) {
         let mut pause = PAUSE;
-        while !self.book.is_over.load(Ordering::Acquire) {
+        while !self.ledger.is_over.load(Ordering::Acquire) {
             std::thread::sleep(pause);
             let began = Instant::now();
             self.look(began + LOOK);
@@ -76,7 +76,7 @@ impl Finder {
     }
 
     fn look(&mut self, until: Instant) {
-        let Ok(images) = family::images(until) else {
+        let Ok(images) = descendants::images(until) else {
             return;
         };
         self.covered.retain(|image| images.contains(image));
@@ -125,8 +125,9 @@ impl Finder {
                     user: found.user,
                 };
                 let ends = [socket.local, socket.remote];
-                let mut page = self.book.page();
-                page.connections
+                let mut entries = self.ledger.entries();
+                entries
+                    .connections
                     .found(found.cookie, sender, name_of(pid), ends);
             }
         }
@@ -137,8 +138,8 @@ impl Finder {
             "{} (process {pid}) has TCP sockets, but not the shim",
             name_of(pid).escape_debug()
         );
-        tell::say_of_programs(format_args!("{text}; its closes are the kernel's own"));
-        self.book.page().uncovered.push(text);
+        messages::print_limited(format_args!("{text}; its closes are the kernel's own"));
+        self.ledger.entries().uncovered.push(text);
     }
 }
 
@@ -165,7 +166,7 @@ fn is_in_our_network(pid: libc::pid_t) -> bool {
 
 /// The TCP sockets that the process holds.
 fn sockets_of(pid: libc::pid_t) -> Vec<Socket> {
-    let held = family::sockets(pid).unwrap_or_default();
+    let held = descendants::sockets(pid).unwrap_or_default();
     if held.is_empty() {
         return Vec::new();
     }

@@ -125,8 +125,8 @@ impl Diag {
         loop {
             // SAFETY: room for as many bytes as said.
             let length = unsafe {
-                let room = answer.as_mut_ptr().cast();
-                libc::recv(fd, room, answer.len(), libc::MSG_DONTWAIT)
+                let budget = answer.as_mut_ptr().cast();
+                libc::recv(fd, budget, answer.len(), libc::MSG_DONTWAIT)
             };
             let bytes = answer.get(..usize::try_from(length).ok()?)?;
             for message in netlink::messages(bytes) {

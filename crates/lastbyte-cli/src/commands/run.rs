@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lastbyte_undertaker::{Error, Keep, Options, Override, Part, tell};
+use lastbyte_undertaker::{Error, Keep, Options, Override, Part, messages};
 
 use crate::status::{NOT_EXECUTABLE, NOT_FOUND, Status, USAGE};
 
@@ -51,16 +51,16 @@ pub(crate) fn run(args: Args) -> Status {
     let shim = match lastbyte_undertaker::find_shim(lastbyte_shim_embed::shim!()) {
         Ok(shim) => shim,
         Err(text) => {
-            tell::say(text);
-            tell::finish();
+            messages::print(text);
+            messages::finish();
             return USAGE;
         }
     };
     let log = match args.log.as_deref().map(open_log).transpose() {
         Ok(log) => log,
         Err(text) => {
-            tell::say(text);
-            tell::finish();
+            messages::print(text);
+            messages::finish();
             return USAGE;
         }
     };
@@ -69,10 +69,10 @@ pub(crate) fn run(args: Args) -> Status {
         Ok(Some(Part::Behind(behind))) => Some(behind),
         Ok(None) => None,
         Err(error) => {
-            tell::say(format_args!(
+            messages::print(format_args!(
                 "cannot stay behind in the background: {error}"
             ));
-            tell::finish();
+            messages::finish();
             return USAGE;
         }
     };
@@ -93,10 +93,10 @@ pub(crate) fn run(args: Args) -> Status {
     let status = match outcome {
         Ok(outcome) => {
             if args.summary {
-                tell::say(&outcome);
+                messages::print(&outcome);
             }
             if let Some(error) = outcome.log_error {
-                tell::say(format_args!("the log is incomplete: {error}"));
+                messages::print(format_args!("the log is incomplete: {error}"));
             }
             Status::of_program(outcome.status)
         }
@@ -106,12 +106,12 @@ pub(crate) fn run(args: Args) -> Status {
                 Error::NotExecutable(..) => NOT_EXECUTABLE,
                 _ => USAGE,
             };
-            tell::say(error);
+            messages::print(error);
             status
         }
     };
     // Whatever becomes of the text, the status is the program's.
-    tell::finish();
+    messages::finish();
     status
 }
 

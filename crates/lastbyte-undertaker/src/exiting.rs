@@ -1,18 +1,18 @@
 //! Sockets whose process must be gone before they are ended: it is exiting, and what
 //! stdio still holds is written after they were sent. Whether another process goes on
-//! with them is looked at then (`looks`).
+//! with them is looked at then (`holder_search`).
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
 use crate::channel::Delivery;
-use crate::system::open_process;
+use crate::process_limits::open_process;
 
 #[derive(Default)]
-pub(crate) struct Heirs(HashMap<libc::pid_t, Heir>);
+pub(crate) struct ExitingProcesses(HashMap<libc::pid_t, ExitingProcess>);
 
 /// One process's: one descriptor tells of its end, however many sockets it sent.
-pub(crate) struct Heir {
+pub(crate) struct ExitingProcess {
     pub(crate) process: OwnedFd,
     pub(crate) pid: libc::pid_t,
     user: u32,
@@ -20,9 +20,9 @@ pub(crate) struct Heir {
 }
 
 /// What is to be done with a socket whose process is exiting.
-pub(crate) enum Inherited<'a> {
+pub(crate) enum Watched<'a> {
     /// The process is watched from now on.
-    First(&'a Heir),
+    First(&'a ExitingProcess),
     /// It was already.
     Another,
     /// It is gone.
@@ -31,25 +31,25 @@ pub(crate) enum Inherited<'a> {
     Unwatched(Delivery),
 }
 
-impl Heirs {
-    pub(crate) fn add(&mut self, delivery: Delivery) -> Inherited<'_> {
+impl ExitingProcesses {
+    pub(crate) fn add(&mut self, delivery: Delivery) -> Watched<'_> {
         let pid = delivery.sender;
-        if let Some(heir) = self.0.get_mut(&pid) {
-            heir.deliveries.push(delivery);
-            return Inherited::Another;
+        if let Some(process) = self.0.get_mut(&pid) {
+            process.deliveries.push(delivery);
+            return Watched::Another;
         }
         match open_process(pid) {
             Ok(process) => {
-                let heir = Heir {
+                let process = ExitingProcess {
                     process,
                     pid,
                     user: delivery.user,
                     deliveries: vec![delivery],
                 };
-                Inherited::First(self.0.entry(pid).or_insert(heir))
+                Watched::First(self.0.entry(pid).or_insert(process))
             }
-            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Inherited::Now(delivery),
-            Err(_) => Inherited::Unwatched(delivery),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Watched::Now(delivery),
+            Err(_) => Watched::Unwatched(delivery),
         }
     }
 
@@ -57,15 +57,16 @@ impl Heirs {
     pub(crate) fn take(&mut self, pid: libc::pid_t) -> Vec<Delivery> {
         self.0
             .remove(&pid)
-            .map_or(Vec::new(), |heir| heir.deliveries)
+            .map_or(Vec::new(), |process| process.deliveries)
     }
 
     /// Another process has closed that socket, as the last.
     pub(crate) fn forget(&mut self, cookie: u64) -> Vec<Delivery> {
         let mut forgotten = Vec::new();
-        for heir in self.0.values_mut() {
+        for process in self.0.values_mut() {
             forgotten.extend(
-                heir.deliveries
+                process
+                    .deliveries
                     .extract_if(.., |delivery| delivery.cookie == cookie),
             );
         }
@@ -80,6 +81,6 @@ impl Heirs {
     pub(crate) fn held(&self) -> impl Iterator<Item = (u32, usize)> {
         self.0
             .values()
-            .map(|heir| (heir.user, heir.deliveries.len() + 1))
+            .map(|process| (process.user, process.deliveries.len() + 1))
     }
 }

@@ -15,21 +15,21 @@ use std::time::Duration;
 use lastbyte::{Closer, Linger, LingerForm, Policy, RawLinger};
 use lastbyte_handoff::{Left as LeftBecause, Override, Request, flag};
 
-use crate::book::Book;
 use crate::channel::{self, Delivery};
-use crate::looks::Looks;
+use crate::holder_search::HolderSearch;
+use crate::ledger::Ledger;
 use crate::record::{Found, Origin};
 use crate::witness::monotonic;
 
-/// What a clerk's threads share.
-pub(crate) struct Office {
-    pub(crate) book: Arc<Book>,
+/// What the threads of each user share.
+pub(crate) struct Context {
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) linger: Override,
 }
 
-pub(crate) struct Clerk {
+pub(crate) struct UserCloser {
     work: Sender<Work>,
-    looks: Looks,
+    holder_search: HolderSearch,
     closer: Arc<Closer>,
     /// Descriptors that the thread has not dealt with yet.
     waiting: Arc<AtomicUsize>,
@@ -44,8 +44,8 @@ pub(crate) enum Work {
     Drop(OwnedFd),
 }
 
-impl Clerk {
-    pub(crate) fn start(office: Arc<Office>, user: u32) -> std::io::Result<Self> {
+impl UserCloser {
+    pub(crate) fn start(context: Arc<Context>, user: u32) -> std::io::Result<Self> {
         let closer = Closer::builder()
             .limit(1 << 20)
             .thread_name(format!("lb-close-{user}"))
@@ -53,14 +53,15 @@ impl Clerk {
         let closer = Arc::new(closer);
         let waiting = Arc::new(AtomicUsize::new(0));
         let (work, inbox) = mpsc::channel();
-        let looks = Looks::start(user, Arc::clone(&office.book), Arc::clone(&waiting))?;
+        let holder_search =
+            HolderSearch::start(user, Arc::clone(&context.ledger), Arc::clone(&waiting))?;
         let (theirs, count) = (Arc::clone(&closer), Arc::clone(&waiting));
         std::thread::Builder::new()
             .name(format!("lb-end-{user}"))
-            .spawn(move || do_all(&office, &theirs, &inbox, &count))?;
+            .spawn(move || do_all(&context, &theirs, &inbox, &count))?;
         Ok(Self {
             work,
-            looks,
+            holder_search,
             closer,
             waiting,
         })
@@ -89,16 +90,16 @@ impl Clerk {
     /// Has a socket ended when no process of the run holds it any more.
     pub(crate) fn end_unless_held(&self, delivery: Delivery, times: &'static [Duration]) {
         self.waiting.fetch_add(1, Ordering::AcqRel);
-        self.looks.look(delivery, times);
+        self.holder_search.look(delivery, times);
     }
 
-    pub(crate) fn looks(&self) -> &Looks {
-        &self.looks
+    pub(crate) fn holder_search(&self) -> &HolderSearch {
+        &self.holder_search
     }
 
     /// Whether something waits here, and not with the closer.
     fn has_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0 || self.looks.has_questions()
+        self.waiting.load(Ordering::Acquire) > 0 || self.holder_search.has_questions()
     }
 
     /// Descriptors that are held.
@@ -111,21 +112,21 @@ impl Clerk {
     }
 }
 
-fn do_all(office: &Office, closer: &Closer, inbox: &Receiver<Work>, waiting: &AtomicUsize) {
+fn do_all(context: &Context, closer: &Closer, inbox: &Receiver<Work>, waiting: &AtomicUsize) {
     while let Ok(work) = inbox.recv() {
         match work {
-            Work::End(delivery) => office.end(closer, delivery),
-            Work::Refuse(delivery) => office.refuse(delivery),
-            Work::Drop(descriptor) => quietly_drop(descriptor),
+            Work::End(delivery) => context.end(closer, delivery),
+            Work::Refuse(delivery) => context.refuse(delivery),
+            Work::Drop(descriptor) => close_without_lingering(descriptor),
         }
         waiting.fetch_sub(1, Ordering::AcqRel);
-        // The desk may have waited for room.
-        office.book.ring_if_awaited();
+        // The supervisor may have waited for room.
+        context.ledger.wake_if_awaited();
     }
 }
 
 /// Closes a descriptor without the wait that its linger option may ask for.
-pub(crate) fn quietly_drop(descriptor: OwnedFd) {
+pub(crate) fn close_without_lingering(descriptor: OwnedFd) {
     let off = libc::linger {
         l_onoff: 0,
         l_linger: 0,
@@ -143,7 +144,7 @@ pub(crate) fn quietly_drop(descriptor: OwnedFd) {
     drop(descriptor);
 }
 
-impl Office {
+impl Context {
     fn end(&self, closer: &Closer, delivery: Delivery) {
         let Delivery {
             request,
@@ -154,28 +155,28 @@ impl Office {
         } = delivery;
         let Some(socket) = socket else {
             // No descriptor was free to receive it: the program's close was plain.
-            self.book.mapping.get().count(LeftBecause::Full);
-            self.book.mapping.answer(&request, 0);
+            self.ledger.mapping.get().count(LeftBecause::Full);
+            self.ledger.mapping.answer(&request, 0);
             return;
         };
-        if cookie != 0 && self.book.page().ending.contains(&cookie) {
+        if cookie != 0 && self.ledger.entries().ending.contains(&cookie) {
             // Another descriptor's close ends it already.
-            quietly_drop(socket);
-            self.book.mapping.answer(&request, 0);
+            close_without_lingering(socket);
+            self.ledger.mapping.answer(&request, 0);
             return;
         }
         let socket = TcpStream::from(socket);
         let origin = self.origin(&request, sender, &socket);
-        let number = self.book.begin(origin, cookie);
-        let book = Arc::clone(&self.book);
+        let number = self.ledger.begin(origin, cookie);
+        let ledger = Arc::clone(&self.ledger);
         // Spent before the closer's clock starts, which the program counts too.
         let before = since(request.began);
         let policy = self.policy(&request, before);
         let submitted = closer.close(socket, policy, move |result| {
-            book.settle(number, cookie, &request, before, result);
+            ledger.settle(number, cookie, &request, before, result);
         });
         if let Err(error) = submitted {
-            self.book
+            self.ledger
                 .settle(number, cookie, &request, before, Err(error));
         }
     }
@@ -199,27 +200,27 @@ impl Office {
                     user,
                 };
                 // The kernel's notice says what becomes of it.
-                if self.book.observed {
-                    let connections = &mut self.book.page().connections;
+                if self.ledger.observed {
+                    let connections = &mut self.ledger.entries().connections;
                     connections.refused(cookie, origin, from, request.began);
                 }
                 if linger.is_some_and(|linger| linger.is_abort()) {
                     drop(socket);
                 } else {
-                    quietly_drop(socket.into());
+                    close_without_lingering(socket.into());
                 }
             }
-            None => self.book.mapping.get().count(LeftBecause::Full),
+            None => self.ledger.mapping.get().count(LeftBecause::Full),
         }
-        self.book.mapping.answer(&request, 0);
+        self.ledger.mapping.answer(&request, 0);
     }
 
     fn origin(&self, request: &Request, sender: libc::pid_t, socket: &TcpStream) -> Origin {
         // Where the kernel no longer knows it, what the program knew.
         let address = |side: usize, known: std::io::Result<SocketAddr>| {
-            let told = || channel::address(request.addresses.get(side)?);
-            let is_wanted = self.book.observed;
-            is_wanted.then(|| known.ok().or_else(told)).flatten()
+            let reported = || channel::address(request.addresses.get(side)?);
+            let is_wanted = self.ledger.observed;
+            is_wanted.then(|| known.ok().or_else(reported)).flatten()
         };
         Origin {
             pid: sender,
@@ -266,11 +267,11 @@ fn since(began: u64) -> Duration {
     Duration::from_nanos(monotonic().saturating_sub(began))
 }
 
-/// The clerks, one for each user that has sent something.
-pub(crate) struct Clerks {
-    office: Arc<Office>,
-    all: std::collections::HashMap<u32, Clerk>,
-    /// Descriptors that no clerk could be had for: kept open, for closing them here
+/// The closers, one for each user that has sent something.
+pub(crate) struct UserClosers {
+    context: Arc<Context>,
+    all: std::collections::HashMap<u32, UserCloser>,
+    /// Descriptors that no closer could be had for: kept open, for closing them here
     /// could block everybody.
     kept: Vec<(u32, OwnedFd)>,
 }
@@ -278,24 +279,24 @@ pub(crate) struct Clerks {
 /// Users with threads of their own, at most; beyond that nothing is ended.
 const USERS: usize = 64;
 
-impl Clerks {
-    /// With a clerk for our own user, who is never without one.
-    pub(crate) fn new(office: Office, own: u32) -> std::io::Result<Self> {
-        let office = Arc::new(office);
-        let first = Clerk::start(Arc::clone(&office), own)?;
+impl UserClosers {
+    /// With a closer for our own user, who is never without one.
+    pub(crate) fn new(context: Context, own: u32) -> std::io::Result<Self> {
+        let context = Arc::new(context);
+        let first = UserCloser::start(Arc::clone(&context), own)?;
         Ok(Self {
-            office,
+            context,
             all: std::collections::HashMap::from([(own, first)]),
             kept: Vec::new(),
         })
     }
 
-    /// The user's clerk, if one is to be had.
-    pub(crate) fn of(&mut self, user: u32) -> Option<&Clerk> {
+    /// The user's closer, if one is to be had.
+    pub(crate) fn of(&mut self, user: u32) -> Option<&UserCloser> {
         if !self.all.contains_key(&user) && self.all.len() < USERS {
-            match Clerk::start(Arc::clone(&self.office), user) {
-                Ok(clerk) => drop(self.all.insert(user, clerk)),
-                Err(error) => crate::tell::say_of_programs(format_args!(
+            match UserCloser::start(Arc::clone(&self.context), user) {
+                Ok(closer) => drop(self.all.insert(user, closer)),
+                Err(error) => crate::messages::print_limited(format_args!(
                     "cannot end connections of user {user}, which are left to the kernel: {error}"
                 )),
             }
@@ -313,33 +314,33 @@ impl Clerks {
         let kept = self.kept.iter().map(|(user, _)| (*user, 1));
         self.all
             .iter()
-            .map(|(user, clerk)| (*user, clerk.held()))
+            .map(|(user, closer)| (*user, closer.held()))
             .chain(kept)
     }
 
     /// Another process has closed that socket, as the last.
     pub(crate) fn forget(&self, cookie: u64) {
-        for clerk in self.all.values().filter(|clerk| clerk.has_waiting()) {
-            clerk.looks.forget(cookie);
+        for closer in self.all.values().filter(|closer| closer.has_waiting()) {
+            closer.holder_search.forget(cookie);
         }
     }
 
     /// Whether something waits for more than the closers.
     pub(crate) fn have_waiting(&self) -> bool {
-        self.all.values().any(Clerk::has_waiting)
+        self.all.values().any(UserCloser::has_waiting)
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        let mut clerks = self.all.values();
-        clerks.all(|clerk| clerk.held() == 0 && !clerk.looks.has_questions())
+        let mut user_closers = self.all.values();
+        user_closers.all(|closer| closer.held() == 0 && !closer.holder_search.has_questions())
     }
 
     pub(crate) fn closers(&self) -> Vec<Arc<Closer>> {
-        self.all.values().map(Clerk::closer).collect()
+        self.all.values().map(UserCloser::closer).collect()
     }
 }
 
-impl Drop for Clerks {
+impl Drop for UserClosers {
     fn drop(&mut self) {
         // Closed with the process, whose end waits for no linger time.
         std::mem::forget(std::mem::take(&mut self.kept));

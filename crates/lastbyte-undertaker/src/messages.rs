@@ -63,7 +63,7 @@ fn write_all(inbox: &Receiver<Job>) {
 }
 
 /// Says a line, in the command's name. Never waits and never fails.
-pub fn say(text: impl std::fmt::Display) {
+pub fn print(text: impl std::fmt::Display) {
     if let Some(queue) = queue() {
         let _ = queue.try_send(Job::Line(format!("lastbyte: {text}\n")));
     }
@@ -86,13 +86,13 @@ pub fn finish() {
 }
 
 /// Says what programs can cause at will, a bounded number of times.
-pub(crate) fn say_of_programs(text: impl std::fmt::Display) {
+pub(crate) fn print_limited(text: impl std::fmt::Display) {
     static BUDGET: Mutex<Option<Budget>> = Mutex::new(None);
     let mut budget = BUDGET.lock().unwrap_or_else(PoisonError::into_inner);
     let now = Instant::now();
     match budget.get_or_insert_with(|| Budget::new(now)).take(now) {
-        Some(0) => say(text),
-        Some(left_out) => say(format_args!("{text} (and {left_out} lines like it before)")),
+        Some(0) => print(text),
+        Some(left_out) => print(format_args!("{text} (and {left_out} lines like it before)")),
         None => {}
     }
 }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use lastbyte_handoff::Request;
 
-use crate::book::Book;
 use crate::channel::{Delivery, inode};
-use crate::clerk::quietly_drop;
-use crate::family;
+use crate::descendants;
+use crate::ledger::Ledger;
+use crate::user_closers::close_without_lingering;
 
 /// Questions that wait for an answer, at most.
 const QUESTIONS: usize = 64;
@@ -53,25 +53,25 @@ struct Look {
 }
 
 /// One user's.
-pub(crate) struct Looks {
+pub(crate) struct HolderSearch {
     asked: Sender<Asked>,
     questions: Arc<AtomicUsize>,
 }
 
-impl Looks {
+impl HolderSearch {
     /// `waiting` counts the descriptors that are here.
     pub(crate) fn start(
         user: u32,
-        book: Arc<Book>,
+        ledger: Arc<Ledger>,
         waiting: Arc<AtomicUsize>,
     ) -> std::io::Result<Self> {
         let (asked, inbox) = mpsc::channel();
         let questions = Arc::new(AtomicUsize::new(0));
-        let looker = Looker {
-            book,
+        let looker = Searcher {
+            ledger,
             waiting,
             questions: Arc::clone(&questions),
-            looks: Vec::new(),
+            searches: Vec::new(),
         };
         std::thread::Builder::new()
             .name(format!("lb-look-{user}"))
@@ -121,17 +121,17 @@ impl Looks {
     }
 }
 
-struct Looker {
-    book: Arc<Book>,
+struct Searcher {
+    ledger: Arc<Ledger>,
     waiting: Arc<AtomicUsize>,
     questions: Arc<AtomicUsize>,
-    looks: Vec<Look>,
+    searches: Vec<Look>,
 }
 
-impl Looker {
+impl Searcher {
     fn run(mut self, inbox: &Receiver<Asked>) {
         loop {
-            let next = self.looks.iter().map(|look| look.at).min();
+            let next = self.searches.iter().map(|look| look.at).min();
             let asked = match next {
                 Some(at) => inbox.recv_timeout(at.saturating_duration_since(Instant::now())),
                 None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -156,7 +156,7 @@ impl Looker {
     fn take(&mut self, asked: Asked, questions: &mut Vec<Question>) {
         match asked {
             Asked::Question(question) => questions.push(question),
-            Asked::Look(look) => self.looks.push(look),
+            Asked::Look(look) => self.searches.push(look),
             Asked::Forget(cookie) => self.forget(cookie),
         }
     }
@@ -173,16 +173,18 @@ impl Looker {
                  }| (request.inode, (*sender, request.fd)),
             )
             .collect();
-        let held = family::held_beside(&asked, first + ANSWER);
+        let held = descendants::held_beside(&asked, first + ANSWER);
         for (question, held) in questions.iter().zip(held) {
-            self.book.mapping.answer(&question.request, i32::from(held));
+            self.ledger
+                .mapping
+                .answer(&question.request, i32::from(held));
         }
         self.questions.fetch_sub(questions.len(), Ordering::AcqRel);
     }
 
     fn forget(&mut self, cookie: u64) {
         let is_it = |look: &mut Look| look.delivery.cookie == cookie;
-        let forgotten: Vec<Look> = self.looks.extract_if(.., is_it).collect();
+        let forgotten: Vec<Look> = self.searches.extract_if(.., is_it).collect();
         for look in forgotten {
             self.let_go(look.delivery);
         }
@@ -191,12 +193,15 @@ impl Looker {
     /// One look through the run for all that are due.
     fn look(&mut self) {
         let now = Instant::now();
-        let due: Vec<Look> = self.looks.extract_if(.., |look| look.at <= now).collect();
+        let due: Vec<Look> = self
+            .searches
+            .extract_if(.., |look| look.at <= now)
+            .collect();
         let wanted = due
             .iter()
             .filter_map(|look| number(&look.delivery))
             .collect();
-        let held: Option<HashSet<u64>> = family::held(&wanted, now + LEISURE);
+        let held: Option<HashSet<u64>> = descendants::held(&wanted, now + LEISURE);
         let mut seen = HashSet::new();
         for look in due {
             let is_held = match (number(&look.delivery), &held) {
@@ -218,7 +223,7 @@ impl Looker {
     /// After the last look whoever holds it closes it.
     fn look_later(&mut self, look: Look) {
         match look.later.split_first() {
-            Some((first, later)) => self.looks.push(Look {
+            Some((first, later)) => self.searches.push(Look {
                 at: Instant::now() + *first,
                 later,
                 delivery: look.delivery,
@@ -228,19 +233,19 @@ impl Looker {
     }
 
     /// Another process may have closed it as the last while we looked, and its message be
-    /// unread still. The desk reads that first.
+    /// unread still. The loop reads that first.
     fn go_on(&self, delivery: Delivery) {
-        self.book.unheld().push(delivery);
+        self.ledger.unheld().push(delivery);
         self.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.book.ring();
+        self.ledger.wake();
     }
 
     fn let_go(&self, delivery: Delivery) {
         if let Some(socket) = delivery.socket {
-            quietly_drop(socket);
+            close_without_lingering(socket);
         }
         self.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.book.ring_if_awaited();
+        self.ledger.wake_if_awaited();
     }
 }
 

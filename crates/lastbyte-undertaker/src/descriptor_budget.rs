@@ -12,7 +12,7 @@ const RESERVE: u64 = 1024;
 const OWN: u64 = 24;
 
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct DescriptorBudget {
     total: usize,
     reserve: usize,
     own: u32,
@@ -21,7 +21,7 @@ pub(crate) struct Room {
 /// What is held for a user now.
 pub(crate) type Held = HashMap<u32, usize>;
 
-impl Room {
+impl DescriptorBudget {
     /// The room that a limit of open files leaves; `own` is our user.
     pub(crate) fn new(limit: u64, own: u32) -> Self {
         let reserve = RESERVE.min(limit / 4);
@@ -49,7 +49,7 @@ impl Room {
     }
 
     /// Whether not even the next message may be read: what was refused is still open.
-    pub(crate) fn is_crammed(&self, held: &Held) -> bool {
+    pub(crate) fn is_exhausted(&self, held: &Held) -> bool {
         held.values().sum::<usize>() >= self.total + self.reserve / 2
     }
 
@@ -65,7 +65,7 @@ impl Room {
     /// could know is still taken, as far as there is room at all.
     pub(crate) fn must_refuse(&self, user: u32, held: &Held) -> bool {
         let is_beyond = user != self.own && self.has_share(user, held, 13, 15);
-        is_beyond || self.is_crammed(held)
+        is_beyond || self.is_exhausted(held)
     }
 
     /// Whether a user, or all besides our own, have so many sixteenths.
@@ -86,47 +86,47 @@ mod tests {
 
     #[test]
     fn no_other_user_can_fill_the_room() {
-        let room = Room::new(20_000, 0);
+        let budget = DescriptorBudget::new(20_000, 0);
         let mut held = Held::new();
-        while !room.is_full_for(33, &held) {
+        while !budget.is_full_for(33, &held) {
             *held.entry(33).or_default() += 1;
         }
-        assert!(!room.is_full_for(34, &held));
-        while !room.is_full_for(34, &held) {
+        assert!(!budget.is_full_for(34, &held));
+        while !budget.is_full_for(34, &held) {
             *held.entry(34).or_default() += 1;
         }
-        assert!(!room.is_full_for(0, &held), "our own user's part is left");
-        assert!(!room.is_full(&held));
-        while !room.must_refuse(33, &held) || !room.must_refuse(34, &held) {
+        assert!(!budget.is_full_for(0, &held), "our own user's part is left");
+        assert!(!budget.is_full(&held));
+        while !budget.must_refuse(33, &held) || !budget.must_refuse(34, &held) {
             *held.entry(34).or_default() += 1;
         }
-        assert!(!room.is_full_for(0, &held), "nor can they by sending on");
-        assert!(room.total() - held.values().sum::<usize>() >= 1000);
+        assert!(!budget.is_full_for(0, &held), "nor can they by sending on");
+        assert!(budget.total() - held.values().sum::<usize>() >= 1000);
         *held.entry(33).or_default() += 2000;
         assert!(
-            !room.is_full_for(0, &held),
+            !budget.is_full_for(0, &held),
             "nor while refused ones are open"
         );
     }
 
     #[test]
     fn our_own_user_may_have_all() {
-        let room = Room::new(1024, 0);
-        let held = Held::from([(0, room.total() - 1)]);
-        assert!(!room.is_full_for(0, &held));
-        let held = Held::from([(0, room.total())]);
-        assert!(room.is_full_for(0, &held) && room.is_full(&held));
+        let budget = DescriptorBudget::new(1024, 0);
+        let held = Held::from([(0, budget.total() - 1)]);
+        assert!(!budget.is_full_for(0, &held));
+        let held = Held::from([(0, budget.total())]);
+        assert!(budget.is_full_for(0, &held) && budget.is_full(&held));
         assert!(
-            !room.must_refuse(0, &held),
+            !budget.must_refuse(0, &held),
             "what was sent already is taken"
         );
-        let held = Held::from([(0, room.total() + room.reserve / 2)]);
-        assert!(room.must_refuse(0, &held) && room.is_crammed(&held));
+        let held = Held::from([(0, budget.total() + budget.reserve / 2)]);
+        assert!(budget.must_refuse(0, &held) && budget.is_exhausted(&held));
     }
 
     #[test]
     fn a_small_limit_leaves_some_room() {
-        let room = Room::new(40, 0);
-        assert!((20..=28).contains(&room.total()), "{room:?}");
+        let budget = DescriptorBudget::new(40, 0);
+        assert!((20..=28).contains(&budget.total()), "{budget:?}");
     }
 }

@@ -10,31 +10,31 @@ use lastbyte::{CloseError, Report};
 use lastbyte_handoff::Request;
 
 use crate::channel::{Delivery, Mapping};
-use crate::clerk::quietly_drop;
 use crate::connections::Connections;
 use crate::log::Log;
 use crate::record::{self, Known, Line, Origin, Sums};
+use crate::user_closers::close_without_lingering;
 
 /// What the closer's thread writes and we read.
-pub(crate) struct Book {
+pub(crate) struct Ledger {
     pub(crate) mapping: Mapping,
     pub(crate) observed: bool,
     /// Written to when the closer is idle.
-    pub(crate) bell: OwnedFd,
-    /// Whether the desk waits for room.
+    pub(crate) waker: OwnedFd,
+    /// Whether the loop waits for room.
     pub(crate) is_awaited: AtomicBool,
-    /// Sockets of processes that are gone, which no process was found to hold: the desk
+    /// Sockets of processes that are gone, which no process was found to hold: the loop
     /// ends them once it knows of every close before.
     pub(crate) unheld: Mutex<Vec<Delivery>>,
     /// A thread waits for the closers to be idle.
     pub(crate) is_idle_awaited: AtomicBool,
     /// Nobody looks for uncovered programs any more.
     pub(crate) is_over: AtomicBool,
-    pub(crate) page: Mutex<Page>,
+    pub(crate) entries: Mutex<Entries>,
 }
 
 #[derive(Default)]
-pub(crate) struct Page {
+pub(crate) struct Entries {
     pub(crate) next: u64,
     pub(crate) open: HashMap<u64, (Origin, Instant)>,
     /// The cookies of the connections that the closer has.
@@ -47,19 +47,19 @@ pub(crate) struct Page {
     pub(crate) uncovered: Vec<String>,
 }
 
-impl Book {
-    pub(crate) fn page(&self) -> MutexGuard<'_, Page> {
+impl Ledger {
+    pub(crate) fn entries(&self) -> MutexGuard<'_, Entries> {
         // A panic in between leaves counts that are still counts.
-        self.page.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn begin(&self, origin: Origin, cookie: u64) -> u64 {
-        let mut page = self.page();
-        page.ending.insert(cookie);
-        page.connections.handed_over(cookie);
-        page.next += 1;
-        let number = page.next;
-        page.open.insert(number, (origin, Instant::now()));
+        let mut entries = self.entries();
+        entries.ending.insert(cookie);
+        entries.connections.handed_over(cookie);
+        entries.next += 1;
+        let number = entries.next;
+        entries.open.insert(number, (origin, Instant::now()));
         number
     }
 
@@ -85,7 +85,7 @@ impl Book {
                 // A socket that was refused, or found no room: closed without the wait
                 // that its linger option may ask for.
                 if let Ok(socket) = error.into_socket() {
-                    quietly_drop(socket);
+                    close_without_lingering(socket);
                 }
                 (answer, report)
             }
@@ -94,25 +94,25 @@ impl Book {
         if let Some(report) = &mut report {
             report.elapsed = report.elapsed.saturating_add(before);
         }
-        let mut page = self.page();
-        page.ending.remove(&cookie);
-        if let Some((origin, _)) = page.open.remove(&number)
+        let mut entries = self.entries();
+        entries.ending.remove(&cookie);
+        if let Some((origin, _)) = entries.open.remove(&number)
             && let Some(report) = report
         {
-            self.write(&mut page, origin, Known::Report(report));
+            self.write(&mut entries, origin, Known::Report(report));
         }
     }
 
-    /// Has the desk look again, if it waits for room.
-    pub(crate) fn ring_if_awaited(&self) {
+    /// Has the supervisor look again, if it waits for room.
+    pub(crate) fn wake_if_awaited(&self) {
         if self.is_awaited.swap(false, Ordering::AcqRel) {
-            self.ring();
+            self.wake();
         }
     }
 
-    pub(crate) fn write(&self, page: &mut Page, origin: Origin, fate: Known) {
-        page.sums.add(&fate);
-        if let Some(log) = &mut page.log {
+    pub(crate) fn write(&self, entries: &mut Entries, origin: Origin, fate: Known) {
+        entries.sums.add(&fate);
+        if let Some(log) = &mut entries.log {
             log.write(Line {
                 time: record::timestamp(),
                 origin,
@@ -125,18 +125,18 @@ impl Book {
         self.unheld.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn ring(&self) {
+    pub(crate) fn wake(&self) {
         let one = 1_u64.to_ne_bytes();
         // SAFETY: eight bytes, as an eventfd wants.
-        unsafe { libc::write(self.bell.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        unsafe { libc::write(self.waker.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
-    pub(crate) fn bell_rang(&self) -> bool {
+    pub(crate) fn was_woken(&self) -> bool {
         let mut count = [0; 8];
         // SAFETY: room for eight bytes.
         unsafe {
             libc::read(
-                self.bell.as_raw_fd(),
+                self.waker.as_raw_fd(),
                 count.as_mut_ptr().cast(),
                 count.len(),
             ) == 8
