@@ -437,3 +437,6 @@ pub(crate) fn addresses(request: &Request) -> Option<[SocketAddr; 2]> {
     let [local, remote] = request.addresses.each_ref();
     Some([channel::address(local)?, channel::address(remote)?])
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,3 +186,180 @@ fn unread(notice: &Notice, before: &Before, is_delivered: bool) -> Option<u64> {
     (notice.rqueue == expected || is_delivered && notice.rqueue == expected + 1)
         .then_some(close.unread)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `struct tcp_info` of a connection that is gone.
+    fn info(acked: u64, received: u64, sent: u64, unsent: u32) -> TcpInfo {
+        let mut bytes = [0; 240];
+        let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
+        put(0, &[7]);
+        put(68, &1000_u32.to_ne_bytes());
+        put(120, &acked.to_ne_bytes());
+        put(128, &received.to_ne_bytes());
+        put(144, &unsent.to_ne_bytes());
+        put(200, &sent.to_ne_bytes());
+        TcpInfo::from_bytes(&bytes)
+    }
+
+    fn notice(info: TcpInfo, rqueue: u64, wqueue: u64) -> Notice {
+        Notice {
+            cookie: 1,
+            rqueue,
+            wqueue,
+            info: Some(info),
+        }
+    }
+
+    fn accepted(close: Option<Close>) -> Before {
+        Before {
+            connected: Some(false),
+            half_closed: false,
+            close,
+        }
+    }
+
+    fn close(state: State, unread: u64) -> Option<Close> {
+        Some(Close {
+            state: Some(state),
+            unread,
+            may_be_held: false,
+        })
+    }
+
+    #[test]
+    fn a_killed_process_loses_what_was_queued_without_a_fin() {
+        // 1000 unread, so an RST and no FIN: 30 acknowledged, 20 in flight, 50 not sent.
+        let word = read(&notice(info(30, 1000, 50, 50), 1000, 70), &accepted(None));
+        assert_eq!(
+            (word.acked, word.lost, word.unsent),
+            (Some(30), Some(70), Some(50))
+        );
+        assert_eq!((word.unread, word.is_delivered), (None, false));
+    }
+
+    #[test]
+    fn the_syn_of_who_connected_is_no_payload() {
+        let before = Before {
+            connected: Some(true),
+            ..accepted(None)
+        };
+        // The SYN is acknowledged, and 40 of 40 with the FIN.
+        let word = read(&notice(info(42, 0, 40, 0), 1, 0), &before);
+        assert_eq!((word.acked, word.lost), (Some(40), Some(0)));
+        assert!(word.is_delivered);
+        // The SYN and 40, and no FIN.
+        let word = read(&notice(info(41, 0, 40, 0), 9, 0), &before);
+        assert_eq!(
+            (word.acked, word.lost, word.is_delivered),
+            (Some(40), Some(0), false)
+        );
+    }
+
+    #[test]
+    fn an_unacknowledged_fin_is_no_lost_byte() {
+        let quiet = accepted(close(State::Established, 0));
+        let word = read(&notice(info(40, 0, 40, 0), 0, 1), &quiet);
+        assert_eq!((word.lost, word.is_delivered), (Some(0), false));
+        // Behind data that was not sent.
+        let word = read(&notice(info(30, 0, 40, 6), 0, 16), &quiet);
+        assert_eq!(
+            (word.acked, word.lost, word.unsent),
+            (Some(30), Some(15), Some(5))
+        );
+    }
+
+    #[test]
+    fn where_a_fin_may_be_queued_or_not_nothing_is_guessed() {
+        // Nothing unread: a FIN was queued, unless the peer had reset before.
+        let word = read(&notice(info(30, 0, 40, 6), 0, 16), &accepted(None));
+        assert_eq!((word.acked, word.lost, word.unsent), (None, None, None));
+        let half_closed = Before {
+            half_closed: true,
+            ..accepted(None)
+        };
+        let word = read(&notice(info(30, 9, 40, 6), 9, 16), &half_closed);
+        assert_eq!(word.lost, Some(15));
+        let held = Before {
+            close: close(State::Established, 0).map(|close| Close {
+                may_be_held: true,
+                ..close
+            }),
+            ..accepted(None)
+        };
+        assert_eq!(read(&notice(info(30, 0, 40, 6), 0, 16), &held).lost, None);
+        let reset = accepted(close(State::Closed, 0));
+        assert_eq!(read(&notice(info(30, 0, 40, 6), 0, 16), &reset).lost, None);
+    }
+
+    #[test]
+    fn who_inherited_it_does_not_know_who_connected() {
+        let unknown = Before::default();
+        let lost = |acked, wqueue| read(&notice(info(acked, 0, 40, 0), 0, wqueue), &unknown).lost;
+        assert_eq!(lost(30, 10), Some(10), "neither SYN nor FIN");
+        assert_eq!(lost(31, 11), Some(10), "both");
+        assert_eq!(lost(31, 10), None, "one of the two");
+        assert_eq!(lost(41, 0), Some(0), "all is acknowledged");
+    }
+
+    #[test]
+    fn unread_input_is_answered_with_an_rst() {
+        let word = read(
+            &notice(info(0, 7, 0, 0), 7, 0),
+            &accepted(close(State::Established, 7)),
+        );
+        assert_eq!(
+            (word.unread, word.rst_sent, word.lost),
+            (Some(7), Some(true), Some(0))
+        );
+        // The peer's FIN was in before, and counts in the queue.
+        let word = read(
+            &notice(info(0, 8, 0, 0), 8, 0),
+            &accepted(close(State::CloseWait, 7)),
+        );
+        assert_eq!(word.unread, Some(7));
+        // One more than there was may be a byte or the peer's FIN.
+        let word = read(
+            &notice(info(0, 8, 0, 0), 8, 0),
+            &accepted(close(State::Established, 7)),
+        );
+        assert_eq!(word.unread, None);
+        // Delivered, so it is the FIN: no byte is taken after the close.
+        let word = read(
+            &notice(info(41, 1, 40, 0), 1, 0),
+            &accepted(close(State::Established, 0)),
+        );
+        assert_eq!(
+            (word.unread, word.rst_sent, word.is_delivered),
+            (Some(0), None, true)
+        );
+    }
+
+    #[test]
+    fn what_was_wiped_says_nothing() {
+        let wiped = Notice {
+            info: None,
+            ..notice(info(0, 0, 0, 0), 0, 5)
+        };
+        assert_eq!(read(&wiped, &accepted(None)), LastWord::default());
+        assert!(was_connection(&wiped), "there was something to abort");
+    }
+
+    #[test]
+    fn a_syn_that_nobody_answered_is_a_connection_only_with_data() {
+        let unanswered = |sent: u64| {
+            let mut bytes = [0; 240];
+            bytes[200..208].copy_from_slice(&sent.to_ne_bytes());
+            notice(TcpInfo::from_bytes(&bytes), 0, sent + 1)
+        };
+        assert!(!was_connection(&unanswered(0)));
+        assert!(was_connection(&unanswered(1000)));
+        let word = read(&unanswered(1000), &accepted(None));
+        assert_eq!(
+            (word.acked, word.lost, word.unsent),
+            (Some(0), Some(1000), Some(0))
+        );
+    }
+}
