@@ -28,8 +28,6 @@ CIRCLES = {
     ("actor::connection", "actor::past"): "the matrix: a connection is opened for a past, and a past sets options as a connection does",
     ("coverage", "descriptors", "handover", "holders", "hooks::fork", "notes", "run", "senders", "verdict"):
         "the shim: a run sends what it does not cover by the hand-over, which is the run's; to be cut",
-    ("book", "clerk", "looks"): "the supervisor: a question about holders goes out from a user's thread and comes back to it",
-    ("desk", "detach"): "the supervisor: the loop detaches itself",
     ("shim", "unpack"): "the supervisor: both know the name of the shim's file",
 }
 # Files below a crate's folder, and why they stay in one piece.
@@ -42,7 +40,6 @@ LONG = {
     "src/explain/words.rs": "a table",
     "src/destroyed.rs": "one notice, with its captured bytes",
     "src/info.rs": "one structure of the kernel, field by field",
-    "src/desk.rs": "the supervisor's loop; to be split",
 }
 
 

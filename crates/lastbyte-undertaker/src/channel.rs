@@ -185,6 +185,25 @@ pub(crate) fn inode(socket: &OwnedFd) -> io::Result<u64> {
     Ok(unsafe { stat.assume_init() }.st_ino)
 }
 
+/// Closes a descriptor without the wait that its linger option may ask for.
+pub(crate) fn close_without_lingering(descriptor: OwnedFd) {
+    let off = libc::linger {
+        l_onoff: 0,
+        l_linger: 0,
+    };
+    // SAFETY: a plain option of that size; what is no socket refuses it.
+    unsafe {
+        libc::setsockopt(
+            descriptor.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const off).cast(),
+            size_of_val(&off) as libc::socklen_t,
+        );
+    }
+    drop(descriptor);
+}
+
 /// The blocks, mapped for the whole run.
 #[derive(Clone, Copy)]
 pub(crate) struct Mapping {

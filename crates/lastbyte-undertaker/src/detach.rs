@@ -121,5 +121,15 @@ fn own_status(supervisor: libc::pid_t) -> io::Result<u8> {
     let mut status = 0;
     // SAFETY: room for a status.
     check(unsafe { libc::waitpid(supervisor, &raw mut status, 0) })?;
-    Ok(crate::supervisor::status_of(status))
+    Ok(status_of(status))
+}
+
+/// A wait status as a shell has it: the exit status, or 128 and the signal's number.
+pub(crate) fn status_of(wait_status: libc::c_int) -> u8 {
+    let code = if libc::WIFSIGNALED(wait_status) {
+        128 + libc::WTERMSIG(wait_status)
+    } else {
+        libc::WEXITSTATUS(wait_status)
+    };
+    u8::try_from(code).unwrap_or(u8::MAX)
 }

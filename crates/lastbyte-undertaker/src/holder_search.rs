@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use lastbyte_handoff::Request;
 
-use crate::channel::{Delivery, inode};
+use crate::channel::{Delivery, close_without_lingering, inode};
 use crate::descendants;
 use crate::ledger::Ledger;
-use crate::user_closers::close_without_lingering;
 
 /// Questions that wait for an answer, at most.
 const QUESTIONS: usize = 64;

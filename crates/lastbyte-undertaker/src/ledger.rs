@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use lastbyte::{CloseError, Report};
 use lastbyte_handoff::Request;
 
-use crate::channel::{Delivery, Mapping};
+use crate::channel::{Delivery, Mapping, close_without_lingering};
 use crate::connections::Connections;
 use crate::log::Log;
 use crate::record::{self, Known, Line, Origin, Sums};
-use crate::user_closers::close_without_lingering;
 
 /// What the closer's thread writes and we read.
 pub(crate) struct Ledger {

@@ -6,7 +6,7 @@
 //! user ever touches another's sockets: who blocks it blocks its own closes.
 
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use lastbyte::{Closer, Linger, LingerForm, Policy, RawLinger};
 use lastbyte_handoff::{Left as LeftBecause, Override, Request, flag};
 
-use crate::channel::{self, Delivery};
+use crate::channel::{self, Delivery, close_without_lingering};
 use crate::holder_search::HolderSearch;
 use crate::ledger::Ledger;
 use crate::record::{Found, Origin};
@@ -123,25 +123,6 @@ fn do_all(context: &Context, closer: &Closer, inbox: &Receiver<Work>, waiting: &
         // The supervisor may have waited for room.
         context.ledger.wake_if_awaited();
     }
-}
-
-/// Closes a descriptor without the wait that its linger option may ask for.
-pub(crate) fn close_without_lingering(descriptor: OwnedFd) {
-    let off = libc::linger {
-        l_onoff: 0,
-        l_linger: 0,
-    };
-    // SAFETY: a plain option of that size; what is no socket refuses it.
-    unsafe {
-        libc::setsockopt(
-            descriptor.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_LINGER,
-            (&raw const off).cast(),
-            size_of_val(&off) as libc::socklen_t,
-        );
-    }
-    drop(descriptor);
 }
 
 impl Context {

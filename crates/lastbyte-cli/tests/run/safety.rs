@@ -190,6 +190,8 @@ fn if_the_undertaker_dies_the_program_goes_on_with_plain_close() {
     let mut talk = Talk::start(&mut python(&[], source, peer.port(), &[]));
     let (first, _second) = (peer.accept(), peer.accept());
     talk.child.kill().expect("our own child");
+    // Gone, not going: what is handed over to one that dies has an error.
+    talk.child.wait().expect("our own child");
     talk.say("go on");
     assert!(talk.hear().starts_with("close ok"));
     // The kernel's own wait: the time runs out and close says nothing of it.

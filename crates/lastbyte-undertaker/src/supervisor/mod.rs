@@ -19,7 +19,7 @@ use lastbyte_handoff::Override;
 
 use crate::channel::Channel;
 use crate::descriptor_budget::DescriptorBudget;
-use crate::detach::Behind;
+use crate::detach::{Behind, status_of};
 use crate::events::{Events, Source};
 use crate::exiting::ExitingProcesses;
 use crate::last_word::Notice;
@@ -291,14 +291,4 @@ impl Facts for Supervisor {
                 .connections
                 .is_settling(descendants::is_alive)
     }
-}
-
-/// A wait status as a shell has it: the exit status, or 128 and the signal's number.
-pub(crate) fn status_of(wait_status: libc::c_int) -> u8 {
-    let code = if libc::WIFSIGNALED(wait_status) {
-        128 + libc::WTERMSIG(wait_status)
-    } else {
-        libc::WEXITSTATUS(wait_status)
-    };
-    u8::try_from(code).unwrap_or(u8::MAX)
 }
