@@ -38,6 +38,7 @@ LONG = {
     "src/on_tokio/roll.rs": "the registry; to be split",
     "src/policy/text.rs": "one text format, written and read",
     "src/explain/words.rs": "a table",
+    "src/judge/tests.rs": "a test for each piece of evidence",
     "src/destroyed.rs": "one notice, with its captured bytes",
     "src/info.rs": "one structure of the kernel, field by field",
 }
