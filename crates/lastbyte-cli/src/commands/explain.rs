@@ -81,3 +81,28 @@ fn paragraph(out: &mut impl Write, id: &str) -> io::Result<()> {
     }
     writeln!(out, "  man lastbyte-doctor has all findings.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(print: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> String {
+        let mut out = Vec::new();
+        print(&mut out).expect("a vector takes all");
+        String::from_utf8(out).expect("it is text")
+    }
+
+    #[test]
+    fn meanings_of_words() {
+        // An errno, a state, a counter, a reason, a finding with its paragraph, a message.
+        let words = "104 CLOSE_WAIT TcpExtTCPAbortOnClose TCP_ABORT_ON_DATA peer-silent";
+        let words = words.split(' ').chain(["Broken pipe"]);
+        let entries: Vec<_> = words.flat_map(find).collect();
+        insta::assert_snapshot!(printed(|out| meanings(out, &entries)));
+    }
+
+    #[test]
+    fn the_table_of_all_words() {
+        insta::assert_snapshot!(printed(|out| list(out)));
+    }
+}
