@@ -103,6 +103,6 @@ mod tests {
 
     #[test]
     fn the_table_of_all_words() {
-        insta::assert_snapshot!(printed(|out| list(out)));
+        insta::assert_snapshot!(printed(list));
     }
 }
