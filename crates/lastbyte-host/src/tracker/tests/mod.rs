@@ -2,6 +2,7 @@
 //! is known.
 
 mod captures;
+mod dumps;
 mod life;
 mod missed;
 mod older;
