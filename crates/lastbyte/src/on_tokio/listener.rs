@@ -4,10 +4,10 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use ::tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
@@ -24,9 +24,9 @@ use crate::policy::Policy;
 use crate::report::Report;
 use crate::sys;
 
-/// A [`TcpListener`](::tokio::net::TcpListener) whose connections are
-/// [`Stream`]s: each ends as the listener's policy says, however the server
-/// drops it, and is told of.
+/// Accepts connections that end as its policy says, however the server drops them: a
+/// [`TcpListener`](::tokio::net::TcpListener) whose connections are [`Stream`]s and are
+/// all reported.
 ///
 /// With feature `axum` it is what `axum::serve` takes; that is the whole change
 /// of a server. [The module](super#axum) shows that, hyper and a deploy.
@@ -72,7 +72,12 @@ pub struct Listener {
     runtime: Option<runtime::Handle>,
     /// Whether the runtime that accepts is known to have time.
     has_time: bool,
+    /// Tries to free a descriptor, while accepting fails for want of one.
+    room: Option<Room>,
+    tries: u32,
 }
+
+type Room = Pin<Box<dyn Future<Output = bool> + Send + Sync>>;
 
 /// How often it is tried to find a descriptor, and the time between that: together longer
 /// than a delayed acknowledgement takes, before which nothing can be given up.
@@ -91,7 +96,7 @@ enum Socket {
 }
 
 impl Listener {
-    /// Has the connections that `tcp` accepts end as `policy` says.
+    /// Wraps a listener of tokio's: the connections that it accepts end as `policy` says.
     #[must_use]
     pub fn new(tcp: TcpListener, policy: impl Into<Policy>) -> Self {
         let is_tcp = sys::is_tcp(tcp.as_fd()).unwrap_or(false);
@@ -110,10 +115,25 @@ impl Listener {
             last_call: Box::pin(last_call),
             runtime: runtime::Handle::try_current().ok(),
             has_time: false,
+            room: None,
+            tries: 0,
         }
     }
 
-    /// Listens on `address`.
+    /// Takes over a listening socket of std's, and makes it non-blocking.
+    ///
+    /// # Errors
+    /// Those of fcntl(2) and of the registration with the reactor (`EMFILE`, `ENOMEM`);
+    /// `Unsupported` outside of a runtime, and in one that was built without time or IO.
+    /// The socket is closed then.
+    pub fn from_std(tcp: std::net::TcpListener, policy: impl Into<Policy>) -> io::Result<Self> {
+        timer::needs_time()?;
+        tcp.set_nonblocking(true)?;
+        let tcp = timer::register(|| TcpListener::from_std(tcp))?;
+        Ok(Self::new(tcp, policy))
+    }
+
+    /// Binds to `address` and listens.
     ///
     /// # Errors
     /// Those of [`TcpListener::bind`](::tokio::net::TcpListener::bind); `Unsupported`
@@ -142,17 +162,17 @@ impl Listener {
         self
     }
 
-    /// A handle with which to shut down, and to see how many are open.
+    /// Returns a handle, with which to shut down and to see how many connections are open.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.roll))
     }
 
-    /// The next connection; `None` once a [shutdown](Handle::shutdown) has begun
-    /// and those that had connected before it have been given out.
+    /// Waits for the next connection. Returns `None` once a [shutdown](Handle::shutdown)
+    /// has begun and those that had connected before it have been given out.
     ///
     /// # Cancellation
-    /// Cancel safe: no connection is lost.
+    /// It is cancel safe: no connection is lost.
     ///
     /// # Errors
     /// Those of accept(2). `ECONNABORTED` and the like mean that one connection
@@ -161,32 +181,70 @@ impl Listener {
     /// are closed that are delivered and held only for what their peers may still send,
     /// quiet peers' first. `Unsupported` in a runtime that was built without time.
     pub async fn accept(&mut self) -> io::Result<Option<(Stream, SocketAddr)>> {
+        let roll = Arc::clone(&self.roll);
+        // Until this future is ready, or dropped.
+        let _accepting = roll.accepting();
+        (self.room, self.tries) = (None, 0);
+        std::future::poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Polls for the next connection: [`accept`](Self::accept) for futures that are
+    /// written by hand. Only the last caller's waker is woken.
+    ///
+    /// # Errors
+    /// Those of [`accept`](Self::accept).
+    pub fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<(Stream, SocketAddr)>>> {
+        let accepted = self.poll_accept_stream(cx);
+        self.roll.set_accepting(accepted.is_pending());
+        accepted
+    }
+
+    fn poll_accept_stream(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<(Stream, SocketAddr)>>> {
         if !std::mem::replace(&mut self.has_time, true) {
             timer::needs_time().inspect_err(|_| self.has_time = false)?;
         }
-        let mut tries = 0;
-        let accepted = loop {
-            match self.accept_tcp().await {
-                Err(error) if is_want_of_descriptors(&error) => {
-                    tries += 1;
-                    if tries > TRIES || !self.make_room().await {
-                        return Err(error);
-                    }
-                }
-                done => break done?,
-            }
+        let accepted = ready!(self.poll_with_room(cx));
+        (self.room, self.tries) = (None, 0);
+        let Some((tcp, peer)) = accepted? else {
+            return Poll::Ready(Ok(None));
         };
-        let Some((tcp, peer)) = accepted else {
-            return Ok(None);
-        };
-        let entry = self
-            .roll
-            .enter(tcp.as_raw_fd(), Connection::accepted(&tcp, peer));
+        let connection = Connection::accepted(&tcp, peer);
+        let entry = self.roll.enter(tcp.as_raw_fd(), connection);
         let stream = Stream::listed(tcp, self.policy, entry, self.runtime.clone());
-        Ok(Some((stream, peer)))
+        Poll::Ready(Ok(Some((stream, peer))))
     }
 
-    /// The address it listens on, or did.
+    /// Accepts, and makes room where there are no descriptors.
+    fn poll_with_room(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<(TcpStream, SocketAddr)>>> {
+        loop {
+            let made = match &mut self.room {
+                Some(room) => Some(ready!(room.as_mut().poll(cx))),
+                None => None,
+            };
+            self.room = None;
+            match ready!(self.poll_accept_tcp(cx)) {
+                Err(error) if is_want_of_descriptors(&error) => {
+                    self.tries += 1;
+                    if made == Some(false) || self.tries > TRIES {
+                        return Poll::Ready(Err(error));
+                    }
+                    self.room = Some(Box::pin(make_room(Arc::clone(&self.roll))));
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    /// Returns the address that it listens on, or did.
     ///
     /// # Errors
     /// Those of getsockname(2).
@@ -198,38 +256,37 @@ impl Listener {
         }
     }
 
-    /// How its connections end.
+    /// Returns how its connections end.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
     }
 
-    /// Has connections closed that are held for late input, or waits a moment for those
-    /// whose ending is under way. False where there are none.
-    async fn make_room(&self) -> bool {
-        if self.roll.make_room().await || room_in_background().await {
-            return true;
+    /// Returns the listening socket, for its options; `None` once a shutdown has begun and
+    /// closed it.
+    ///
+    /// That is why a listener is not `AsFd` itself.
+    #[must_use]
+    #[doc(alias = "AsFd")]
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.socket {
+            Socket::Open(tcp) => Some(tcp.as_fd()),
+            Socket::LastCall { tcp, .. } => Some(tcp.as_fd()),
+            Socket::Closed => None,
         }
-        timer::pause(MOMENT).await;
-        self.roll.has_endings() || background().in_flight() > 0
     }
 
-    async fn accept_tcp(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    fn poll_accept_tcp(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Option<(TcpStream, SocketAddr)>>> {
         if let Socket::Open(tcp) = &self.socket {
-            let _accepting = self.roll.accepting();
-            let last_call = &mut self.last_call;
-            let accepted = std::future::poll_fn(|cx| {
-                // Before the next one: under a flood there always is one.
-                if last_call.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                tcp.poll_accept(cx).map(Some)
-            });
-            if let Some(accepted) = accepted.await {
-                return accepted.map(Some);
+            // Before the next one: under a flood there always is one.
+            if self.last_call.as_mut().poll(cx).is_pending() {
+                return tcp.poll_accept(cx).map_ok(Some);
             }
         }
-        self.last_call()
+        Poll::Ready(self.last_call())
     }
 
     /// Lets in who has connected already; closing the listener resets whoever is
@@ -280,6 +337,16 @@ impl Listener {
     }
 }
 
+/// Has connections closed that are held for late input, or waits a moment for those
+/// whose ending is under way. False where there are none.
+async fn make_room(roll: Arc<Roll>) -> bool {
+    if roll.make_room().await || room_in_background().await {
+        return true;
+    }
+    timer::pause(MOMENT).await;
+    roll.has_endings() || background().in_flight() > 0
+}
+
 /// Has the background closer close connections that are held for late input. Whether
 /// one was.
 async fn room_in_background() -> bool {
@@ -298,7 +365,7 @@ async fn room_in_background() -> bool {
 }
 
 /// Whether the process or the system has no descriptors left (accept(2)).
-fn is_want_of_descriptors(error: &io::Error) -> bool {
+pub(super) fn is_want_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 

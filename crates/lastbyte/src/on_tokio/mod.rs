@@ -109,6 +109,28 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # hyper-util and tonic
+//!
+//! With feature `hyper-util` a [`Stream`] is a connection of its legacy client (the trait
+//! `Connection`); a response's extensions then have the
+//! [`lastbyte::Connection`](crate::Connection). With feature `tonic` a listener's
+//! `incoming()` is what `serve_with_incoming` takes (the trait `Connected`), and a
+//! request's `remote_addr()` is known:
+//!
+#![cfg_attr(feature = "tonic", doc = "```no_run")]
+#![cfg_attr(not(feature = "tonic"), doc = "```text")]
+//! # async fn serve(routes: tonic::service::Routes) -> Result<(), Box<dyn std::error::Error>> {
+//! use lastbyte::Policy;
+//! use lastbyte::on_tokio::Listener;
+//!
+//! let listener = Listener::bind("127.0.0.1:50051", Policy::off()).await?;
+//! let handle = listener.handle();
+//! tonic::transport::Server::builder()
+//!     .serve_with_incoming_shutdown(routes, listener.incoming(), handle.draining())
+//!     .await?;
+//! # Ok(()) }
+//! ```
+//!
 //! # Reports
 //!
 //! [`Listener::on_report`] takes a hook that sees each connection's report, and
@@ -120,10 +142,14 @@
 #[cfg(feature = "axum")]
 mod axum;
 mod close;
+#[cfg(any(feature = "hyper-util", feature = "tonic"))]
+mod connected;
 mod drive;
 mod end;
 mod handle;
 mod held;
+#[cfg(feature = "stream")]
+mod incoming;
 mod listener;
 mod lobby;
 mod roll;
@@ -132,5 +158,7 @@ mod timer;
 
 pub use close::{Closable, Close, close};
 pub use handle::Handle;
+#[cfg(feature = "stream")]
+pub use incoming::Incoming;
 pub use listener::Listener;
 pub use stream::Stream;

@@ -256,8 +256,13 @@ impl Roll {
 
     /// Somebody waits for a connection from here on.
     pub(super) fn accepting(&self) -> Accepting<'_> {
-        self.listening().accepting = true;
+        self.set_accepting(true);
         Accepting(self)
+    }
+
+    /// Whether somebody waits for a connection.
+    pub(super) fn set_accepting(&self, accepting: bool) {
+        self.listening().accepting = accepting;
     }
 
     /// Whether somebody accepts, or somebody waits to be accepted.

@@ -9,18 +9,19 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use ::tokio::net::TcpStream;
+use ::tokio::net::{TcpStream, ToSocketAddrs};
 use ::tokio::runtime::Handle;
 
 use super::close::Close;
 use super::drive::Socket;
 use super::end::{Ending, Outcome};
 use super::roll::{Entry, Turn};
+use super::timer;
 use crate::error::CloseError;
 use crate::policy::Policy;
 
-/// A [`TcpStream`](::tokio::net::TcpStream) that ends as its policy says,
-/// whoever drops it and whenever.
+/// Reads and writes as a [`TcpStream`](::tokio::net::TcpStream) does, and ends as its
+/// policy says, whoever drops it and whenever.
 ///
 /// Reads and writes pass straight through, vectored writes included.
 ///
@@ -85,7 +86,7 @@ struct Held {
 const HELD: &str = "a stream holds its connection until it is dropped";
 
 impl Stream {
-    /// Has `tcp` end as `policy` says.
+    /// Wraps a connection of tokio's: it ends as `policy` says.
     #[must_use]
     pub fn new(tcp: TcpStream, policy: impl Into<Policy>) -> Self {
         Self::hold(Held {
@@ -94,6 +95,32 @@ impl Stream {
             entry: None,
             runtime: Handle::try_current().ok(),
         })
+    }
+
+    /// Takes over a connection of std's, and makes it non-blocking.
+    ///
+    /// # Errors
+    /// Those of fcntl(2) and of the registration with the reactor (`EMFILE`, `ENOMEM`);
+    /// `Unsupported` outside of a runtime, and in one that was built without IO. The
+    /// connection is closed then, in the plain way.
+    pub fn from_std(tcp: std::net::TcpStream, policy: impl Into<Policy>) -> io::Result<Self> {
+        tcp.set_nonblocking(true)?;
+        let tcp = timer::register(|| TcpStream::from_std(tcp))?;
+        Ok(Self::new(tcp, policy))
+    }
+
+    /// Connects to `address`.
+    ///
+    /// # Cancellation
+    /// Dropped, the future gives the attempt up.
+    ///
+    /// # Errors
+    /// Those of connect(2), and of the look-up of a name.
+    pub async fn connect(
+        address: impl ToSocketAddrs,
+        policy: impl Into<Policy>,
+    ) -> io::Result<Self> {
+        Ok(Self::new(TcpStream::connect(address).await?, policy))
     }
 
     pub(super) fn listed(
@@ -116,7 +143,7 @@ impl Stream {
         }
     }
 
-    /// Ends the connection now; awaited, tells what became of its bytes.
+    /// Ends the connection now, and returns a future of what became of its bytes.
     ///
     /// As [`close`](super::close()) with the stream's policy, except that
     /// [`Linger::Off`](crate::Linger::Off) is awaited too: the report comes when
@@ -132,13 +159,13 @@ impl Stream {
         }
     }
 
-    /// How the connection is to end.
+    /// Returns how the connection is to end.
     #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.held().policy
     }
 
-    /// Has it end in another way. That its sending side was shut down stays known.
+    /// Sets another way to end. That its sending side was shut down stays known.
     pub fn set_policy(&mut self, policy: impl Into<Policy>) {
         let held = self.held_mut();
         let policy = policy.into();
@@ -149,7 +176,7 @@ impl Stream {
         };
     }
 
-    /// The address of the other end.
+    /// Returns the address of the other end.
     ///
     /// # Errors
     /// Those of getpeername(2): `ENOTCONN` once the peer has reset the
@@ -158,7 +185,7 @@ impl Stream {
         self.tcp().peer_addr()
     }
 
-    /// The address of this end.
+    /// Returns the address of this end.
     ///
     /// # Errors
     /// Those of getsockname(2).
@@ -166,7 +193,7 @@ impl Stream {
         self.tcp().local_addr()
     }
 
-    /// Whether small writes are sent at once (`TCP_NODELAY`, tcp(7)).
+    /// Returns whether small writes are sent at once (`TCP_NODELAY`, tcp(7)).
     ///
     /// # Errors
     /// Those of getsockopt(2).
@@ -174,7 +201,7 @@ impl Stream {
         self.tcp().nodelay()
     }
 
-    /// Sends small writes at once, or collects them (`TCP_NODELAY`, tcp(7)).
+    /// Sets whether small writes are sent at once or collected (`TCP_NODELAY`, tcp(7)).
     ///
     /// # Errors
     /// Those of setsockopt(2).
@@ -182,7 +209,7 @@ impl Stream {
         self.tcp().set_nodelay(nodelay)
     }
 
-    /// The connection itself, for reading, waiting and options.
+    /// Returns the connection itself, for reading, waiting and options.
     ///
     /// Bytes written through it once the deadline of a
     /// [`Handle::shutdown`](super::Handle::shutdown) has come may be missing in
