@@ -1,4 +1,4 @@
-//! Closes TCP connections and tells what became of the last byte.
+//! Closes TCP connections and reports what became of the last byte.
 //!
 //! Every manual describes `SO_LINGER` the same way: *off*, close returns at once
 //! and the data is still delivered; *on with 0*, the connection is reset and what
@@ -54,10 +54,62 @@
 //! [`shutdown`], not shutdown(2): else what the peer sends in between resets the
 //! connection.
 //!
+//! Above the socket, TLS and a `BufWriter` hold bytes back that no close can see: shut
+//! TLS down first, flush first ([`manual::layers`]).
+//!
+//! # Features
+//!
+//! All are off by default, and none changes what another part does.
+//!
+//! | feature | adds | depends on |
+//! |---|---|---|
+//! | `tokio` | `on_tokio`: closes, streams and listeners on tokio's reactor | tokio |
+//! | `axum` | `on_tokio::Listener` for `axum::serve` | axum |
+//! | `stream` | `on_tokio::Incoming`: a listener's connections as a `Stream` | futures-core |
+//! | `hyper-util` | `on_tokio::Stream` for hyper-util's legacy client (`Connection`) | hyper-util |
+//! | `tonic` | `on_tokio::Stream` for tonic's server (`Connected`) | tonic |
+//! | `serde` | `Serialize` for reports and sums; also `Deserialize` for [`Policy`] and [`Linger`] | serde |
+//! | `tracing` | an event for each report, target `lastbyte` | tracing |
+//! | `io-uring` | [`CloserBackend::IoUring`] | io-uring |
+//!
+//! Without them the crate depends on `libc` and nothing else from outside this project.
+//!
+//! # Platforms and Rust
+//!
+//! Linux. Elsewhere the crate does not compile, rather than promise what it does not
+//! keep. Where a kernel is too old for a part, or a sandbox forbids it, that part does
+//! the kernel's own close and reports `detached`; the table says what each needs:
+//!
+//! | | needs |
+//! |---|---|
+//! | exact [`acked`](Report::acked) | Linux 4.19 (`tcpi_bytes_sent`) |
+//! | [`Connection::id`] | Linux 4.12 (`SO_COOKIE`) |
+//! | [`Policy::with_receipt`] | Linux 5.14 (`SO_NETNS_COOKIE`) |
+//! | [`CloserBackend::IoUring`] | Linux 6.1, and a sandbox that allows io_uring |
+//!
+//! Rust 1.85. A higher one is a minor release.
+//!
+//! # Cost
+//!
+//! | | while it lasts |
+//! |---|---|
+//! | [`close`], abort, or nothing left to wait for | no descriptor, no thread |
+//! | [`close`], off | what [`background`] costs |
+//! | [`close`], with a wait | one epoll instance; the calling thread sleeps |
+//! | [`Closing`] | three descriptors: the connection, an epoll instance, a timer |
+//! | [`Closer`] | one thread, and one descriptor for each connection; with a [receipt](Policy::with_receipt) none |
+//! | [`Closer::finish`] | as [`Closer`], and two small allocations |
+//! | `on_tokio` | no thread; the descriptor that the reactor has already |
+//! | [`background`] | one thread from the first such close on, and one descriptor for each connection |
+//!
+//! A close costs some system calls more than close(2): a look at the socket, shutdown(2),
+//! and one look for each acknowledgement that ends a wait. Nothing polls.
+//!
 //! # The manual
 //!
 //! [`manual`] has the contract row by row, what kernels do instead, how an
-//! ending works, and what exits and forks mean for it.
+//! ending works, what exits and forks mean for it, what lies above the socket, and how to
+//! get the descriptor out of each runtime's stream.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

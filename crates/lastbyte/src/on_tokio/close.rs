@@ -19,7 +19,7 @@ use crate::live::Ready;
 use crate::policy::Policy;
 use crate::report::Report;
 
-/// Closes a TCP connection; awaited, tells what became of its bytes.
+/// Closes a TCP connection, and returns a future of what became of its bytes.
 ///
 /// It is [`lastbyte::close`](crate::close()) without a thread that waits. The
 /// close begins with the call; the future gives the same reports and errors,
@@ -31,7 +31,7 @@ use crate::report::Report;
 /// already.
 ///
 /// # Cancellation
-/// Cancel safe: dropped at any time, the close goes on to its deadline in the
+/// It is cancel safe: dropped at any time, the close goes on to its deadline in the
 /// [background](crate::background); nothing is reset or leaked, only the report
 /// is lost.
 ///
@@ -68,7 +68,7 @@ where
     socket.close_with(policy.into())
 }
 
-/// What [`close`] takes. Sealed: convert whatever else owns a connection into
+/// Marks what [`close`] takes. It is sealed: convert whatever else owns a connection into
 /// an [`OwnedFd`].
 pub trait Closable: sealed::Sealed {}
 
@@ -80,7 +80,7 @@ mod sealed {
     }
 }
 
-/// A close under way. See [`close`].
+/// Waits for a close under way: see [`close`].
 #[must_use = "dropped, the close goes on in the background and its report is lost"]
 pub struct Close(Progress);
 

@@ -10,8 +10,8 @@ use super::timer;
 use crate::closer::DrainReport;
 use crate::sums::Sums;
 
-/// Shuts a [`Listener`](super::Listener) down, and tells how many of its
-/// connections are open and what became of the others.
+/// Shuts a [`Listener`](super::Listener) down, and says how many of its connections are
+/// open and what became of the others.
 #[derive(Clone)]
 pub struct Handle {
     roll: Arc<Roll>,
@@ -22,7 +22,7 @@ impl Handle {
         Self { roll }
     }
 
-    /// Ends everything within `time`, and tells what became of it: the drain of a
+    /// Ends everything within `time`, and returns what became of it: the drain of a
     /// deploy.
     ///
     /// 1. The listener gives out the connections that are complete already, and none
@@ -74,6 +74,7 @@ impl Handle {
     ///
     /// The times are those of the runtime it is called in, which tests can pause; where
     /// there is none, or it has no time, a thread waits for them.
+    #[doc(alias("graceful", "drain"))]
     pub async fn shutdown(&self, time: Duration) -> DrainReport {
         self.roll.last_call();
         // Time for what is on its way to be acknowledged, and to end the rest one
@@ -97,8 +98,8 @@ impl Handle {
         timer::within(time, self.roll.emptied()).await
     }
 
-    /// Ready once a shutdown has begun: the server is to stop. For axum's
-    /// `with_graceful_shutdown`, or hyper's.
+    /// Returns a future that is ready once a shutdown has begun, so that the server stops:
+    /// for axum's `with_graceful_shutdown`, or hyper's.
     ///
     /// A listener that is accepting lets in first who has connected already, which takes
     /// a moment, 50 ms at most; closing it would reset them. Where nobody waits to be
@@ -111,14 +112,14 @@ impl Handle {
         }
     }
 
-    /// Connections that have not ended yet: in the server's hands, or their
+    /// Returns how many connections have not ended yet: in the server's hands, or their
     /// ending under way.
     #[must_use]
     pub fn open(&self) -> usize {
         self.roll.open()
     }
 
-    /// The sums of all connections that have ended since the listener was made.
+    /// Returns the sums of all connections that have ended since the listener was made.
     #[must_use]
     pub fn sums(&self) -> Sums {
         self.roll.sums()

@@ -1,4 +1,4 @@
-//! Endings on tokio (feature `tokio`).
+//! Closes connections on tokio's reactor (feature `tokio`).
 //!
 //! The module is not called `tokio`, so that `use lastbyte::*` leaves `tokio::spawn` what
 //! it is.
