@@ -186,6 +186,7 @@ fn every_term_that_doctor_and_watch_print_is_explained() {
         "doctor/time_wait.rs",
         "reason.rs",
         "watch/mod.rs",
+        "watch/notes.rs",
     ] {
         let path = source.join(file);
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{file}: {e}"));

@@ -49,6 +49,7 @@ const RESET_MEMORY: Nanos = 10 * SECOND;
 const STRAYS: usize = 1 << 12;
 /// An RST that answers a segment goes out a moment after the socket is destroyed.
 const MOMENT: Nanos = SECOND / 100;
+
 /// Joins steps, samples and destroy notices of each socket.
 #[derive(Debug)]
 pub(crate) struct Tracker {
