@@ -47,6 +47,12 @@ axis! {
         Accept6 = "accept6",
         /// connect(), IPv6.
         Connect6 = "connect6",
+        /// accept() of an IPv4 peer by an IPv6 listener.
+        AcceptMapped = "accept_mapped",
+        /// connect() of an IPv6 socket to an IPv4 address.
+        ConnectMapped = "connect_mapped",
+        /// accept(), by one of two listeners that share the port (SO_REUSEPORT).
+        AcceptReuse = "accept_reuseport",
         /// Accepted with data in the SYN, the handshake over.
         FastAccept = "tfo_accept",
         /// Accepted with data in the SYN; the handshake ends after the close.
@@ -87,6 +93,8 @@ axis! {
         Filter = "filter",
         /// The same, locked by SO_LOCK_FILTER.
         LockedFilter = "locked_filter",
+        /// It moved the socket to a descriptor number above 1023.
+        HighNumber = "fd_1024",
     }
 }
 
@@ -101,6 +109,8 @@ axis! {
         Wait = "wait",
         /// On with N seconds, a non-blocking socket.
         WaitNonblocking = "wait_nb",
+        /// The same, made non-blocking by another process that holds the description.
+        WaitMadeNonblocking = "wait_nb_other",
     }
 }
 
@@ -244,10 +254,16 @@ pub const FORMS: &[Who] = &[
 ];
 
 impl Came {
-    /// IPv6.
+    /// IPv6 on the wire.
     #[must_use]
     pub const fn v6(self) -> bool {
         matches!(self, Came::Accept6 | Came::Connect6)
+    }
+
+    /// An IPv6 socket, IPv4 on the wire.
+    #[must_use]
+    pub const fn mapped(self) -> bool {
+        matches!(self, Came::AcceptMapped | Came::ConnectMapped)
     }
 
     /// The program accepts.
@@ -255,7 +271,13 @@ impl Came {
     pub const fn accepts(self) -> bool {
         matches!(
             self,
-            Came::Accept4 | Came::Accept6 | Came::FastAccept | Came::FastHeld | Came::MultiAccept
+            Came::Accept4
+                | Came::Accept6
+                | Came::AcceptMapped
+                | Came::AcceptReuse
+                | Came::FastAccept
+                | Came::FastHeld
+                | Came::MultiAccept
         )
     }
 
@@ -340,6 +362,6 @@ impl Mode {
     /// The close waits, be it blocking or not.
     #[must_use]
     pub const fn waits(self) -> bool {
-        matches!(self, Mode::Wait | Mode::WaitNonblocking)
+        !matches!(self, Mode::Off | Mode::Abort)
     }
 }

@@ -14,6 +14,7 @@ pub mod axes;
 pub mod cover;
 pub mod judge;
 pub mod known;
+pub mod late;
 pub mod scene;
 pub mod stage;
 pub mod wire;

@@ -35,6 +35,7 @@ impl Stage {
         // Data in the SYN without cookies, on both sides. Ours to change: the
         // namespace is this process's own.
         std::fs::write("/proc/sys/net/ipv4/tcp_fastopen", "519")?;
+        crate::late::watch();
         Ok(Self {
             capture: Capture::start()?,
             programs,

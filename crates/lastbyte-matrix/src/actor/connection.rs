@@ -1,12 +1,13 @@
 //! How the socket comes.
 
 use std::mem::{size_of, zeroed};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::RawFd;
 
 use libc::{c_int, c_void, sockaddr_in, sockaddr_in6, sockaddr_storage, socklen_t};
 
 use super::talk::{check, say};
-use crate::axes::{Came, Cell, Shared};
+use crate::axes::{Before, Came, Cell, Shared};
 
 /// Bytes that a connecting program puts into the SYN.
 pub(crate) const IN_SYN: usize = 1000;
@@ -23,15 +24,50 @@ pub(crate) struct Open {
 }
 
 pub(crate) fn open(cell: &Cell, port: u16) -> Result<Open, String> {
-    if cell.came.accepts() {
-        accept(cell)
+    let mut open = if cell.came.accepts() {
+        accept(cell)?
     } else {
-        connect(cell, port)
+        connect(cell, port)?
+    };
+    if cell.before == Before::HighNumber {
+        open.fd = raise_number(cell, open.fd)?;
+    }
+    Ok(open)
+}
+
+/// Moves it to a number that no fd_set of 1024 bits holds.
+fn raise_number(cell: &Cell, fd: RawFd) -> Result<RawFd, String> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: writes, and then reads, one rlimit.
+    unsafe {
+        check(
+            libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit),
+            "getrlimit",
+        )?;
+        limit.rlim_cur = limit.rlim_max;
+        check(
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit),
+            "setrlimit",
+        )?;
+    }
+    let how = if cell.shared == Shared::Execed {
+        libc::F_DUPFD
+    } else {
+        libc::F_DUPFD_CLOEXEC
+    };
+    // SAFETY: a descriptor of ours, which is used by its new number from here on.
+    unsafe {
+        let high = check(libc::fcntl(fd, how, 1024), "fcntl")?;
+        libc::close(fd);
+        Ok(high)
     }
 }
 
 fn socket(cell: &Cell) -> Result<RawFd, String> {
-    let family = if cell.came.v6() {
+    let family = if cell.came.v6() || cell.came.mapped() {
         libc::AF_INET6
     } else {
         libc::AF_INET
@@ -55,29 +91,27 @@ fn socket(cell: &Cell) -> Result<RawFd, String> {
 }
 
 fn accept(cell: &Cell) -> Result<Open, String> {
-    let listener = socket(cell)?;
-    size_send_buffer(listener)?;
-    if matches!(cell.came, Came::FastAccept | Came::FastHeld) {
-        option(listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 16)?;
+    let listener = listen(cell, 0)?;
+    let port = local_port(listener)?;
+    let mut listeners = vec![listener];
+    if cell.came == Came::AcceptReuse {
+        listeners.push(listen(cell, port)?);
     }
-    let (address, length) = loopback(cell, 0);
-    // SAFETY: `address` is a whole address of `length` bytes.
-    let bound = unsafe { libc::bind(listener, (&raw const address).cast(), length) };
-    check(bound, "bind")?;
-    // SAFETY: no pointers.
-    check(unsafe { libc::listen(listener, 4) }, "listen")?;
-    say(&format!("port {}", local_port(listener)?));
+    say(&format!("port {port}"));
     let flag = if cell.shared == Shared::Execed {
         0
     } else {
         libc::SOCK_CLOEXEC
     };
+    let listener = readable(&listeners)?;
     // SAFETY: the address is not asked for.
     let accepted =
         unsafe { libc::accept4(listener, std::ptr::null_mut(), std::ptr::null_mut(), flag) };
     let fd = check(accepted, "accept")?;
-    // SAFETY: ours, and used by nobody else.
-    unsafe { libc::close(listener) };
+    for listener in listeners {
+        // SAFETY: ours, and used by nobody else.
+        unsafe { libc::close(listener) };
+    }
     let mut read = 0;
     if matches!(cell.came, Came::FastAccept | Came::FastHeld) {
         let mut bytes = [0u8; PEER_IN_SYN];
@@ -97,6 +131,42 @@ fn accept(cell: &Cell) -> Result<Open, String> {
         written: 0,
         read,
     })
+}
+
+/// A listener on `port`, or on one that is free.
+fn listen(cell: &Cell, port: u16) -> Result<RawFd, String> {
+    let listener = socket(cell)?;
+    size_send_buffer(listener)?;
+    if matches!(cell.came, Came::FastAccept | Came::FastHeld) {
+        option(listener, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 16)?;
+    }
+    if cell.came == Came::AcceptReuse {
+        option(listener, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+    }
+    let (address, length) = loopback(cell, port);
+    // SAFETY: `address` is a whole address of `length` bytes.
+    let bound = unsafe { libc::bind(listener, (&raw const address).cast(), length) };
+    check(bound, "bind")?;
+    // SAFETY: no pointers.
+    check(unsafe { libc::listen(listener, 4) }, "listen")?;
+    Ok(listener)
+}
+
+/// The one to which somebody has connected; waits for that.
+fn readable(listeners: &[RawFd]) -> Result<RawFd, String> {
+    let ask = |&fd: &RawFd| libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    let mut polls: Vec<_> = listeners.iter().map(ask).collect();
+    let count = polls.len() as libc::nfds_t;
+    // SAFETY: as many pollfds.
+    check(unsafe { libc::poll(polls.as_mut_ptr(), count, -1) }, "poll")?;
+    let found = polls.iter().find(|poll| poll.revents != 0);
+    found
+        .map(|poll| poll.fd)
+        .ok_or_else(|| "poll found nobody".into())
 }
 
 fn connect(cell: &Cell, port: u16) -> Result<Open, String> {
@@ -162,13 +232,18 @@ pub(crate) fn option(fd: RawFd, level: c_int, name: c_int, value: c_int) -> Resu
 fn loopback(cell: &Cell, port: u16) -> (sockaddr_storage, socklen_t) {
     // SAFETY: plain integers, of which zero is a value.
     let mut storage: sockaddr_storage = unsafe { zeroed() };
-    if cell.came.v6() {
+    if cell.came.v6() || cell.came.mapped() {
         let v6 = (&raw mut storage).cast::<sockaddr_in6>();
+        let ip = match cell.came {
+            Came::AcceptMapped => Ipv6Addr::UNSPECIFIED,
+            Came::ConnectMapped => Ipv4Addr::LOCALHOST.to_ipv6_mapped(),
+            _ => Ipv6Addr::LOCALHOST,
+        };
         // SAFETY: storage is large enough and aligned for any address.
         unsafe {
             (*v6).sin6_family = libc::AF_INET6 as u16;
             (*v6).sin6_port = port.to_be();
-            (*v6).sin6_addr.s6_addr[15] = 1;
+            (*v6).sin6_addr.s6_addr = ip.octets();
         }
         (storage, size_of::<sockaddr_in6>() as socklen_t)
     } else {

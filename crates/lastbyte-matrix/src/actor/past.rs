@@ -157,17 +157,42 @@ pub(crate) fn linger(cell: &Cell, fd: RawFd) -> Result<(), String> {
     let (on, seconds) = match cell.mode {
         Mode::Off => return Ok(()),
         Mode::Abort => (1, 0),
-        Mode::Wait | Mode::WaitNonblocking => (1, linger_seconds(cell)),
+        _ => (1, linger_seconds(cell)),
     };
     let linger = libc::linger {
         l_onoff: on,
         l_linger: seconds,
     };
     set(fd, libc::SO_LINGER, &linger)?;
-    if cell.mode == Mode::WaitNonblocking {
-        // SAFETY: no pointers.
-        let set = unsafe { libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK) };
-        check(set, "fcntl")?;
+    match cell.mode {
+        Mode::WaitNonblocking => nonblocking(fd),
+        Mode::WaitMadeNonblocking => in_another_process(|| nonblocking(fd)),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+fn nonblocking(fd: RawFd) -> Result<(), String> {
+    // SAFETY: no pointers.
+    let set = unsafe { libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK) };
+    check(set, "fcntl").map(drop)
+}
+
+/// Does the work in a forked child, which ends before this returns.
+fn in_another_process(work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    // SAFETY: this process has one thread.
+    let child = check(unsafe { libc::fork() }, "fork")?;
+    if child == 0 {
+        let status = i32::from(work().is_err());
+        // SAFETY: the child's end, without handlers.
+        unsafe { libc::_exit(status) }
+    }
+    let mut status = 0;
+    // SAFETY: writes the status of our own child.
+    let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    check(waited, "waitpid")?;
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(format!("the other process ended with {status}"))
+    }
 }

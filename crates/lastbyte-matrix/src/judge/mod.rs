@@ -6,6 +6,7 @@ mod report;
 mod tests;
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
@@ -98,15 +99,20 @@ type Told = (lastbyte_lab::harness::Stamp, Value);
 /// The reports of this connection, whoever gave them.
 fn told(seen: &Seen) -> Vec<Told> {
     let mut told = seen.reports.clone();
-    let ours = seen.wire.conn().ours.to_string();
-    let peer = seen.wire.conn().peer.to_string();
+    let (ours, peer) = (seen.wire.conn().ours, seen.wire.conn().peer);
     for line in &seen.log {
-        let is = |key: &str, value: &str| line.get(key).and_then(Value::as_str) == Some(value);
-        if is("local", &ours) && (is("remote", &peer) || line["remote"].is_null()) {
+        let is = |key: &str, end: SocketAddr| address(&line[key]) == Some(end);
+        if is("local", ours) && (is("remote", peer) || line["remote"].is_null()) {
             told.push((lastbyte_lab::harness::Stamp::now(), line.clone()));
         }
     }
     told
+}
+
+/// An address of the log as the wire has it: an IPv6 socket may have IPv4 below it.
+fn address(value: &Value) -> Option<SocketAddr> {
+    let address: SocketAddr = value.as_str()?.parse().ok()?;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
 /// A close that was not the last one must end nothing.

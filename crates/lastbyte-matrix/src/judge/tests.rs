@@ -112,6 +112,7 @@ fn seen(cell: &str, packets: &[P], got: Option<(u64, End)>, result: (i32, i32)) 
             intact: true,
             end,
         }),
+        late: Duration::ZERO,
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::actor::linger_seconds;
 use crate::axes::{Cell, Mode, Shared, Waits, Who};
+use crate::late;
 use crate::stage::Stage;
 use crate::wire::Wire;
 
@@ -72,6 +73,8 @@ pub struct Seen {
     pub wire: Wire,
     /// What the peer read, where it reads.
     pub got: Option<Got>,
+    /// How late the machine woke a thread meanwhile, at worst.
+    pub late: Duration,
 }
 
 /// Plays a cell.
@@ -105,7 +108,9 @@ pub fn play(stage: &Stage, cell: &Cell) -> Result<Seen, String> {
             Vec::new(),
         ),
         got: None,
+        late: Duration::ZERO,
     };
+    let began = Stamp::now();
     let result = acts(&mut seen, &mut actor, &mut other);
     match result {
         Ok(()) => {}
@@ -115,6 +120,7 @@ pub fn play(stage: &Stage, cell: &Cell) -> Result<Seen, String> {
     }
     drop(other.leave());
     actor.end(&mut seen);
+    seen.late = late::worst(began, Stamp::now());
     if let Some(conn) = other.conn {
         let packets = stage.capture.wire(&conn).packets().to_vec();
         seen.wire = Wire::new(conn, packets);
@@ -158,10 +164,12 @@ fn acts(seen: &mut Seen, actor: &mut Actor, other: &mut Other) -> Result<(), Sto
         return Err(Stop::Stage("the actor did not let go".into()));
     };
     seen.closing = Some(at);
-    let patience = if returns_at_once(&cell) {
-        LONG / 4
-    } else {
-        A_MOMENT
+    let patience = match (returns_at_once(&cell), cell.must_keep()) {
+        (true, true) => LONG / 4,
+        // It may be the kernel's close, which waits: the peer acts during that, as it
+        // does in the control.
+        (true, false) => 4 * A_MOMENT,
+        (false, _) => A_MOMENT,
     };
     actor.hear_closed(seen, patience);
     seen.returned_first = seen.closed.is_some();
@@ -177,7 +185,7 @@ pub fn returns_at_once(cell: &Cell) -> bool {
     match cell.mode {
         Mode::Off | Mode::Abort => returns,
         // The future is what is waited for.
-        Mode::WaitNonblocking => returns && cell.who != Who::Tokio,
+        Mode::WaitNonblocking | Mode::WaitMadeNonblocking => returns && cell.who != Who::Tokio,
         Mode::Wait => false,
     }
 }

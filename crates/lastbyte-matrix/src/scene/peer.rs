@@ -163,9 +163,10 @@ impl Other {
 
 /// Reads to the end, and closes as a program does.
 fn read(cell: &Cell, mut peer: Peer) -> lastbyte_lab::harness::Got {
-    // A SYN-ACK that was lost comes again after 1, 3, 7 and 15 seconds.
+    // A SYN-ACK that was lost comes again after 1, 3, 7, 15 and 31 seconds, and what was
+    // sent behind it with the same time-out.
     let held = cell.came == Came::FastHeld;
-    let got = peer.read_all(if held { 2 * SILENCE } else { SILENCE });
+    let got = peer.read_all(if held { 5 * SILENCE } else { SILENCE });
     if got.end == End::Eof {
         if cell.who == Who::Confirm {
             // Who takes our FIN for the peer's has said so by then.
