@@ -224,7 +224,9 @@ impl Shape {
     pub fn of(seen: &Seen) -> Self {
         Self {
             fin: seen.wire.fin(Side::Ours).is_some(),
-            rst: seen.wire.rst().map(|(side, _)| side),
+            // A SYN that nobody answers is refused once the stage has gone.
+            rst: (seen.wire.rst().map(|(side, _)| side))
+                .filter(|side| !seen.cell.void() || *side == Side::Ours),
             whole: seen
                 .got
                 .as_ref()
