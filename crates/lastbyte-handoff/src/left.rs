@@ -15,7 +15,7 @@ pub enum Left {
     Mptcp,
     /// It is in more epoll sets than are remembered.
     EpollSets,
-    /// The program had set up an io_uring or a seccomp filter.
+    /// The program had submitted connections to an io_uring, or set up a seccomp filter.
     Withdrawn,
     /// Its process ended without closing it: a signal killed it, or it crashed.
     Ended,
@@ -67,7 +67,7 @@ impl Left {
             Self::Unreachable => "the supervisor did not answer",
             Self::Mptcp => "it is MPTCP",
             Self::EpollSets => "it is in too many epoll sets",
-            Self::Withdrawn => "the program uses io_uring or seccomp",
+            Self::Withdrawn => "the program uses io_uring for sockets, or seccomp",
             Self::Ended => "its process ended without closing it",
             Self::Unseen => "it was closed unseen",
             Self::Uncovered => "its program is not covered",

@@ -34,6 +34,8 @@ const TRIMMED: u32 = 64;
 const MPTCP: u32 = 128;
 /// Its connection was counted as one that the kernel ends.
 const COUNTED: u32 = 256;
+/// An io_uring that is looked at.
+const RING: u32 = 512;
 
 /// What was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +77,11 @@ impl Entry {
     /// Made here, and TCP.
     pub(crate) fn is_tcp(&self) -> bool {
         self.flags.load(Ordering::Acquire) & TCP != 0
+    }
+
+    /// An io_uring that is looked at.
+    pub(crate) fn is_ring(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & RING != 0
     }
 
     /// Made here, and MPTCP.
@@ -175,6 +182,14 @@ pub(crate) fn made_other(fd: c_int) {
         entry.clear();
         entry.flags.store(OTHER, Ordering::Release);
         HIGHEST.fetch_max(fd, Ordering::Relaxed);
+    }
+}
+
+/// An io_uring was made that is looked at.
+pub(crate) fn made_ring(fd: c_int) {
+    made_other(fd);
+    if let Some(entry) = entry(fd) {
+        entry.flags.fetch_or(RING, Ordering::AcqRel);
     }
 }
 

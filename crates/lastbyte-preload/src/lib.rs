@@ -31,6 +31,7 @@ mod fd_table;
 mod handover;
 mod holders;
 mod hooks;
+mod io_uring;
 mod notes;
 mod real_libc;
 mod run;

@@ -7,7 +7,7 @@ use core::{ptr, slice};
 
 use lastbyte_handoff::{Address, Control, ENVIRONMENT, ENVIRONMENT_LENGTH, Shared};
 
-use crate::{epoch, handover, hooks, notes, real_libc, sys};
+use crate::{epoch, handover, hooks, io_uring, notes, real_libc, sys};
 
 static CHANNEL: AtomicI32 = AtomicI32::new(-1);
 static MEMORY: AtomicI32 = AtomicI32::new(-1);
@@ -83,6 +83,7 @@ pub(crate) fn withdraw(reason: u32) {
             .position(|byte| *byte == 0)
             .unwrap_or(name.len());
         handover::uncovered(run, reason, name.get(..length).unwrap_or_default());
+        io_uring::close_all();
         end();
         WITHDRAWN.store(true, Ordering::Relaxed);
     }
@@ -164,6 +165,7 @@ pub(crate) fn make_way(fd: c_int) {
 pub(crate) fn adopt_child() {
     PROCESS.store(sys::pid(), Ordering::Relaxed);
     epoch::start_as_child();
+    io_uring::start_as_child();
     hooks::exit::start_as_child();
 }
 

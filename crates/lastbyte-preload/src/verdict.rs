@@ -9,7 +9,7 @@ use crate::fd_table::{self, Entry, Made};
 use crate::holders::{self, Others, Turn};
 use crate::notes::{self, Closing};
 use crate::run::{self, Run};
-use crate::{descriptors, epoch, senders, sys};
+use crate::{descriptors, epoch, io_uring, senders, sys};
 
 const SIOCINQ: u64 = 0x541b;
 const SIOCATMARK: u64 = 0x8905;
@@ -111,6 +111,18 @@ fn is_mptcp_to_count(fd: c_int) -> bool {
 
 /// `None`: as the kernel does it, which is noted where it is the connection's end.
 fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict> {
+    if io_uring::look_at_polled().is_err() {
+        run::blind();
+        run::withdraw(flag::IO_URING);
+        let closing = Closing {
+            linger: Linger::default(),
+            state: 0,
+            left: Some(Left::Withdrawn),
+            flags: flag::MAY_BE_HELD,
+        };
+        notes::closes(run, fd, closing);
+        return None;
+    }
     let settings = run.control.settings();
     let is_alone = is_ours_alone(fd);
     if asked == Asked::Close && !is_alone {

@@ -190,35 +190,62 @@ fn a_socket_sent_to_another_process() {
 }
 
 #[test]
+fn a_ring_that_holds_no_connection_is_no_obstacle() {
+    let program = compile("ring", &[]);
+    for way in [
+        "idle", "epoll", "file", "fork", "sq-idle", "sq-epoll", "sq-file",
+    ] {
+        let peer = Peer::new();
+        let arguments = [peer.port().to_string(), way.into()];
+        let mut talk = Talk::start(&mut under(&["--summary"], &program, &arguments));
+        let stream = peer.accept_and_send();
+        let reader = thread::spawn(move || (read_all(&stream), stream));
+        assert_eq!(talk.hear(), "closed", "{way}");
+        let (read, stream) = reader.join().expect("no panic");
+        assert_eq!(read, (BIG, End::Eof), "{way}");
+        drop(stream);
+        talk.say("end");
+        let (status, _, errors) = talk.finish();
+        assert_eq!(status, 0, "{way}: {errors}");
+        assert!(errors.contains("1 ending: 1 delivered"), "{way}: {errors}");
+        assert!(!errors.contains("left to the kernel"), "{way}: {errors}");
+    }
+}
+
+#[test]
 fn a_socket_in_an_io_uring_is_left_to_the_kernel() {
-    // 425 is io_uring_setup; a ring might hold any descriptor.
-    let peer = Peer::new();
-    let source = "import ctypes\n\
-                  ring = ctypes.CDLL(None).syscall(425, 4, ctypes.create_string_buffer(120))\n\
-                  s = connect(); unread(s); big(s); os.close(s.detach()); say('ring', ring)";
+    let program = compile("ring", &[]);
     let log = scratch().join(format!("ring-{}", std::process::id()));
-    let options = ["--summary", "--log", log.to_str().expect("text")];
-    let mut talk = Talk::start(&mut python(&options, source, peer.port(), &[]));
-    let stream = peer.accept_and_send();
-    talk.hear();
-    assert_eq!(read_all(&stream).1, End::Reset);
-    let (_, _, errors) = talk.finish();
-    assert!(errors.contains("uses an io_uring"), "{errors}");
-    assert!(!errors.contains("0 endings"), "there was one: {errors}");
-    assert!(errors.contains("no ending was seen; "), "{errors}");
-    assert!(
-        errors.contains("not covered, with all their connections: "),
-        "{errors}"
-    );
-    let text = std::fs::read_to_string(&log).expect("a log");
-    let last = text.lines().last().expect("a line");
-    let last: serde_json::Value = serde_json::from_str(last).expect("JSON");
-    assert_eq!(last["left_to_kernel"]["lost"], serde_json::Value::Null);
-    assert_eq!(
-        last["left_to_kernel"]["uncovered"].as_array().map(Vec::len),
-        Some(1)
-    );
-    std::fs::remove_file(log).expect("ours");
+    for way in ["register", "poll", "sq-poll"] {
+        let peer = Peer::new();
+        let options = ["--summary", "--log", log.to_str().expect("text")];
+        let arguments = [peer.port().to_string(), way.into()];
+        let mut talk = Talk::start(&mut under(&options, &program, &arguments));
+        let mut stream = peer.accept_and_send();
+        read_exactly(&stream, BIG);
+        assert_eq!(talk.hear(), "closed", "{way}");
+        assert!(is_open(&stream), "{way}: the ring holds it");
+        stream.write_all(b"more").expect("the connection lives");
+        talk.say("end");
+        assert_eq!(read_all(&stream).1, End::Reset, "{way}");
+        let (_, _, errors) = talk.finish();
+        assert!(errors.contains("uses an io_uring"), "{way}: {errors}");
+        assert!(!errors.contains("0 endings"), "there was one: {errors}");
+        assert!(errors.contains("no ending was seen; "), "{errors}");
+        assert!(
+            errors.contains("not covered, with all their connections: "),
+            "{errors}"
+        );
+        let text = std::fs::read_to_string(&log).expect("a log");
+        let last = text.lines().last().expect("a line");
+        let last: serde_json::Value = serde_json::from_str(last).expect("JSON");
+        assert_eq!(last["left_to_kernel"]["lost"], serde_json::Value::Null);
+        assert_eq!(
+            last["left_to_kernel"]["uncovered"].as_array().map(Vec::len),
+            Some(1)
+        );
+        std::fs::remove_file(&log).expect("ours");
+    }
 }
 
 #[test]

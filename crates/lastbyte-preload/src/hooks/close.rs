@@ -7,7 +7,7 @@ use lastbyte_handoff::Kind;
 use crate::fd_table::Made;
 use crate::real_libc::{self, forward};
 use crate::verdict::{self, Verdict};
-use crate::{descriptors, epoch, fd_table, handover, run, sys};
+use crate::{descriptors, epoch, fd_table, handover, io_uring, run, sys};
 
 /// close(2), as the contract has it.
 #[unsafe(no_mangle)]
@@ -87,6 +87,9 @@ pub(super) fn part(fd: c_int) {
 /// has the descriptor.
 pub(super) fn forget(fd: c_int) {
     if fd_table::knows(fd) && run::is_own_memory() {
+        if fd_table::entry(fd).is_some_and(fd_table::Entry::is_ring) {
+            io_uring::close(fd);
+        }
         fd_table::forget(fd);
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod exit;
 pub(crate) mod fork;
 mod message;
 mod raw;
+mod ring;
 pub(crate) mod shutdown;
 mod socket;
 mod stdio;

@@ -4,7 +4,8 @@ use core::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 
 use lastbyte_handoff::flag;
 
-use super::{close, dup, exec, exit, fork, message, shutdown, socket};
+use super::{close, dup, exec, exit, fork, message, ring, shutdown, socket};
+use crate::io_uring::Parameters;
 use crate::real_libc::forward;
 use crate::{epoch, run, sys};
 
@@ -48,10 +49,14 @@ pub(super) unsafe extern "C-unwind" fn dispatch(
             run::withdraw(flag::SECCOMP);
             call()
         }
-        // A ring can hold sockets and close them where nobody sees it.
-        libc::SYS_io_uring_setup => {
-            run::blind();
-            run::withdraw(flag::IO_URING);
+        // SAFETY: the program's own parameters.
+        libc::SYS_io_uring_setup => unsafe { ring::setting_up(b as *const Parameters, call) },
+        libc::SYS_io_uring_enter => {
+            ring::entering(a as c_int, b as c_uint, d as c_uint);
+            call()
+        }
+        libc::SYS_io_uring_register => {
+            ring::registering(b as c_uint);
             call()
         }
         _ => copies(number, arguments, &call)

@@ -54,6 +54,40 @@ pub(crate) fn map(fd: c_int, length: usize, protection: c_int) -> Result<*mut c_
     unsafe { call(libc::SYS_mmap, arguments) }.map(|address| address as *mut c_void)
 }
 
+/// Maps a read-only view of an io_uring, which no child inherits: it would keep the ring
+/// alive there.
+pub(crate) fn map_private_to_process(
+    fd: c_int,
+    length: usize,
+    offset: usize,
+) -> Result<*mut c_void> {
+    let arguments = [
+        0,
+        length,
+        word(libc::PROT_READ),
+        word(libc::MAP_SHARED),
+        word(fd),
+        offset,
+    ];
+    // SAFETY: a new mapping at an address the kernel chooses.
+    let address = unsafe { call(libc::SYS_mmap, arguments) }?;
+    let advice = word(libc::MADV_DONTFORK);
+    // SAFETY: the mapping made just now.
+    match unsafe { call(libc::SYS_madvise, [address, length, advice, 0, 0, 0]) } {
+        Ok(_) => Ok(address as *mut c_void),
+        Err(error) => {
+            unmap(address as *mut c_void, length);
+            Err(error)
+        }
+    }
+}
+
+/// Undoes a mapping that nobody reads any more.
+pub(crate) fn unmap(address: *mut c_void, length: usize) {
+    // SAFETY: the caller's own mapping.
+    let _ = unsafe { call(libc::SYS_munmap, [address as usize, length, 0, 0, 0, 0]) };
+}
+
 /// readlink(2) into `buffer`; the path is NUL-terminated.
 pub(crate) fn readlink<'b>(path: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8]> {
     if path.last() != Some(&0) {
