@@ -12,6 +12,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
+use crate::rings;
+
 /// A process and when it started, so that a number used again is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Process {
@@ -28,6 +30,8 @@ pub(crate) struct Image {
     place: [u64; 2],
 }
 
+/// What /proc shows for an io_uring.
+const RING: &[u8] = b"anon_inode:[io_uring]";
 /// Looks are repeated while new processes turn up; beyond this the answer is that
 /// it cannot be excluded.
 const LOOKS: u32 = 8;
@@ -40,7 +44,7 @@ pub(crate) fn held_beside(asked: &[(u64, (libc::pid_t, i32))], until: Instant) -
     let all_seen = look_through(until, |pid| {
         each_descriptor(pid, until, |link, fd| {
             // A ring can hold sockets that no table shows.
-            let is_ring = link == b"anon_inode:[io_uring]";
+            let is_ring = link == RING && rings::may_hold(pid, fd);
             let inode = socket_number(link);
             for ((wanted, except), held) in asked.iter().zip(&mut held) {
                 let is_other = (pid, fd) != (except.0, Some(except.1));
@@ -59,12 +63,12 @@ pub(crate) fn held_beside(asked: &[(u64, (libc::pid_t, i32))], until: Instant) -
 pub(crate) fn held(wanted: &HashSet<u64>, until: Instant) -> Option<HashSet<u64>> {
     let mut found = HashSet::new();
     look_through(until, |pid| {
-        each_descriptor(pid, until, |link, _| {
+        each_descriptor(pid, until, |link, fd| {
             if let Some(inode) = socket_number(link).filter(|inode| wanted.contains(inode)) {
                 found.insert(inode);
             }
             // A ring can hold sockets that no table shows.
-            if link == b"anon_inode:[io_uring]" {
+            if link == RING && rings::may_hold(pid, fd) {
                 found.extend(wanted);
             }
         })

@@ -28,6 +28,7 @@ pub mod messages;
 mod process_limits;
 mod program;
 mod record;
+mod rings;
 mod shim;
 mod signals;
 mod start;
