@@ -5,6 +5,7 @@ use core::ffi::{CStr, c_char, c_int};
 use lastbyte_handoff::{HEAD, Look, flag, look};
 
 use crate::run::{self, Run};
+use crate::text::Text;
 use crate::{handover, sys};
 
 /// Interpreters of interpreters the kernel follows (fs/exec.c).
@@ -67,22 +68,68 @@ pub(crate) unsafe fn announce_found(file: *const c_char) {
     }
 }
 
+/// As [`announce`], for execveat(2): `path` begins at `folder`, or is empty and `folder`
+/// the file itself.
+///
+/// # Safety
+/// `path` is NULL or a NUL-terminated string.
+pub(crate) unsafe fn announce_at(folder: c_int, path: *const c_char) {
+    if path.is_null() {
+        return;
+    }
+    let Some(run) = run::borrowed() else { return };
+    // SAFETY: the caller's promise.
+    let path = unsafe { CStr::from_ptr(path) };
+    if path.is_empty() {
+        return announce_descriptor(run, folder);
+    }
+    // SAFETY: a CStr ends in NUL.
+    if let Ok(fd) = unsafe { sys::open(folder, path.as_ptr().cast()) } {
+        tell(run, examine_open(fd, DEPTH), path.to_bytes());
+        let _ = sys::close(fd);
+    }
+}
+
+/// As [`announce`], for fexecve(3).
+pub(crate) fn announce_open(fd: c_int) {
+    if let Some(run) = run::borrowed() {
+        announce_descriptor(run, fd);
+    }
+}
+
+/// The descriptor may be one that cannot be read (O_PATH), so it is opened anew.
+fn announce_descriptor(run: Run, fd: c_int) {
+    let mut path = Text::new();
+    path.push(b"/proc/self/fd/");
+    path.number(fd.unsigned_abs().into());
+    path.push(b"\0");
+    let Ok(name) = CStr::from_bytes_with_nul(path.bytes()) else {
+        return;
+    };
+    if let Some(flags) = examine(name, DEPTH) {
+        let mut buffer = [0; PATH];
+        let file = sys::readlink(path.bytes(), &mut buffer).unwrap_or_default();
+        tell(run, flags, file);
+    }
+}
+
 /// False if the file cannot be opened.
 fn announce_file(run: Run, path: &CStr) -> bool {
-    match examine(path, DEPTH) {
-        None => false,
-        Some(0) => true,
-        Some(flags) => {
-            handover::uncovered(run, flags, path.to_bytes());
-            true
-        }
+    let flags = examine(path, DEPTH);
+    tell(run, flags.unwrap_or(0), path.to_bytes());
+    flags.is_some()
+}
+
+fn tell(run: Run, flags: u32, file: &[u8]) {
+    if flags != 0 {
+        handover::uncovered(run, flags, file);
     }
 }
 
 /// The reasons why `path` cannot be covered; `None` if it cannot be opened.
 fn examine(path: &CStr, depth: u32) -> Option<u32> {
     // SAFETY: a CStr ends in NUL.
-    let fd = unsafe { sys::open(path.as_ptr().cast()) }.ok()?;
+    let fd = unsafe { sys::open(libc::AT_FDCWD, path.as_ptr().cast()) }.ok()?;
     let flags = examine_open(fd, depth);
     let _ = sys::close(fd);
     Some(flags)

@@ -27,9 +27,10 @@ macro_rules! real {
 real! {
     ACCEPT "accept"; ACCEPT4 "accept4"; CLONE "clone"; CLOSE "close";
     CLOSE_RANGE "close_range"; CONNECT "connect"; SENDTO "sendto"; DUP "dup"; DUP2 "dup2"; DUP3 "dup3";
-    EPOLL_CTL "epoll_ctl"; EXECVE "execve"; EXECVP "execvp"; EXECVPE "execvpe"; EXIT "_exit";
+    EPOLL_CTL "epoll_ctl"; EXECVE "execve"; EXECVEAT "execveat"; EXECVP "execvp"; EXECVPE "execvpe"; EXIT "_exit";
     FCLOSE "fclose"; FCNTL "fcntl"; FCNTL64 "fcntl64"; FORK "fork"; FORK_BARE "_Fork";
     IOCTL "ioctl"; POPEN "popen"; POSIX_SPAWN "posix_spawn"; POSIX_SPAWNP "posix_spawnp";
+    PIDFD_SPAWN "pidfd_spawn"; PIDFD_SPAWNP "pidfd_spawnp"; WORDEXP "wordexp"; FREOPEN "freopen"; FREOPEN64 "freopen64";
     PRCTL "prctl"; RECVMMSG "recvmmsg"; RECVMSG "recvmsg"; SENDMMSG "sendmmsg";
     SENDMSG "sendmsg"; SHUTDOWN "shutdown"; SETSOCKOPT "setsockopt"; GETSOCKOPT "getsockopt";
     EXECL "execl"; EXECLE "execle"; EXECLP "execlp"; FEXECVE "fexecve"; SOCKET "socket"; SPAWN_ADDDUP2 "posix_spawn_file_actions_adddup2";

@@ -271,6 +271,21 @@ fn a_static_program_that_a_covered_one_starts_is_said_once() {
         format!("exec {file}"),
         format!("python3 -c 'import os; os.posix_spawn(\"{file}\", [\"x\"], os.environ)'"),
         format!("python3 -c 'import subprocess; subprocess.call([\"{file}\"])'"),
+        // execveat(2) by a folder, and of an open file, as fexecve(3) does it.
+        format!(
+            "python3 -c 'import ctypes, os; libc = ctypes.CDLL(None); fd = os.open(\"{}\", os.O_PATH)\n\
+             libc.execveat(fd, b\"{}\", (ctypes.c_char_p * 2)(b\"x\"), 0, 0)'",
+            program.parent().expect("a folder").display(),
+            program.file_name().expect("a name").display()
+        ),
+        format!(
+            "python3 -c 'import ctypes, os; fd = os.open(\"{file}\", os.O_PATH)\n\
+             ctypes.CDLL(None).syscall({}, fd, b\"\", (ctypes.c_char_p * 2)(b\"x\"), 0, 0x1000)'",
+            libc::SYS_execveat
+        ),
+        format!(
+            "python3 -c 'import os; os.execve(os.open(\"{file}\", os.O_RDONLY), [\"x\"], os.environ)'"
+        ),
         format!(
             "PATH={}; {} || true",
             program.parent().expect("a folder").display(),

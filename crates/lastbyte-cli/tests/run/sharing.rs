@@ -130,12 +130,17 @@ fn spawned_children_keep_what_is_not_close_on_exec() {
     for spawn in [
         "os.posix_spawn('/bin/sh', ['sh', '-c', f'read x; echo 12345 >&{s.fileno()}'], os.environ)",
         "subprocess.Popen(['sh', '-c', f'read x; echo 12345 >&{s.fileno()}'], close_fds=False)",
+        "import ctypes; libc = ctypes.CDLL(None); pidfd = ctypes.c_int()\n\
+         assert not libc.pidfd_spawn(ctypes.byref(pidfd), b'/bin/sh', None, None,\n\
+         \x20 (ctypes.c_char_p * 4)(b'sh', b'-c', f'read x; echo 12345 >&{s.fileno()}'.encode()),\n\
+         \x20 (ctypes.c_char_p * 1)())\n\
+         signal.pidfd_send_signal(pidfd.value, 0)",
         "os.system(f'exec 9<&0; (read x <&9; echo 12345 >&{s.fileno()}) &')",
         "import ctypes; ctypes.CDLL(None).popen(f'exec 9<&0; (read x <&9; echo 12345 >&{s.fileno()}) &'.encode(), b'r')",
     ] {
         let peer = Peer::new();
         let source = format!(
-            "s = connect(cloexec=False); unread(s); {spawn}; os.close(s.detach()); say('closed')"
+            "s = connect(cloexec=False); unread(s)\n{spawn}\nos.close(s.detach()); say('closed')"
         );
         let mut talk = Talk::start(&mut python(&["--follow"], &source, peer.port(), &[]));
         let stream = peer.accept_and_send();

@@ -22,6 +22,7 @@ const CLOSES: &[&str] = &[
     "sys_dup2",
     "sys_dup3",
     "fclose",
+    "freopen",
 ];
 
 const ENDS: &[&str] = &["exit", "_exit", "_Exit", "quick_exit", "sys_exit_group"];

@@ -4,8 +4,8 @@
 use core::ffi::{c_char, c_int, c_void};
 
 use super::exit;
-use crate::coverage;
 use crate::real_libc::{self, forward};
+use crate::{coverage, sys};
 
 unsafe extern "C" {
     static environ: *const c_void;
@@ -76,6 +76,43 @@ pub unsafe extern "C-unwind" fn execvpe(
     )
 }
 
+/// Before an exec of `path`, which begins at `folder`.
+///
+/// # Safety
+/// `path` is NULL or a NUL-terminated string.
+pub(super) unsafe fn announce_at(folder: c_int, path: *const c_char) {
+    // SAFETY: the caller's promise.
+    unsafe { coverage::announce_at(folder, path) };
+    exit::hand_over_what_exec_closes();
+}
+
+/// execveat(2).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn execveat(
+    folder: c_int,
+    path: *const c_char,
+    arguments: *const c_void,
+    environment: *const c_void,
+    flags: c_int,
+) -> c_int {
+    // SAFETY: the program's own path.
+    unsafe { announce_at(folder, path) };
+    match real_libc::EXECVEAT.find() {
+        Some(_) => forward!(
+            EXECVEAT(folder, path, arguments, environment, flags)
+                as fn(c_int, *const c_char, *const c_void, *const c_void, c_int) -> c_int,
+            else -1
+        ),
+        // glibc before 2.34.
+        None => {
+            // SAFETY: as the program's call.
+            let error = unsafe { sys::exec_at(folder, path, arguments, environment, flags) };
+            sys::set_errno(error);
+            -1
+        }
+    }
+}
+
 /// fexecve(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn fexecve(
@@ -83,6 +120,7 @@ pub unsafe extern "C-unwind" fn fexecve(
     arguments: *const c_void,
     environment: *const c_void,
 ) -> c_int {
+    coverage::announce_open(fd);
     exit::hand_over_what_exec_closes();
     forward!(
         FEXECVE(fd, arguments, environment) as fn(c_int, *const c_void, *const c_void) -> c_int,
@@ -93,7 +131,7 @@ pub unsafe extern "C-unwind" fn fexecve(
 /// What fails as a function that is not there does.
 #[cfg(target_arch = "x86_64")]
 extern "C" fn missing() -> c_int {
-    crate::sys::set_errno(libc::ENOSYS);
+    sys::set_errno(libc::ENOSYS);
     -1
 }
 

@@ -7,7 +7,7 @@ use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 use core::sync::atomic::{AtomicI32, Ordering};
 
 use crate::real_libc::forward;
-use crate::{coverage, epoch, fd_table, run};
+use crate::{coverage, epoch, fd_table, real_libc, run, sys};
 
 static LAST_CHILD: AtomicI32 = AtomicI32::new(0);
 
@@ -165,6 +165,101 @@ pub unsafe extern "C-unwind" fn posix_spawnp(
             POSIX_SPAWNP(pid, file, actions, attributes, arguments, environment)
                 as fn(*mut c_void, *const c_char, *const c_void, *const c_void, *const c_void, *const c_void) -> c_int,
             else libc::ENOSYS
+        )
+    })
+}
+
+/// pidfd_spawn(3). Where libc has none (before 2.39) programs that look for it find this
+/// one all the same, so it is put together then.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn pidfd_spawn(
+    pidfd: *mut c_int,
+    path: *const c_char,
+    actions: *const c_void,
+    attributes: *const c_void,
+    arguments: *const c_void,
+    environment: *const c_void,
+) -> c_int {
+    if real_libc::PIDFD_SPAWN.find().is_none() {
+        let mut pid: c_int = 0;
+        let place = (&raw mut pid).cast();
+        // SAFETY: the program's own arguments, and a local.
+        let error =
+            unsafe { posix_spawn(place, path, actions, attributes, arguments, environment) };
+        // SAFETY: the program's own place for it.
+        return unsafe { opened(error, pid, pidfd) };
+    }
+    // SAFETY: the program's own path.
+    unsafe { coverage::announce(path) };
+    spawning(|| {
+        forward!(
+            PIDFD_SPAWN(pidfd, path, actions, attributes, arguments, environment)
+                as fn(*mut c_int, *const c_char, *const c_void, *const c_void, *const c_void, *const c_void) -> c_int,
+            else libc::ENOSYS
+        )
+    })
+}
+
+/// pidfd_spawnp(3).
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn pidfd_spawnp(
+    pidfd: *mut c_int,
+    file: *const c_char,
+    actions: *const c_void,
+    attributes: *const c_void,
+    arguments: *const c_void,
+    environment: *const c_void,
+) -> c_int {
+    if real_libc::PIDFD_SPAWNP.find().is_none() {
+        let mut pid: c_int = 0;
+        let place = (&raw mut pid).cast();
+        // SAFETY: the program's own arguments, and a local.
+        let error =
+            unsafe { posix_spawnp(place, file, actions, attributes, arguments, environment) };
+        // SAFETY: the program's own place for it.
+        return unsafe { opened(error, pid, pidfd) };
+    }
+    // SAFETY: the program's own file name.
+    unsafe { coverage::announce_found(file) };
+    spawning(|| {
+        forward!(
+            PIDFD_SPAWNP(pidfd, file, actions, attributes, arguments, environment)
+                as fn(*mut c_int, *const c_char, *const c_void, *const c_void, *const c_void, *const c_void) -> c_int,
+            else libc::ENOSYS
+        )
+    })
+}
+
+/// Opens the child that was spawned. It cannot be another: nobody has waited for it.
+///
+/// # Safety
+/// `pidfd` is where pidfd_spawn(3) puts the descriptor.
+unsafe fn opened(error: c_int, pid: c_int, pidfd: *mut c_int) -> c_int {
+    if error != 0 {
+        return error;
+    }
+    match sys::open_process(pid) {
+        Ok(fd) => {
+            // SAFETY: the caller's promise.
+            unsafe { *pidfd = fd };
+            0
+        }
+        Err(error) => error,
+    }
+}
+
+/// wordexp(3), which runs a shell for `$(…)`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn wordexp(
+    words: *const c_char,
+    expanded: *mut c_void,
+    flags: c_int,
+) -> c_int {
+    spawning(|| {
+        forward!(
+            WORDEXP(words, expanded, flags) as fn(*const c_char, *mut c_void, c_int) -> c_int,
+            // WRDE_NOSPACE
+            else 1
         )
     })
 }

@@ -195,9 +195,9 @@ fn processes(
             unsafe { exec::announce((a as *const c_void).cast()) };
             call()
         }
-        // The path is relative to a descriptor: not announced.
         libc::SYS_execveat => {
-            exit::hand_over_what_exec_closes();
+            // SAFETY: the program's own path.
+            unsafe { exec::announce_at(a as c_int, (b as *const c_void).cast()) };
             call()
         }
         libc::SYS_exit => {

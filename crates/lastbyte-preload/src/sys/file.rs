@@ -106,13 +106,14 @@ pub(crate) fn readlink<'b>(path: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8]
     buffer.get(..length).ok_or(libc::EIO)
 }
 
-/// Opens a file for reading; the path is NUL-terminated.
+/// Opens a file for reading; the path is NUL-terminated, and begins at `folder` or
+/// `AT_FDCWD`.
 ///
 /// # Safety
 /// `path` points to a NUL-terminated string.
-pub(crate) unsafe fn open(path: *const u8) -> Result<c_int> {
+pub(crate) unsafe fn open(folder: c_int, path: *const u8) -> Result<c_int> {
     let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let arguments = [word(libc::AT_FDCWD), path as usize, word(flags), 0, 0, 0];
+    let arguments = [word(folder), path as usize, word(flags), 0, 0, 0];
     // SAFETY: the caller's promise.
     unsafe { call(libc::SYS_openat, arguments) }.map(|fd| fd as c_int)
 }
@@ -123,7 +124,7 @@ pub(crate) fn read_file<'b>(path: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8
         return Err(libc::EINVAL);
     }
     // SAFETY: the path ends in NUL.
-    let fd = unsafe { open(path.as_ptr()) }?;
+    let fd = unsafe { open(libc::AT_FDCWD, path.as_ptr()) }?;
     let length = read_at(fd, buffer, 0);
     let _ = close(fd);
     buffer.get(..length?).ok_or(libc::EIO)

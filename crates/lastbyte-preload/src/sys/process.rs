@@ -1,6 +1,6 @@
 //! Processes, threads, time.
 
-use core::ffi::c_int;
+use core::ffi::{c_char, c_int, c_void};
 use core::sync::atomic::AtomicU32;
 
 use super::{Result, call, word};
@@ -104,6 +104,37 @@ pub(crate) fn has_one_thread() -> Result<bool> {
         Err(libc::EINVAL) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// execveat(2), which returns only where it fails: the error.
+///
+/// # Safety
+/// As the call: strings, and lists of strings that end in NULL.
+pub(crate) unsafe fn exec_at(
+    folder: c_int,
+    path: *const c_char,
+    arguments: *const c_void,
+    environment: *const c_void,
+    flags: c_int,
+) -> c_int {
+    let words = [
+        word(folder),
+        path as usize,
+        arguments as usize,
+        environment as usize,
+        word(flags),
+        0,
+    ];
+    // SAFETY: the caller's promise.
+    unsafe { call(libc::SYS_execveat, words) }
+        .err()
+        .unwrap_or(libc::ENOSYS)
+}
+
+/// pidfd_open(2).
+pub(crate) fn open_process(process: c_int) -> Result<c_int> {
+    // SAFETY: no memory involved.
+    unsafe { call(libc::SYS_pidfd_open, [word(process), 0, 0, 0, 0, 0]) }.map(|fd| fd as c_int)
 }
 
 /// Whether there is such a thread in this process.
