@@ -4,12 +4,15 @@
 //! has been since. Two counts for each way of making a process: begun and done.
 //! Unequal means that one is being made this moment.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::ffi::c_int;
+use core::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 
 /// fork(2) and its kin: the child keeps every descriptor.
 pub(crate) static FORKS: Count = Count::new();
 /// Spawns: the child keeps what is not close-on-exec.
 pub(crate) static SPAWNS: Count = Count::new();
+
+static LAST_CHILD: AtomicI32 = AtomicI32::new(0);
 
 /// The order of the fields is known to the assembly in `hooks::twice`.
 #[repr(C)]
@@ -67,6 +70,16 @@ pub(crate) fn fork_begins() {
 /// After a fork, in the parent.
 pub(crate) fn fork_is_done() {
     FORKS.finish();
+}
+
+/// The child that was forked; negative if none was.
+pub(crate) fn forked(child: c_int) {
+    LAST_CHILD.store(child.max(0), Ordering::Relaxed);
+}
+
+/// The child most recently forked; zero if none was.
+pub(crate) fn last_child() -> c_int {
+    LAST_CHILD.load(Ordering::Relaxed)
 }
 
 /// After a fork, in the child: whatever other threads were doing ended with them.

@@ -3,13 +3,12 @@
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use lastbyte_handoff::{Kind, Left, Nonce, Request, flag};
+use lastbyte_handoff::{Kind, Left, Linger, Nonce, Request, flag};
 
 use crate::decide::Waits;
 use crate::notes::{self, Closing};
 use crate::run::{self, Run};
-use crate::verdict::Case;
-use crate::{fd_table, hooks, sys};
+use crate::{fd_table, sys, trim};
 
 const MILLISECOND: u64 = 1_000_000;
 /// How long an answer about holders is waited for.
@@ -23,6 +22,16 @@ const LOOK: u64 = 1000 * MILLISECOND;
 
 /// Until when the undertaker is taken for stopped (monotonic nanoseconds).
 static SILENT_UNTIL: AtomicU64 = AtomicU64::new(0);
+
+/// A close that the undertaker carries out.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) run: Run,
+    pub(crate) linger: Linger,
+    pub(crate) waits: Waits,
+    pub(crate) fin_first: bool,
+    pub(crate) flags: u32,
+}
 
 /// A socket that is with the undertaker; the program's own descriptor is still open.
 pub(crate) struct Handed {
@@ -97,8 +106,8 @@ fn try_to_give(case: Case, fd: c_int, kind: Kind) -> Option<Handed> {
     if kind == Kind::End {
         part_from(fd);
     }
-    if hooks::shutdown::reading_is_shut(fd) {
-        hooks::shutdown::trim(fd);
+    if trim::reading_is_shut(fd) {
+        trim::attach(fd);
     }
     // As on Linux the FIN leaves within close, behind what is queued.
     if case.fin_first && sys::shutdown_write(fd).is_ok() {

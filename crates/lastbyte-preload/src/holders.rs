@@ -2,10 +2,9 @@
 
 use core::ffi::c_int;
 
-use crate::hooks::fork;
 use crate::run::Run;
 use crate::text::Text;
-use crate::{handover, sys};
+use crate::{epoch, handover, sys};
 
 /// How long another process's close of the same connection is waited for.
 const PATIENCE: u32 = 50_000_000;
@@ -77,7 +76,7 @@ pub(crate) fn relative_holds(fd: c_int) -> bool {
 }
 
 fn is_held_by_relative(fd: c_int, inode: u64) -> bool {
-    [fork::last_child(), sys::parent()]
+    [epoch::last_child(), sys::parent()]
         .into_iter()
         .any(|relative| relative > 0 && holds(relative, fd, inode))
 }

@@ -38,6 +38,7 @@ mod run;
 mod senders;
 mod sys;
 mod text;
+mod trim;
 mod verdict;
 
 /// Which version this is, for a supervisor that looks into the file before it has a

@@ -6,6 +6,7 @@ use lastbyte_handoff::{Left, Linger, flag};
 
 use crate::decide::{self, Decision, Facts, Waits};
 use crate::fd_table::{self, Entry, Made};
+use crate::handover::Case;
 use crate::holders::{self, Others, Turn};
 use crate::notes::{self, Closing};
 use crate::run::{self, Run};
@@ -25,16 +26,6 @@ pub(crate) enum Verdict {
     FinThenPlain,
     /// The undertaker ends it.
     HandOver(Case),
-}
-
-/// A close that the undertaker carries out.
-#[derive(Clone, Copy)]
-pub(crate) struct Case {
-    pub(crate) run: Run,
-    pub(crate) linger: Linger,
-    pub(crate) waits: Waits,
-    pub(crate) fin_first: bool,
-    pub(crate) flags: u32,
 }
 
 /// Who asks.

@@ -7,9 +7,10 @@ use lastbyte_handoff::Kind;
 
 use crate::decide::Waits;
 use crate::fd_table::Made;
+use crate::handover::Case;
 use crate::real_libc::forward;
 use crate::run::{self, Run};
-use crate::verdict::{self, Case, Verdict};
+use crate::verdict::{self, Verdict};
 use crate::{descriptors, handover, holders, sys};
 
 static DONE: AtomicBool = AtomicBool::new(false);

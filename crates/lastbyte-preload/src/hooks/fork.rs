@@ -4,23 +4,15 @@
 //! glibc makes inside (forkpty, daemon).
 
 use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
-use core::sync::atomic::{AtomicI32, Ordering};
 
 use crate::real_libc::forward;
 use crate::{coverage, epoch, fd_table, real_libc, run, sys};
-
-static LAST_CHILD: AtomicI32 = AtomicI32::new(0);
-
-/// The child most recently forked; zero if none was.
-pub(crate) fn last_child() -> c_int {
-    LAST_CHILD.load(Ordering::Relaxed)
-}
 
 /// fork(2).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn fork() -> c_int {
     let child = forward!(FORK() as fn() -> c_int, else -1);
-    LAST_CHILD.store(child.max(0), Ordering::Relaxed);
+    epoch::forked(child);
     child
 }
 
@@ -45,10 +37,7 @@ pub(super) fn forking<T: Copy + Into<i64>>(call: impl FnOnce() -> T) -> T {
         0 => run::adopt_child(),
         number => {
             epoch::fork_is_done();
-            LAST_CHILD.store(
-                c_int::try_from(number).unwrap_or(0).max(0),
-                Ordering::Relaxed,
-            );
+            epoch::forked(c_int::try_from(number).unwrap_or(0));
         }
     }
     child

@@ -1,15 +1,9 @@
 //! shutdown(2), and the socket options that meet what we do in it.
-//!
-//! Once both directions are shut, Linux answers input with an RST, which discards what
-//! is still being sent. A socket filter that keeps nothing of a segment but its header
-//! (`ret #1`) lets acknowledgements and the peer's FIN pass, and input is no reason for
-//! an RST any more. A filter of the program's own, before or after, wins.
 
 use core::ffi::{c_int, c_void};
 
-use crate::decide;
 use crate::real_libc::forward;
-use crate::{descriptors, fd_table, notes, run, sys};
+use crate::{descriptors, fd_table, notes, run, sys, trim};
 
 /// shutdown(2).
 #[unsafe(no_mangle)]
@@ -27,8 +21,8 @@ pub(super) fn shutting(fd: c_int, how: c_int, call: impl FnOnce() -> c_int) -> c
         && run::current().is_some()
         && descriptors::is_tcp(fd)
     {
-        if how == libc::SHUT_RDWR || write_side_is_shut(fd) {
-            trim(fd);
+        if how == libc::SHUT_RDWR || trim::write_side_is_shut(fd) {
+            trim::attach(fd);
         }
         let result = call();
         if result == 0 {
@@ -39,36 +33,14 @@ pub(super) fn shutting(fd: c_int, how: c_int, call: impl FnOnce() -> c_int) -> c
         }
         return result;
     }
-    if how == libc::SHUT_WR && reading_is_shut(fd) {
-        trim(fd);
+    if how == libc::SHUT_WR && trim::reading_is_shut(fd) {
+        trim::attach(fd);
     }
     let result = call();
     if how == libc::SHUT_WR && result == 0 && descriptors::is_tcp(fd) {
         notes::half_closed(fd);
     }
     result
-}
-
-fn write_side_is_shut(fd: c_int) -> bool {
-    sys::tcp_info(fd).is_ok_and(|info| decide::has_sent_fin(info.state))
-}
-
-/// Whether this process has shut the reading side of `fd`.
-pub(crate) fn reading_is_shut(fd: c_int) -> bool {
-    fd_table::entry(fd).is_some_and(fd_table::Entry::is_read_no_more)
-}
-
-/// Has payload cut off what arrives for `fd`, where input would reset a connection on
-/// which the program has sent something.
-pub(crate) fn trim(fd: c_int) {
-    if let Ok(info) = sys::tcp_info(fd)
-        && decide::is_reset_by_input(info.state)
-        && (info.bytes_sent != 0 || sys::ioctl_int(fd, libc::TIOCOUTQ).is_ok_and(|out| out > 0))
-        && sys::filter(fd) == Ok(sys::Filter::None)
-        && sys::attach_trim(fd).is_ok()
-    {
-        fd_table::trimmed(fd);
-    }
 }
 
 /// setsockopt(2).
@@ -90,7 +62,7 @@ pub unsafe extern "C-unwind" fn setsockopt(
 }
 
 pub(super) fn setting(fd: c_int, level: c_int, name: c_int, call: impl FnOnce() -> c_int) -> c_int {
-    if level == libc::SOL_SOCKET && name == libc::SO_DETACH_FILTER && has_our_filter(fd) {
+    if level == libc::SOL_SOCKET && name == libc::SO_DETACH_FILTER && trim::is_attached(fd) {
         // The program has none to detach.
         sys::set_errno(libc::ENOENT);
         return -1;
@@ -136,7 +108,7 @@ pub(super) unsafe fn getting(
     if level == libc::SOL_SOCKET
         && name == libc::SO_GET_FILTER
         && !length.is_null()
-        && has_our_filter(fd)
+        && trim::is_attached(fd)
     {
         // So many instructions has the program's filter.
         // SAFETY: not null, and the program's own.
@@ -144,10 +116,4 @@ pub(super) unsafe fn getting(
         return 0;
     }
     call()
-}
-
-/// Whether the filter of `fd` is the one attached here.
-fn has_our_filter(fd: c_int) -> bool {
-    fd_table::entry(fd).is_some_and(fd_table::Entry::is_trimmed)
-        && sys::filter(fd) == Ok(sys::Filter::Trim)
 }
