@@ -8,7 +8,7 @@ use lastbyte_handoff::{Kind, Left, Linger, Nonce, Request, flag};
 use crate::decide::Waits;
 use crate::notes::{self, Closing};
 use crate::run::{self, Run};
-use crate::{fd_table, sys, trim};
+use crate::{fd_table, io_uring, sys, trim};
 
 const MILLISECOND: u64 = 1_000_000;
 /// How long an answer about holders is waited for.
@@ -172,6 +172,20 @@ pub(crate) fn uncovered(run: Run, flags: u32, file: &[u8]) {
         *place = *byte;
     }
     let _ = sys::send(run.channel, &request.encode(), None);
+}
+
+/// Ends the run for this process, for a reason that the supervisor is told.
+pub(crate) fn withdraw(reason: u32) {
+    if let Some(run) = run::current() {
+        let name = sys::thread_name();
+        let length = name
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(name.len());
+        uncovered(run, reason, name.get(..length).unwrap_or_default());
+        io_uring::close_all();
+        run::withdraw();
+    }
 }
 
 /// `None` where the system has no random bytes.

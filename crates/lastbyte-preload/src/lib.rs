@@ -32,6 +32,7 @@ mod handover;
 mod holders;
 mod hooks;
 mod io_uring;
+mod load;
 mod notes;
 mod real_libc;
 mod run;

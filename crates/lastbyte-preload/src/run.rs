@@ -1,13 +1,12 @@
 //! The run this process belongs to: where the undertaker is, and the settings.
 
-use core::ffi::{CStr, c_char, c_int, c_void};
-use core::mem::size_of;
+use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU64, Ordering};
 use core::{ptr, slice};
 
-use lastbyte_handoff::{Address, Control, ENVIRONMENT, ENVIRONMENT_LENGTH, Shared};
+use lastbyte_handoff::{Address, Control, ENVIRONMENT_LENGTH, Shared};
 
-use crate::{epoch, handover, hooks, io_uring, notes, real_libc, sys};
+use crate::sys;
 
 static CHANNEL: AtomicI32 = AtomicI32::new(-1);
 static MEMORY: AtomicI32 = AtomicI32::new(-1);
@@ -74,19 +73,11 @@ impl Run {
     }
 }
 
-/// As [`end`], for a reason that the undertaker is told.
-pub(crate) fn withdraw(reason: u32) {
-    if let Some(run) = current() {
-        let name = sys::thread_name();
-        let length = name
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(name.len());
-        handover::uncovered(run, reason, name.get(..length).unwrap_or_default());
-        io_uring::close_all();
-        end();
-        WITHDRAWN.store(true, Ordering::Relaxed);
-    }
+/// As [`end`], by the program's doing: closes are counted from here on, and cost no
+/// system call.
+pub(crate) fn withdraw() {
+    end();
+    WITHDRAWN.store(true, Ordering::Relaxed);
 }
 
 /// The shared block, if [`withdraw`] was called.
@@ -161,138 +152,34 @@ pub(crate) fn make_way(fd: c_int) {
     }
 }
 
-/// After a fork, in the child.
-pub(crate) fn adopt_child() {
-    PROCESS.store(sys::pid(), Ordering::Relaxed);
-    epoch::start_as_child();
-    io_uring::start_as_child();
-    hooks::exit::start_as_child();
+/// What is found when the shim is loaded.
+pub(crate) struct Found {
+    pub(crate) address: Address,
+    /// The variable's value, `ENVIRONMENT_LENGTH` bytes in the environment block.
+    pub(crate) variable: *mut u8,
+    pub(crate) shared: *mut Shared,
+    pub(crate) control: *mut Control,
 }
 
-unsafe extern "C" {
-    /// What at_quick_exit(3), which is not in the shared libc, calls.
-    fn __cxa_at_quick_exit(handler: extern "C" fn(*mut c_void), library: *mut c_void) -> c_int;
-}
-
-#[used]
-#[unsafe(link_section = ".init_array")]
-static START: extern "C" fn(c_int, *const *const c_char, *const *const c_char) = start;
-
-#[used]
-#[unsafe(link_section = ".fini_array")]
-static FINISH: extern "C" fn() = finish;
-
-/// Before the program's own constructors. glibc passes what main will get.
-extern "C" fn start(
-    _count: c_int,
-    _arguments: *const *const c_char,
-    environment: *const *const c_char,
-) {
-    real_libc::resolve();
-    // SAFETY: glibc passes the NUL-terminated environment.
-    let Some(value) = (unsafe { variable(environment) }) else {
-        return;
-    };
-    // SAFETY: `variable` found that many bytes there.
-    let text = unsafe { slice::from_raw_parts(value, ENVIRONMENT_LENGTH) };
-    let Some(address) = Address::parse(text) else {
-        return;
-    };
-    if sys::cookie(address.channel) != Ok(address.cookie) {
-        return;
-    }
-    let writable = libc::PROT_READ | libc::PROT_WRITE;
-    let Some(block) = map::<Shared>(address.memory, writable) else {
-        return;
-    };
-    let Some(control) = map::<Control>(address.control, libc::PROT_READ) else {
-        return;
-    };
-    // SAFETY: mapped, long enough, page-aligned, and all atomics; never unmapped.
-    if !unsafe { (*block).is_ours() && (*control).is_ours() } {
-        return;
-    }
-    // SAFETY: the handlers are plain functions that stay loaded.
-    if unsafe {
-        libc::pthread_atfork(
-            Some(before_fork),
-            Some(after_fork),
-            Some(adopt_child_handler),
-        )
-    } != 0
-    {
-        return;
-    }
-    // SAFETY: as above. Handlers run in reverse order, so ours, the first, is the last.
-    unsafe { __cxa_at_quick_exit(quick_finish, ptr::null_mut()) };
-    CHANNEL.store(address.channel, Ordering::Relaxed);
-    MEMORY.store(address.memory, Ordering::Relaxed);
-    BLOCK.store(address.control, Ordering::Relaxed);
-    COOKIE.store(address.cookie, Ordering::Relaxed);
-    VARIABLE.store(value, Ordering::Relaxed);
-    PROCESS.store(sys::pid(), Ordering::Relaxed);
-    CONTROL.store(control, Ordering::Release);
-    SHARED.store(block, Ordering::Release);
-    // SAFETY: as above.
-    unsafe { &*block }.arrive();
-    notes::inherited();
-}
-
-/// Maps a block of the run. One that is too short would be a SIGBUS later.
-fn map<T>(fd: c_int, protection: c_int) -> Option<*mut T> {
-    let length = usize::try_from(sys::stat(fd).ok()?.st_size).ok()?;
-    if length < size_of::<T>() {
-        return None;
-    }
-    let block = sys::map(fd, size_of::<T>(), protection).ok()?;
-    Some(block.cast())
-}
-
-/// At exit, after the program's own destructors.
-extern "C" fn finish() {
-    hooks::exit::hand_over_everything();
-}
-
-/// As [`finish`], for quick_exit(3).
-extern "C" fn quick_finish(_: *mut c_void) {
-    hooks::exit::hand_over_everything();
-}
-
-extern "C" fn before_fork() {
-    epoch::fork_begins();
-}
-
-extern "C" fn after_fork() {
-    epoch::fork_is_done();
-}
-
-extern "C" fn adopt_child_handler() {
-    adopt_child();
-}
-
-/// The value of our variable, if it is there and as long as it must be.
+/// Joins the run. Once, before the program starts.
 ///
 /// # Safety
-/// `environment` is NULL or a NULL-terminated list of strings.
-unsafe fn variable(mut environment: *const *const c_char) -> Option<*mut u8> {
-    if environment.is_null() {
-        return None;
+/// The blocks are mapped, of the run's version, and never unmapped.
+pub(crate) unsafe fn join(found: &Found) {
+    CHANNEL.store(found.address.channel, Ordering::Relaxed);
+    MEMORY.store(found.address.memory, Ordering::Relaxed);
+    BLOCK.store(found.address.control, Ordering::Relaxed);
+    COOKIE.store(found.address.cookie, Ordering::Relaxed);
+    VARIABLE.store(found.variable, Ordering::Relaxed);
+    own_memory();
+    CONTROL.store(found.control, Ordering::Release);
+    SHARED.store(found.shared, Ordering::Release);
+    if let Some(shared) = shared() {
+        shared.arrive();
     }
-    loop {
-        // SAFETY: within the list, whose end is NULL.
-        let entry = unsafe { *environment };
-        if entry.is_null() {
-            return None;
-        }
-        // SAFETY: an entry is a NUL-terminated string.
-        let text = unsafe { CStr::from_ptr(entry) }.to_bytes();
-        if let Some(value) = text.strip_prefix(ENVIRONMENT.as_bytes())
-            && let Some(value) = value.strip_prefix(b"=")
-            && value.len() == ENVIRONMENT_LENGTH
-        {
-            return Some(value.as_ptr().cast_mut());
-        }
-        // SAFETY: not at the end yet.
-        environment = unsafe { environment.add(1) };
-    }
+}
+
+/// This memory is the calling process's own, from its start or from a fork on.
+pub(crate) fn own_memory() {
+    PROCESS.store(sys::pid(), Ordering::Relaxed);
 }

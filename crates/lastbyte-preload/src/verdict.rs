@@ -10,7 +10,7 @@ use crate::handover::Case;
 use crate::holders::{self, Others, Turn};
 use crate::notes::{self, Closing};
 use crate::run::{self, Run};
-use crate::{descriptors, epoch, io_uring, senders, sys};
+use crate::{descriptors, epoch, handover, io_uring, senders, sys};
 
 const SIOCINQ: u64 = 0x541b;
 const SIOCATMARK: u64 = 0x8905;
@@ -104,7 +104,7 @@ fn is_mptcp_to_count(fd: c_int) -> bool {
 fn on_tcp(run: Run, fd: c_int, asked: Asked, turn: &mut Turn) -> Option<Verdict> {
     if io_uring::look_at_polled().is_err() {
         run::blind();
-        run::withdraw(flag::IO_URING);
+        handover::withdraw(flag::IO_URING);
         let closing = Closing {
             linger: Linger::default(),
             state: 0,

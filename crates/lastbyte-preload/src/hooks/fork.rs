@@ -5,8 +5,9 @@
 
 use core::ffi::{c_char, c_int, c_long, c_ulong, c_void};
 
+use super::exit;
 use crate::real_libc::forward;
-use crate::{coverage, epoch, fd_table, real_libc, run, sys};
+use crate::{coverage, epoch, fd_table, io_uring, real_libc, run, sys};
 
 /// fork(2).
 #[unsafe(no_mangle)]
@@ -34,13 +35,21 @@ pub(super) fn forking<T: Copy + Into<i64>>(call: impl FnOnce() -> T) -> T {
     epoch::fork_begins();
     let child = call();
     match child.into() {
-        0 => run::adopt_child(),
+        0 => start_as_child(),
         number => {
             epoch::fork_is_done();
             epoch::forked(c_int::try_from(number).unwrap_or(0));
         }
     }
     child
+}
+
+/// After a fork, in the child.
+pub(crate) fn start_as_child() {
+    run::own_memory();
+    epoch::start_as_child();
+    io_uring::start_as_child();
+    exit::start_as_child();
 }
 
 /// clone(2), glibc's wrapper: the child runs `entry` and never returns here.

@@ -7,7 +7,7 @@ use lastbyte_handoff::flag;
 use super::{close, dup, exec, exit, fork, message, ring, shutdown, socket};
 use crate::io_uring::Parameters;
 use crate::real_libc::forward;
-use crate::{epoch, run, sys};
+use crate::{epoch, handover, run, sys};
 
 /// What syscall(2) does, where the call returns once in each process: as the function
 /// of that name would. All others go on unchanged.
@@ -46,7 +46,7 @@ pub(super) unsafe extern "C-unwind" fn dispatch(
         }
         // What we would call next may be forbidden then.
         libc::SYS_seccomp => {
-            run::withdraw(flag::SECCOMP);
+            handover::withdraw(flag::SECCOMP);
             call()
         }
         // SAFETY: the program's own parameters.
@@ -220,7 +220,7 @@ pub unsafe extern "C-unwind" fn prctl(
     d: c_ulong,
 ) -> c_int {
     if option == libc::PR_SET_SECCOMP {
-        run::withdraw(flag::SECCOMP);
+        handover::withdraw(flag::SECCOMP);
     }
     forward!(
         PRCTL(option, a, b, c, d) as fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int,

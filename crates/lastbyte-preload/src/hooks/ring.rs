@@ -5,7 +5,7 @@ use core::ffi::{c_int, c_long, c_uint};
 use lastbyte_handoff::flag;
 
 use crate::io_uring::{self, Concerns, Parameters};
-use crate::run;
+use crate::{handover, run};
 
 /// Takes note of the ring that `call` makes.
 ///
@@ -46,6 +46,6 @@ pub(super) fn registering(operation: c_uint) {
 fn heed(looked: Result<(), Concerns>) {
     if looked.is_err() {
         run::blind();
-        run::withdraw(flag::IO_URING);
+        handover::withdraw(flag::IO_URING);
     }
 }
