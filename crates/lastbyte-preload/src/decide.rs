@@ -36,6 +36,8 @@ pub(crate) struct Facts {
     pub(crate) bytes_sent: u64,
     /// Input waits that nobody has read, or an urgent byte.
     pub(crate) has_unread: bool,
+    /// `TCP_REPAIR` is on: its close must send nothing (CRIU moves connections so).
+    pub(crate) is_in_repair: bool,
 }
 
 impl Facts {
@@ -89,6 +91,16 @@ pub(crate) enum Waits {
     Always(u64),
 }
 
+impl Waits {
+    /// The same for a socket that is blocking, or is not.
+    pub(crate) fn on(self, is_blocking: bool) -> Self {
+        match self {
+            Self::IfBlocking(_) if !is_blocking => Self::No,
+            waits => waits,
+        }
+    }
+}
+
 /// What the option, or `--linger` in its place, asks for.
 fn wanted(settings: Settings, linger: Linger) -> Override {
     match settings.linger {
@@ -110,6 +122,7 @@ pub(crate) fn decide(settings: Settings, facts: Facts) -> Decision {
     let never_sent =
         wanted == Override::Off && facts.linger.l_onoff == 0 && facts.has_sent_nothing();
     match facts.state {
+        _ if facts.is_in_repair => return Decision::Plain,
         TCP_LISTEN => return Decision::Plain,
         TCP_SYN_SENT | TCP_SYN_RECV if facts.has_sent_nothing() => return Decision::Plain,
         // Never connected, for all that can be told.

@@ -176,6 +176,10 @@ pub(crate) fn uncovered(run: Run, flags: u32, file: &[u8]) {
 
 /// Ends the run for this process, for a reason that the supervisor is told.
 pub(crate) fn withdraw(reason: u32) {
+    if reason == flag::IO_URING {
+        // A ring can hold what other processes have, too.
+        run::blind();
+    }
     if let Some(run) = run::current() {
         let name = sys::thread_name();
         let length = name

@@ -1,10 +1,12 @@
-//! Whether another process of the run holds a connection.
+//! Who holds a connection: this descriptor alone, by all that was seen, or another too.
 
 use core::ffi::c_int;
 
+use lastbyte_handoff::Left;
+
 use crate::run::Run;
 use crate::text::Text;
-use crate::{epoch, handover, sys};
+use crate::{epoch, fd_table, handover, sys};
 
 /// How long another process's close of the same connection is waited for.
 const PATIENCE: u32 = 50_000_000;
@@ -22,7 +24,7 @@ impl Turn {
     pub(crate) const NONE: Self = Self(None);
 
     /// Waits for the turn; goes on without one where it does not come.
-    pub(crate) fn take(run: Run, cookie: u64) -> Self {
+    fn take(run: Run, cookie: u64) -> Self {
         for _ in 0..PATIENCE / STEP {
             match run.shared.take_turn(cookie) {
                 Ok(place) => return Self(Some((run, place, cookie))),
@@ -45,9 +47,61 @@ impl Turn {
     }
 }
 
+/// Whether nobody else can hold the socket of `fd`, by all that was seen.
+pub(crate) fn is_ours_alone(fd: c_int) -> bool {
+    fd_table::entry(fd).is_some_and(|entry| {
+        entry.sets_are_known()
+            && sys::cookie(fd).is_ok_and(|cookie| entry.is_ours_alone(cookie, epoch::now()))
+    })
+}
+
+/// The turn to let go of what others may hold, where it can be told who they are.
+pub(crate) fn turn_unless(is_alone: bool, run: Run, fd: c_int) -> Turn {
+    if is_alone {
+        return Turn::NONE;
+    }
+    match cookie_of(run, fd) {
+        Ok(cookie) => Turn::take(run, cookie),
+        Err(_) => Turn::NONE,
+    }
+}
+
+/// Whether closing `fd` ends the connection. The supervisor can look through the other
+/// processes, which is worth it only where something is under way.
+pub(crate) fn can_be_ended(run: Run, fd: c_int) -> Result<bool, Left> {
+    let (Ok(cookie), Some(entry)) = (sys::cookie(fd), fd_table::entry(fd)) else {
+        return Err(Left::Holders);
+    };
+    if !entry.sets_are_known() {
+        return Err(Left::EpollSets);
+    }
+    if entry.is_ours_alone(cookie, epoch::now()) {
+        return Ok(true);
+    }
+    can_be_told(run, fd)?;
+    match others(run, fd) {
+        Others::None => Ok(true),
+        Others::Some => Ok(false),
+        Others::Unknown => Err(Left::Holders),
+    }
+}
+
+/// Whether it can be told, now or later, who else holds the socket of `fd`.
+pub(crate) fn can_be_told(run: Run, fd: c_int) -> Result<(), Left> {
+    cookie_of(run, fd).map(drop)
+}
+
+/// The cookie of a socket whose holders can be told.
+fn cookie_of(run: Run, fd: c_int) -> Result<u64, Left> {
+    match sys::cookie(fd) {
+        Ok(cookie) if !run.shared.is_left_alone(cookie) && !run.shared.is_blind() => Ok(cookie),
+        _ => Err(Left::Holders),
+    }
+}
+
 /// What is known of other holders.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Others {
+enum Others {
     None,
     Some,
     /// That cannot be told.
@@ -55,7 +109,7 @@ pub(crate) enum Others {
 }
 
 /// Whether a process of the run holds the socket of `fd` by another descriptor.
-pub(crate) fn others(run: Run, fd: c_int) -> Others {
+fn others(run: Run, fd: c_int) -> Others {
     let Ok(stat) = sys::stat(fd) else {
         return Others::Unknown;
     };

@@ -12,9 +12,11 @@
 //! fails. Where it cannot be excluded that somebody else holds the connection
 //! too, the program gets exactly what plain close does.
 //!
-//! Reading order: `fd_table` and `epoch` know which sockets are ours alone, `holders`
-//! asks who else has one, `verdict` gathers the facts about one close and `decide`
-//! decides, `handover` carries it out, `hooks` are the functions that programs call.
+//! The way of a closed descriptor, from above to below: `hooks` (the functions that
+//! programs call) → `closing` (which way to close) → `facts` and `decide` (a pure
+//! function) → `holders` (who else has it) → `handover` (to the supervisor) → `run` and
+//! `sys`. `load` begins and ends it all; `fd_table`, `epoch` and `io_uring` take note of
+//! what the program does with its descriptors.
 
 // Elsewhere the crate is empty and `lastbyte run` says that it is unsupported.
 #![cfg(all(
@@ -23,10 +25,12 @@
     any(target_arch = "x86_64", target_arch = "aarch64")
 ))]
 
+mod closing;
 mod coverage;
 mod decide;
 mod descriptors;
 mod epoch;
+mod facts;
 mod fd_table;
 mod handover;
 mod holders;
@@ -40,7 +44,6 @@ mod senders;
 mod sys;
 mod text;
 mod trim;
-mod verdict;
 
 /// Which version this is, for a supervisor that looks into the file before it has a
 /// program load it.

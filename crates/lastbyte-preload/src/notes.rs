@@ -24,6 +24,16 @@ pub(crate) struct Closing {
 }
 
 impl Closing {
+    /// One of which nothing is known.
+    pub(crate) fn unknown(left: Left) -> Self {
+        Self {
+            linger: Linger::default(),
+            state: 0,
+            left: Some(left),
+            flags: flag::MAY_BE_HELD,
+        }
+    }
+
     /// A connection of MPTCP.
     pub(crate) fn mptcp(left: Left) -> Self {
         Self {

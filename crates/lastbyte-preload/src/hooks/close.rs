@@ -4,10 +4,12 @@ use core::ffi::{c_int, c_uint};
 
 use lastbyte_handoff::Kind;
 
+use crate::closing::Way;
 use crate::fd_table::Made;
+use crate::handover::Handed;
+use crate::holders::Turn;
 use crate::real_libc::{self, forward};
-use crate::verdict::{self, Verdict};
-use crate::{descriptors, epoch, fd_table, handover, io_uring, run, sys};
+use crate::{closing, descriptors, epoch, fd_table, handover, io_uring, run, sys};
 
 /// close(2), as the contract has it.
 #[unsafe(no_mangle)]
@@ -24,34 +26,65 @@ pub unsafe extern "C-unwind" fn close(fd: c_int) -> c_int {
     })
 }
 
-/// Closes `fd` as the contract has it. `plain` is what the program would have got
-/// without us.
-pub(super) fn let_go(fd: c_int, plain: impl FnOnce() -> c_int) -> c_int {
-    let (verdict, turn) = verdict::on(fd);
-    let handed = match verdict {
-        Verdict::Hidden => {
-            sys::set_errno(libc::EBADF);
-            return -1;
-        }
-        Verdict::Plain => None,
-        Verdict::FinThenPlain => {
+/// A close that has begun; the descriptor is still open.
+pub(super) struct Begun {
+    handed: Option<Handed>,
+    turn: Turn,
+}
+
+/// What must come before the kernel's close: the FIN, or the hand-over. `None`: the
+/// descriptor is not the program's to close.
+pub(super) fn begin(fd: c_int) -> Option<Begun> {
+    let (way, turn) = closing::way_of(fd);
+    let handed = match way {
+        Way::Hidden => return None,
+        Way::Plain => None,
+        Way::FinThenPlain { option_is_set } => {
+            if option_is_set {
+                let _ = sys::set_linger(fd, [0, 0]);
+            }
             let _ = sys::shutdown_write(fd);
             None
         }
-        Verdict::HandOver(case) => handover::give(case, fd, Kind::End),
+        Way::HandOver(case) => handover::give(case, fd, Kind::End),
     };
-    let Some(handed) = handed else {
-        part(fd);
-        let result = plain();
-        turn.is_over();
-        return result;
+    match handed {
+        Some(_) => forget(fd),
+        None => part(fd),
+    }
+    Some(Begun { handed, turn })
+}
+
+impl Begun {
+    /// Whether the supervisor has the connection, so that the kernel's close of the
+    /// descriptor ends nothing, waits for nothing and cannot fail.
+    fn is_handed(&self) -> bool {
+        self.handed.is_some()
+    }
+
+    /// The descriptor is closed: the errno that the close fails with, zero if it
+    /// succeeds.
+    pub(super) fn outcome(self) -> c_int {
+        self.turn.is_over();
+        self.handed.map_or(0, Handed::outcome)
+    }
+}
+
+/// Closes `fd` as the contract has it. `plain` is what the program would have got
+/// without us.
+pub(super) fn let_go(fd: c_int, plain: impl FnOnce() -> c_int) -> c_int {
+    let Some(begun) = begin(fd) else {
+        sys::set_errno(libc::EBADF);
+        return -1;
     };
-    forget(fd);
-    // Not the last reference any more: no FIN, no wait, no error.
-    let _ = sys::close(fd);
-    turn.is_over();
-    match handed.outcome() {
-        0 => 0,
+    let result = if begun.is_handed() {
+        let _ = sys::close(fd);
+        0
+    } else {
+        plain()
+    };
+    match begun.outcome() {
+        0 => result,
         error => {
             sys::set_errno(error);
             -1

@@ -3,14 +3,9 @@
 
 use core::ffi::{c_int, c_ulong};
 
-use lastbyte_handoff::Kind;
-
-use super::close::{forget, part};
-use crate::handover::Handed;
-use crate::holders::Turn;
+use super::close::begin;
 use crate::real_libc::forward;
-use crate::verdict::{self, Verdict};
-use crate::{epoch, fd_table, handover, run, sys};
+use crate::{epoch, fd_table, run, sys};
 
 /// dup(2).
 #[unsafe(no_mangle)]
@@ -76,39 +71,18 @@ pub(super) fn replace(old: c_int, new: c_int, duplicate: impl FnOnce() -> c_int)
         run::make_way(new);
     }
     fd_table::shared(old);
-    let (ended, turn) = end(new);
+    let begun = begin(new);
     let result = duplicate();
-    turn.is_over();
     if result == new {
         note_copy(old, new);
     }
-    if let Some(handed) = ended {
+    if let Some(begun) = begun {
         // dup2 waits where close would, but has no way to tell what came of it.
         let errno = sys::errno();
-        handed.outcome();
+        begun.outcome();
         sys::set_errno(errno);
     }
     result
-}
-
-/// Ends what `fd` means now; the descriptor itself stays until it is replaced.
-fn end(fd: c_int) -> (Option<Handed>, Turn) {
-    let (verdict, turn) = verdict::on(fd);
-    match verdict {
-        Verdict::HandOver(case) => {
-            let handed = handover::give(case, fd, Kind::End);
-            if handed.is_some() {
-                forget(fd);
-                return (handed, turn);
-            }
-        }
-        Verdict::FinThenPlain => {
-            let _ = sys::shutdown_write(fd);
-        }
-        Verdict::Plain | Verdict::Hidden => {}
-    }
-    part(fd);
-    (None, turn)
 }
 
 fn note_copy(fd: c_int, copy: c_int) {

@@ -5,13 +5,10 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use lastbyte_handoff::Kind;
 
-use crate::decide::Waits;
 use crate::fd_table::Made;
-use crate::handover::Case;
 use crate::real_libc::forward;
 use crate::run::{self, Run};
-use crate::verdict::{self, Verdict};
-use crate::{descriptors, handover, holders, sys};
+use crate::{closing, descriptors, handover, holders, sys};
 
 static DONE: AtomicBool = AtomicBool::new(false);
 
@@ -57,29 +54,18 @@ fn hand_over(run: Run, kind: Kind, is_meant: impl Fn(c_int) -> bool) {
         }
         let is_done = match what {
             Made::Mptcp => {
-                verdict::count_mptcp_at_exit(run, fd);
+                closing::note_mptcp_at_exit(run, fd);
                 true
             }
-            _ => hand_over_one(run, fd, kind),
+            // There may be no need, or it cannot be.
+            _ => closing::case_at_exit(run, fd)
+                .is_some_and(|case| handover::give(case, fd, kind).is_some()),
         };
         if is_done && let Some(place) = seen.get_mut(next % REMEMBERED) {
             *place = inode;
             next += 1;
         }
     });
-}
-
-/// False if there was no need, or it could not be.
-fn hand_over_one(run: Run, fd: c_int, kind: Kind) -> bool {
-    let Verdict::HandOver(case) = verdict::at_exit(run, fd) else {
-        return false;
-    };
-    let case = Case {
-        waits: Waits::No,
-        fin_first: false,
-        ..case
-    };
-    handover::give(case, fd, kind).is_some()
 }
 
 /// After a fork, in the child, whose end is another.

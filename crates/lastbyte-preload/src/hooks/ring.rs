@@ -45,7 +45,6 @@ pub(super) fn registering(operation: c_uint) {
 /// which.
 fn heed(looked: Result<(), Concerns>) {
     if looked.is_err() {
-        run::blind();
         handover::withdraw(flag::IO_URING);
     }
 }

@@ -2,25 +2,20 @@
 
 use core::ffi::{c_char, c_int};
 
-use lastbyte_handoff::Kind;
 use libc::FILE;
 
-use super::close::part;
+use super::close::{Begun, begin, part};
 use crate::fd_table::Made;
-use crate::handover::Handed;
-use crate::holders::Turn;
 use crate::real_libc::forward;
-use crate::verdict::{self, Verdict};
-use crate::{descriptors, handover, sys};
+use crate::{descriptors, sys};
 
 /// fclose(3).
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn fclose(stream: *mut FILE) -> c_int {
     // SAFETY: the program's own stream.
-    let (handed, turn) = unsafe { end(stream) };
+    let begun = unsafe { end(stream) };
     let result = forward!(FCLOSE(stream) as fn(*mut FILE) -> c_int, else -1);
-    turn.is_over();
-    match handed.map_or(0, Handed::outcome) {
+    match begun.map_or(0, Begun::outcome) {
         0 => result,
         error => {
             sys::set_errno(error);
@@ -70,12 +65,11 @@ pub unsafe extern "C-unwind" fn freopen64(
 /// `stream` is NULL or an open stream.
 unsafe fn reopening(stream: *mut FILE, call: impl FnOnce() -> *mut FILE) -> *mut FILE {
     // SAFETY: the caller's promise.
-    let (handed, turn) = unsafe { end(stream) };
+    let begun = unsafe { end(stream) };
     let result = call();
-    turn.is_over();
-    if let Some(handed) = handed {
+    if let Some(begun) = begun {
         let errno = sys::errno();
-        handed.outcome();
+        begun.outcome();
         sys::set_errno(errno);
     }
     result
@@ -85,32 +79,21 @@ unsafe fn reopening(stream: *mut FILE, call: impl FnOnce() -> *mut FILE) -> *mut
 ///
 /// # Safety
 /// `stream` is NULL or an open stream.
-unsafe fn end(stream: *mut FILE) -> (Option<Handed>, Turn) {
-    let nothing = (None, Turn::NONE);
+unsafe fn end(stream: *mut FILE) -> Option<Begun> {
     if stream.is_null() {
-        return nothing;
+        return None;
     }
     // SAFETY: the caller's promise.
     let fd = unsafe { libc::fileno(stream) };
     if fd < 0 {
-        return nothing;
+        return None;
     }
     // What the buffer holds belongs to the connection, and must be out before
     // its FIN. If it does not go out, fclose reports that as it always did.
     // SAFETY: the caller's promise.
     if descriptors::kind(fd) == Made::Other || unsafe { libc::fflush(stream) } != 0 {
         part(fd);
-        return nothing;
+        return None;
     }
-    let (verdict, turn) = verdict::on(fd);
-    let handed = match verdict {
-        Verdict::HandOver(case) => handover::give(case, fd, Kind::End),
-        Verdict::FinThenPlain => {
-            let _ = sys::shutdown_write(fd);
-            None
-        }
-        Verdict::Plain | Verdict::Hidden => None,
-    };
-    part(fd);
-    (handed, turn)
+    begin(fd)
 }

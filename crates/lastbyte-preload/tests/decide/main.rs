@@ -5,8 +5,9 @@
 
 #![cfg(target_os = "linux")]
 
-#[path = "../src/decide.rs"]
+#[path = "../../src/decide.rs"]
 mod decide;
+mod explore;
 
 use decide::{Decision, Facts, How, Waits, decide as decided, has_sent_fin, is_reset_by_input};
 use lastbyte_handoff::{Linger, Override, Settings};
@@ -53,6 +54,7 @@ fn quiet(state: u8, linger: Linger) -> Facts {
         not_sent: 0,
         bytes_sent: 5000,
         has_unread: false,
+        is_in_repair: false,
     }
 }
 
@@ -103,6 +105,7 @@ fn all(mut each: impl FnMut(Settings, Facts)) {
                                     not_sent,
                                     bytes_sent,
                                     has_unread,
+                                    is_in_repair: false,
                                 };
                                 each(Settings { linger, observed }, facts);
                             }
@@ -300,4 +303,14 @@ fn input_resets_where_a_fin_is_out_or_about_to_be_and_the_peers_is_not_in() {
     assert_eq!(resets, [ESTABLISHED, FIN_WAIT1, FIN_WAIT2]);
     let sent: Vec<u8> = (0..=12).filter(|state| has_sent_fin(*state)).collect();
     assert_eq!(sent, [FIN_WAIT1, FIN_WAIT2]);
+}
+
+#[test]
+fn a_socket_that_does_not_block_is_waited_for_only_where_close_itself_does_it() {
+    for waits in [Waits::No, Waits::Always(7), Waits::IfBlocking(Some(7))] {
+        assert_eq!(waits.on(true), waits);
+    }
+    assert_eq!(Waits::IfBlocking(Some(7)).on(false), Waits::No);
+    assert_eq!(Waits::IfBlocking(None).on(false), Waits::No);
+    assert_eq!(Waits::Always(7).on(false), Waits::Always(7));
 }
