@@ -60,7 +60,9 @@ pub(super) unsafe extern "C-unwind" fn dispatch(
             call()
         }
         _ => copies(number, arguments, &call)
-            .or_else(|| sockets(number, arguments, &call))
+            .or_else(|| connections(number, arguments, &call))
+            .or_else(|| messages(number, arguments, &call))
+            .or_else(|| options(number, arguments, &call))
             .or_else(|| processes(number, arguments, &call))
             .unwrap_or_else(call),
     }
@@ -88,9 +90,13 @@ fn copies(number: c_long, arguments: [c_ulong; 6], call: &impl Fn() -> c_long) -
     })
 }
 
-/// Where sockets come from, where they go, and the sets they are in.
-fn sockets(number: c_long, arguments: [c_ulong; 6], call: &impl Fn() -> c_long) -> Option<c_long> {
-    let [a, b, c, d, e, _] = arguments;
+/// Where sockets and connections come from.
+fn connections(
+    number: c_long,
+    arguments: [c_ulong; 6],
+    call: &impl Fn() -> c_long,
+) -> Option<c_long> {
+    let [a, b, c, d, ..] = arguments;
     let before = epoch::now();
     Some(match number {
         libc::SYS_socket => {
@@ -114,6 +120,19 @@ fn sockets(number: c_long, arguments: [c_ulong; 6], call: &impl Fn() -> c_long) 
             socket::connected(a as c_int, result >= 0);
             result
         }
+        libc::SYS_sendto if d as c_int & libc::MSG_FASTOPEN != 0 => {
+            let sent = call();
+            socket::connected(a as c_int, sent >= 0);
+            sent
+        }
+        _ => return None,
+    })
+}
+
+/// Messages, in which sockets travel.
+fn messages(number: c_long, arguments: [c_ulong; 6], call: &impl Fn() -> c_long) -> Option<c_long> {
+    let [_, b, c, ..] = arguments;
+    Some(match number {
         libc::SYS_sendmsg => {
             // SAFETY: the program's own message, valid for its own call.
             unsafe { message::mark(b as *const libc::msghdr) };
@@ -140,6 +159,14 @@ fn sockets(number: c_long, arguments: [c_ulong; 6], call: &impl Fn() -> c_long) 
             }
             received
         }
+        _ => return None,
+    })
+}
+
+/// What changes a socket, and the epoll sets it is in.
+fn options(number: c_long, arguments: [c_ulong; 6], call: &impl Fn() -> c_long) -> Option<c_long> {
+    let [a, b, c, _, e, _] = arguments;
+    Some(match number {
         libc::SYS_shutdown => c_long::from(shutdown::shutting(a as c_int, b as c_int, || {
             call() as c_int
         })),
