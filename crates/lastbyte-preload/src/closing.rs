@@ -105,7 +105,7 @@ fn note_mptcp(run: Run, fd: c_int, ends: impl FnOnce() -> Result<bool, Left>) {
 /// What the kernel closes is noted where it is the connection's end.
 fn way_of_tcp(run: Run, fd: c_int, asked: Asked, is_alone: bool) -> Way {
     if io_uring::look_at_polled().is_err() {
-        handover::withdraw(flag::IO_URING);
+        handover::ring_is_used_for_connections();
         notes::closes(run, fd, Closing::unknown(Left::Withdrawn));
         return Way::Plain;
     }

@@ -174,22 +174,32 @@ pub(crate) fn uncovered(run: Run, flags: u32, file: &[u8]) {
     let _ = sys::send(run.channel, &request.encode(), None);
 }
 
-/// Ends the run for this process, for a reason that the supervisor is told.
-pub(crate) fn withdraw(reason: u32) {
-    if reason == flag::IO_URING {
-        // A ring can hold what other processes have, too.
-        run::blind();
-    }
+/// The program forbids itself system calls: ends the run for this process.
+pub(crate) fn withdraw() {
     if let Some(run) = run::current() {
-        let name = sys::thread_name();
-        let length = name
-            .iter()
-            .position(|byte| *byte == 0)
-            .unwrap_or(name.len());
-        uncovered(run, reason, name.get(..length).unwrap_or_default());
+        uncovered_here(run, flag::SECCOMP);
         io_uring::close_all();
         run::withdraw();
     }
+}
+
+/// The program uses an io_uring for connections, which can hold what other processes
+/// have, too.
+pub(crate) fn ring_is_used_for_connections() {
+    if let Some(run) = run::current()
+        && io_uring::stop_looking()
+    {
+        run::blind();
+        uncovered_here(run, flag::IO_URING);
+    }
+}
+
+/// Tells the supervisor that this program is not covered any more.
+fn uncovered_here(run: Run, reason: u32) {
+    let name = sys::thread_name();
+    let length = name.iter().position(|byte| *byte == 0);
+    let name = name.get(..length.unwrap_or(name.len()));
+    uncovered(run, reason, name.unwrap_or_default());
 }
 
 /// `None` where the system has no random bytes.

@@ -2,8 +2,6 @@
 
 use core::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 
-use lastbyte_handoff::flag;
-
 use super::{close, dup, exec, exit, fork, message, ring, shutdown, socket};
 use crate::io_uring::Parameters;
 use crate::real_libc::forward;
@@ -46,7 +44,7 @@ pub(super) unsafe extern "C-unwind" fn dispatch(
         }
         // What we would call next may be forbidden then.
         libc::SYS_seccomp => {
-            handover::withdraw(flag::SECCOMP);
+            handover::withdraw();
             call()
         }
         // SAFETY: the program's own parameters.
@@ -247,7 +245,7 @@ pub unsafe extern "C-unwind" fn prctl(
     d: c_ulong,
 ) -> c_int {
     if option == libc::PR_SET_SECCOMP {
-        handover::withdraw(flag::SECCOMP);
+        handover::withdraw();
     }
     forward!(
         PRCTL(option, a, b, c, d) as fn(c_int, c_ulong, c_ulong, c_ulong, c_ulong) -> c_int,

@@ -2,8 +2,6 @@
 
 use core::ffi::{c_int, c_long, c_uint};
 
-use lastbyte_handoff::flag;
-
 use crate::io_uring::{self, Concerns, Parameters};
 use crate::{handover, run};
 
@@ -16,7 +14,7 @@ pub(super) unsafe fn setting_up(
     call: impl FnOnce() -> c_long,
 ) -> c_long {
     let fd = call();
-    if fd >= 0 && run::current().is_some() {
+    if fd >= 0 && io_uring::is_looked_at() && run::current().is_some() {
         // SAFETY: the kernel has just filled it in.
         heed(unsafe { io_uring::set_up(fd as c_int, parameters) });
     }
@@ -25,7 +23,7 @@ pub(super) unsafe fn setting_up(
 
 /// Looks at what io_uring_enter(2) is about to submit.
 pub(super) fn entering(fd: c_int, count: c_uint, flags: c_uint) {
-    if run::borrowed().is_some() {
+    if io_uring::is_looked_at() && run::borrowed().is_some() {
         heed(if io_uring::enters_by_descriptor(flags) {
             io_uring::submits(fd, count)
         } else {
@@ -36,7 +34,8 @@ pub(super) fn entering(fd: c_int, count: c_uint, flags: c_uint) {
 
 /// Before io_uring_register(2).
 pub(super) fn registering(operation: c_uint) {
-    if run::borrowed().is_some() && !io_uring::registers_no_descriptor(operation) {
+    let is_harmless = io_uring::registers_no_descriptor(operation);
+    if !is_harmless && io_uring::is_looked_at() && run::borrowed().is_some() {
         heed(Err(Concerns));
     }
 }
@@ -45,6 +44,6 @@ pub(super) fn registering(operation: c_uint) {
 /// which.
 fn heed(looked: Result<(), Concerns>) {
     if looked.is_err() {
-        handover::withdraw(flag::IO_URING);
+        handover::ring_is_used_for_connections();
     }
 }

@@ -31,6 +31,9 @@ static RINGS: [Ring; ROOM] = [const { Ring::new() }; ROOM];
 /// Whether there is a ring whose submissions need no system call.
 static HAS_POLLED: AtomicBool = AtomicBool::new(false);
 
+/// Whether something was submitted that concerns a connection.
+static IS_USED_FOR_CONNECTIONS: AtomicBool = AtomicBool::new(false);
+
 /// A ring; read-only views of what the program writes.
 struct Ring {
     /// Its descriptor plus one; zero is free, and -1 is being filled in.
@@ -102,6 +105,18 @@ pub(crate) unsafe fn set_up(fd: c_int, parameters: *const Parameters) -> Result<
     result
 }
 
+/// Whether what is submitted is still looked at.
+pub(crate) fn is_looked_at() -> bool {
+    !IS_USED_FOR_CONNECTIONS.load(Ordering::Relaxed)
+}
+
+/// From here on it cannot be told who holds which connection. False if that was so
+/// before.
+pub(crate) fn stop_looking() -> bool {
+    close_all();
+    !IS_USED_FOR_CONNECTIONS.swap(true, Ordering::Relaxed)
+}
+
 /// Looks at what io_uring_enter(2) is about to submit by the ring `fd`.
 pub(crate) fn submits(fd: c_int, count: u32) -> Result<(), Concerns> {
     let ring = of(fd).ok_or(Concerns)?;
@@ -116,8 +131,12 @@ pub(crate) fn submits(fd: c_int, count: u32) -> Result<(), Concerns> {
     })
 }
 
-/// Looks at what was submitted without a system call.
+/// Looks at what was submitted without a system call. Fails for good once a ring is used
+/// for connections.
 pub(crate) fn look_at_polled() -> Result<(), Concerns> {
+    if !is_looked_at() {
+        return Err(Concerns);
+    }
     if !HAS_POLLED.load(Ordering::Relaxed) {
         return Ok(());
     }
