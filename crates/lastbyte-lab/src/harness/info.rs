@@ -1,4 +1,5 @@
-//! TCP_INFO, the kernel's own account of a socket that is still open.
+//! An independent witness: TCP_INFO by libc's structure and not by lastbyte-tcp, so that
+//! what lastbyte reads can be checked against it.
 
 use std::io;
 use std::mem::{MaybeUninit, size_of};

@@ -247,7 +247,7 @@ impl Drop for Peer {
 }
 
 /// SIOCOUTQ: bytes in the send queue that the other side has not acknowledged, +1
-/// while a FIN of ours is not.
+/// while a FIN of ours is not. Not lastbyte-tcp's, as an independent witness.
 ///
 /// # Errors
 /// Those of ioctl(2).

@@ -1,4 +1,5 @@
-//! The kernel's own table of TCP sockets, owners or no owners.
+//! An independent witness: the kernel's table of TCP sockets, read by foreign crates and
+//! not by lastbyte-tcp, so that what lastbyte reads can be checked against it.
 
 use std::io;
 
