@@ -132,19 +132,11 @@ impl Subscriber {
         self.room
     }
 
-    /// Returns the cookie of the network namespace that the notices are of
-    /// (`SO_NETNS_COOKIE`, Linux 5.14), or `None` where the kernel has none.
+    /// Returns the cookie of the network namespace that the notices are of, as
+    /// [`namespace`] does for any socket.
     #[must_use]
     pub fn namespace(&self) -> Option<u64> {
-        // asm-generic/socket.h; the libc crate has it for some systems only.
-        const SO_NETNS_COOKIE: libc::c_int =
-            if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
-                0x0050
-            } else {
-                71
-            };
-        let (cookie, length) = option::<u64>(self.as_fd(), SO_NETNS_COOKIE).ok()?;
-        (length == size_of::<u64>()).then_some(cookie)
+        namespace(self.as_fd())
     }
 
     /// Reads what waits, about `at_most` notices, without waiting for more, and gives each
@@ -306,6 +298,21 @@ impl AsFd for Subscriber {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Returns the cookie of the network namespace that a socket is in (`SO_NETNS_COOKIE`,
+/// Linux 5.14), or `None` where the kernel has none.
+#[must_use]
+pub fn namespace(socket: BorrowedFd<'_>) -> Option<u64> {
+    // asm-generic/socket.h; the libc crate has it for some systems only.
+    const SO_NETNS_COOKIE: libc::c_int =
+        if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
+            0x0050
+        } else {
+            71
+        };
+    let (cookie, length) = option::<u64>(socket, SO_NETNS_COOKIE).ok()?;
+    (length == size_of::<u64>()).then_some(cookie)
 }
 
 /// Gives each notice of a datagram to `each`, of which the kernel sends one.

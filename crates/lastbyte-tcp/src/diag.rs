@@ -158,7 +158,7 @@ impl<'a> Socket<'a> {
     /// where it was asked for, a TIME_WAIT socket never.
     #[must_use]
     pub fn info(&self) -> Option<TcpInfo> {
-        self.attribute(INET_DIAG_INFO).map(TcpInfo::from_bytes)
+        self.attribute(INET_DIAG_INFO).and_then(TcpInfo::from_bytes)
     }
 
     /// Returns whether the socket is TCP's. Where the message does not say (before Linux
@@ -193,15 +193,18 @@ impl<'a> Socket<'a> {
         Some(queued >= bytes::u32(sizes, 4 * SNDBUF)?)
     }
 
+    #[inline]
     fn word(&self, at: usize) -> u32 {
         let head = self.head;
         u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]])
     }
 
+    #[inline]
     fn port(&self, at: usize) -> u16 {
         u16::from_be_bytes([self.head[at], self.head[at + 1]])
     }
 
+    #[inline]
     fn address(&self, at: usize) -> IpAddr {
         let mut octets = [0; 16];
         octets.copy_from_slice(&self.head[at..at + 16]);

@@ -16,6 +16,10 @@ use crate::state::State;
 /// How many bytes of the structure are read: up to `tcpi_snd_wnd`.
 pub const LENGTH: usize = 232;
 
+/// The length of the oldest structure, which every kernel fills: up to
+/// `tcpi_total_retrans` (Linux 2.6.12).
+pub const OLDEST: usize = 104;
+
 /// What the kernel counted of one TCP socket.
 ///
 /// It is a copy of the bytes that the kernel wrote, from which each method reads one
@@ -24,58 +28,72 @@ pub const LENGTH: usize = 232;
 #[repr(C, align(8))]
 pub struct TcpInfo {
     bytes: [u8; LENGTH],
+    /// How many of the bytes the kernel filled, at least [`OLDEST`].
     len: usize,
+    state: Option<State>,
 }
 
 /// Where the kernel's fields are, and since when.
 impl TcpInfo {
     /// Takes the bytes of a structure, as netlink or a system call gave them. A shorter
     /// structure is an older kernel's; what a newer one has beyond [`LENGTH`] is ignored.
+    /// Returns `None` where it is shorter than [`OLDEST`].
     #[inline]
     #[must_use]
-    pub fn from_bytes(from: &[u8]) -> Self {
-        let mut bytes = [0; LENGTH];
-        let len = from.len().min(LENGTH);
-        bytes[..len].copy_from_slice(&from[..len]);
-        Self { bytes, len }
+    pub fn from_bytes(from: &[u8]) -> Option<Self> {
+        if from.len() < OLDEST {
+            return None;
+        }
+        let mut info = Self::EMPTY;
+        info.len = from.len().min(LENGTH);
+        info.bytes[..info.len].copy_from_slice(&from[..info.len]);
+        info.state = State::from_raw(info.bytes[0].into());
+        Some(info)
     }
+
+    /// Room for the kernel to write to.
+    const EMPTY: Self = Self {
+        bytes: [0; LENGTH],
+        len: 0,
+        state: None,
+    };
 
     /// Returns the state, `tcpi_state`. Returns `None` where the number is no state.
     #[inline]
     #[must_use]
     pub fn state(&self) -> Option<State> {
-        State::from_raw(self.u8(0)?.into())
+        self.state
     }
 
     /// Returns the retransmissions of the oldest unacknowledged segment that have not
     /// been answered, `tcpi_retransmits`: 0 as soon as an ACK arrives.
     #[inline]
     #[must_use]
-    pub fn unanswered_retransmits(&self) -> Option<u8> {
-        self.u8(2)
+    pub fn unanswered_retransmits(&self) -> u8 {
+        self.bytes[2]
     }
 
     /// Returns the keepalive or zero-window probes in a row that have not been answered,
     /// `tcpi_probes`.
     #[inline]
     #[must_use]
-    pub fn unanswered_probes(&self) -> Option<u8> {
-        self.u8(3)
+    pub fn unanswered_probes(&self) -> u8 {
+        self.bytes[3]
     }
 
     /// Returns the largest segment that is sent, in payload bytes, `tcpi_snd_mss`.
     #[inline]
     #[must_use]
-    pub fn send_mss(&self) -> Option<u32> {
-        self.u32(16)
+    pub fn send_mss(&self) -> u32 {
+        self.oldest(16)
     }
 
     /// Returns the segments in flight, `tcpi_unacked`; of a listening socket, the
     /// connections that are complete and not accepted.
     #[inline]
     #[must_use]
-    pub fn unacked(&self) -> Option<u32> {
-        self.u32(24)
+    pub fn unacked(&self) -> u32 {
+        self.oldest(24)
     }
 
     /// Returns the milliseconds since payload was last sent, or since the connection was
@@ -83,31 +101,31 @@ impl TcpInfo {
     /// jiffy, 1 to 10 ms.
     #[inline]
     #[must_use]
-    pub fn last_data_sent_ms(&self) -> Option<u32> {
-        self.u32(44)
+    pub fn last_data_sent_ms(&self) -> u32 {
+        self.oldest(44)
     }
 
     /// Returns the milliseconds since an ACK last arrived, `tcpi_last_ack_recv`, with the
     /// resolution of a jiffy.
     #[inline]
     #[must_use]
-    pub fn last_ack_received_ms(&self) -> Option<u32> {
-        self.u32(56)
+    pub fn last_ack_received_ms(&self) -> u32 {
+        self.oldest(56)
     }
 
     /// Returns the smoothed round-trip time in microseconds, `tcpi_rtt`: 0 before the
     /// handshake is over and after a disconnect.
     #[inline]
     #[must_use]
-    pub fn rtt_us(&self) -> Option<u32> {
-        self.u32(68)
+    pub fn rtt_us(&self) -> u32 {
+        self.oldest(68)
     }
 
     /// Returns the segments that were sent again, `tcpi_total_retrans`.
     #[inline]
     #[must_use]
-    pub fn retransmitted_segments(&self) -> Option<u32> {
-        self.u32(100)
+    pub fn retransmitted_segments(&self) -> u32 {
+        self.oldest(100)
     }
 
     /// Returns the sequence numbers that the peer acknowledged, `tcpi_bytes_acked` (Linux
@@ -190,21 +208,22 @@ impl TcpInfo {
         self.u32(228)
     }
 
-    fn u8(&self, at: usize) -> Option<u8> {
-        bytes::u8(self.filled(), at)
+    /// A field of the structure's oldest part.
+    #[inline]
+    fn oldest(&self, at: usize) -> u32 {
+        let bytes = &self.bytes;
+        u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
     }
 
+    // With `at` a constant one comparison is left of the two.
+    #[inline]
     fn u32(&self, at: usize) -> Option<u32> {
-        bytes::u32(self.filled(), at)
+        bytes::u32(&self.bytes, at).filter(|_| at + 4 <= self.len)
     }
 
+    #[inline]
     fn u64(&self, at: usize) -> Option<u64> {
-        bytes::u64(self.filled(), at)
-    }
-
-    fn filled(&self) -> &[u8] {
-        // The constructors take no more than there is room for.
-        self.bytes.get(..self.len).unwrap_or_default()
+        bytes::u64(&self.bytes, at).filter(|_| at + 8 <= self.len)
     }
 }
 
@@ -242,15 +261,11 @@ impl TcpInfo {
 
     /// Returns whether the handshake was over since the socket was made or, if that was
     /// later, disconnected: it leaves a round-trip time, or bytes in one of the
-    /// directions. Returns `None` where nothing says so and the kernel is too old to say
-    /// otherwise.
+    /// directions.
     #[inline]
     #[must_use]
-    pub fn was_connected(&self) -> Option<bool> {
-        if self.rtt_us()? > 0 || self.acked() > Some(0) || self.received() > Some(0) {
-            return Some(true);
-        }
-        Some(false)
+    pub fn was_connected(&self) -> bool {
+        self.rtt_us() > 0 || self.acked() > Some(0) || self.received() > Some(0)
     }
 
     /// Returns whether the handshake is over, by the count of segments delivered, of
@@ -281,7 +296,7 @@ impl TcpInfo {
     pub fn fin_acked(&self) -> Option<bool> {
         let data = self
             .data_segments_out()?
-            .checked_sub(self.retransmitted_segments()?)?;
+            .checked_sub(self.retransmitted_segments())?;
         match self.delivered()?.checked_sub(data)?.checked_sub(1)? {
             0 => Some(false),
             1 => Some(true),
@@ -293,16 +308,15 @@ impl TcpInfo {
     /// answered.
     #[inline]
     #[must_use]
-    pub fn unanswered(&self) -> Option<bool> {
-        Some(self.unanswered_retransmits()? > 0 || self.unanswered_probes()? > 0)
+    pub fn unanswered(&self) -> bool {
+        self.unanswered_retransmits() > 0 || self.unanswered_probes() > 0
     }
 
     /// Returns the time since an ACK last arrived, with the resolution of a jiffy.
     #[inline]
     #[must_use]
-    pub fn since_ack(&self) -> Option<Duration> {
-        let ms = self.last_ack_received_ms()?;
-        Some(Duration::from_millis(ms.into()))
+    pub fn since_ack(&self) -> Duration {
+        Duration::from_millis(self.last_ack_received_ms().into())
     }
 
     /// Returns the connections that a listening socket has complete and not accepted, or
@@ -311,7 +325,7 @@ impl TcpInfo {
     #[must_use]
     pub fn backlog(&self) -> Option<u32> {
         match self.state() {
-            Some(State::Listen) => self.unacked(),
+            Some(State::Listen) => Some(self.unacked()),
             _ => None,
         }
     }
@@ -325,7 +339,7 @@ impl TcpInfo {
         let short = self
             .min_rtt_us()
             .map_or(0, |us| (1 << 16_u64) >> (us >> 9).min(63));
-        short.max(2 * u64::from(self.send_mss().unwrap_or(0).max(536)))
+        short.max(2 * u64::from(self.send_mss().max(536)))
     }
 
     /// Returns what is not acknowledged of a connection that sent no FIN, by the counters
@@ -375,13 +389,6 @@ impl TcpInfo {
             Some(state) if state.in_handshake() => true,
             Some(_) => matches!(control, Some(0..=1)),
         }
-    }
-}
-
-impl Default for TcpInfo {
-    /// A structure of which nothing is known.
-    fn default() -> Self {
-        Self::from_bytes(&[])
     }
 }
 
@@ -446,30 +453,36 @@ impl TcpInfo {
     /// # Errors
     ///
     /// What getsockopt(2) answers: `ENOPROTOOPT` or `EOPNOTSUPP` of another protocol's
-    /// socket, `ENOTSOCK`, or what a sandbox says.
+    /// socket, `ENOTSOCK`, or what a sandbox says. `EIO` where the answer is shorter than
+    /// [`OLDEST`].
     ///
     /// [tcp(7)]: https://man7.org/linux/man-pages/man7/tcp.7.html
     #[inline]
     pub fn of(socket: std::os::fd::BorrowedFd<'_>) -> std::io::Result<Self> {
         use std::os::fd::AsRawFd;
 
-        let mut bytes = [0; LENGTH];
+        let mut info = Self::EMPTY;
         let mut len = LENGTH as libc::socklen_t;
-        // SAFETY: `bytes` has room for `len` bytes, and both outlive the call.
+        // SAFETY: there is room for `len` bytes, and both outlive the call.
         let answer = unsafe {
             libc::getsockopt(
                 socket.as_raw_fd(),
                 libc::IPPROTO_TCP,
                 libc::TCP_INFO,
-                bytes.as_mut_ptr().cast(),
+                info.bytes.as_mut_ptr().cast(),
                 &raw mut len,
             )
         };
         if answer == -1 {
             return Err(std::io::Error::last_os_error());
         }
-        let len = LENGTH.min(len as usize);
-        Ok(Self { bytes, len })
+        if (len as usize) < OLDEST {
+            // Never so far.
+            return Err(std::io::Error::from_raw_os_error(libc::EIO));
+        }
+        info.len = LENGTH.min(len as usize);
+        info.state = State::from_raw(info.bytes[0].into());
+        Ok(info)
     }
 }
 
@@ -487,7 +500,7 @@ mod tests {
         for (at, value) in fields {
             bytes[*at..*at + value.len()].copy_from_slice(value);
         }
-        TcpInfo::from_bytes(&bytes)
+        TcpInfo::from_bytes(&bytes).expect("a whole structure")
     }
 
     fn sent(state: u8, acked: u64, transmitted: u64, unsent: u32) -> TcpInfo {
@@ -515,18 +528,19 @@ mod tests {
         for (value, byte) in (0..).zip(&mut bytes) {
             *byte = value;
         }
-        let info = TcpInfo::from_bytes(&bytes);
-        let at4 = |at: u8| Some(u32::from_ne_bytes([at, at + 1, at + 2, at + 3]));
+        let info = TcpInfo::from_bytes(&bytes).expect("a whole structure");
+        let word = |at: u8| u32::from_ne_bytes([at, at + 1, at + 2, at + 3]);
+        let at4 = |at| Some(word(at));
         let at8 = |at: usize| bytes::u64(&bytes, at);
         assert_eq!(info.state(), None);
-        assert_eq!(info.unanswered_retransmits(), Some(2));
-        assert_eq!(info.unanswered_probes(), Some(3));
-        assert_eq!(info.send_mss(), at4(16));
-        assert_eq!(info.unacked(), at4(24));
-        assert_eq!(info.last_data_sent_ms(), at4(44));
-        assert_eq!(info.last_ack_received_ms(), at4(56));
-        assert_eq!(info.rtt_us(), at4(68));
-        assert_eq!(info.retransmitted_segments(), at4(100));
+        assert_eq!(info.unanswered_retransmits(), 2);
+        assert_eq!(info.unanswered_probes(), 3);
+        assert_eq!(info.send_mss(), word(16));
+        assert_eq!(info.unacked(), word(24));
+        assert_eq!(info.last_data_sent_ms(), word(44));
+        assert_eq!(info.last_ack_received_ms(), word(56));
+        assert_eq!(info.rtt_us(), word(68));
+        assert_eq!(info.retransmitted_segments(), word(100));
         assert_eq!(info.acked(), at8(120));
         assert_eq!(info.received(), at8(128));
         assert_eq!(info.unsent(), at4(144));
@@ -542,15 +556,13 @@ mod tests {
     /// What `pahole`, and the releases' headers, give as the structure's length.
     #[test]
     fn a_field_is_none_in_every_kernel_that_lacks_it() {
-        let lengths = [0, 104, 136, 160, 200, 216, 232, 280];
-        let known = |field: fn(&TcpInfo) -> bool| {
-            lengths.map(|len| field(&TcpInfo::from_bytes(&[1; 280][..len])))
-        };
+        let lengths = [104, 136, 160, 200, 216, 232, 280];
+        let of = |len| TcpInfo::from_bytes(&[1; 280][..len]);
+        let known =
+            |field: fn(&TcpInfo) -> bool| lengths.map(|len| of(len).as_ref().is_some_and(field));
         let since = |first: usize| lengths.map(|len| len >= first);
-        assert_eq!(known(|i| i.state().is_some()), since(104));
-        assert_eq!(known(|i| i.unanswered().is_some()), since(104));
-        assert_eq!(known(|i| i.since_ack().is_some()), since(104));
-        assert_eq!(known(|i| i.was_connected().is_some()), since(104));
+        assert_eq!([0, 1, 103].map(of), [None; 3]);
+        assert_eq!(known(|i| i.state() == Some(State::Established)), since(104));
         assert_eq!(known(|i| i.acked().is_some()), since(136));
         assert_eq!(known(|i| i.received().is_some()), since(136));
         assert_eq!(known(|i| i.unsent().is_some()), since(160));
@@ -563,7 +575,8 @@ mod tests {
         assert_eq!(known(|i| i.queued_before_fin().is_some()), since(216));
         assert_eq!(known(|i| i.send_window().is_some()), since(232));
         // Without counters nothing can disagree.
-        assert!(TcpInfo::default().agrees_with(7));
+        assert!(of(104).is_some_and(|info| info.agrees_with(7)));
+        assert_eq!(of(104).map(|info| info.burst()), Some(2 * 0x0101_0101));
     }
 
     #[test]
@@ -589,10 +602,10 @@ mod tests {
 
     #[test]
     fn a_connection_leaves_a_round_trip_time_or_bytes() {
-        assert_eq!(info(&[]).was_connected(), Some(false));
-        assert_eq!(info(&[(68, &[1])]).was_connected(), Some(true));
-        assert_eq!(info(&[(120, &[1])]).was_connected(), Some(true));
-        assert_eq!(info(&[(128, &[1])]).was_connected(), Some(true));
+        assert!(!info(&[]).was_connected());
+        assert!(info(&[(68, &[1])]).was_connected());
+        assert!(info(&[(120, &[1])]).was_connected());
+        assert!(info(&[(128, &[1])]).was_connected());
     }
 
     #[test]
@@ -674,11 +687,11 @@ mod tests {
 
     #[test]
     fn retransmissions_and_probes_are_unanswered() {
-        assert_eq!(info(&[]).unanswered(), Some(false));
-        assert_eq!(info(&[(2, &[1])]).unanswered(), Some(true));
-        assert_eq!(info(&[(3, &[1])]).unanswered(), Some(true));
+        assert!(!info(&[]).unanswered());
+        assert!(info(&[(2, &[1])]).unanswered());
+        assert!(info(&[(3, &[1])]).unanswered());
         let ack = info(&[(56, &1500u32.to_ne_bytes())]);
-        assert_eq!(ack.since_ack(), Some(Duration::from_millis(1500)));
+        assert_eq!(ack.since_ack(), Duration::from_millis(1500));
     }
 
     #[test]
@@ -697,7 +710,6 @@ mod tests {
         assert_eq!(burst(1448, 512), 32768);
         assert_eq!(burst(1448, u32::MAX), 2896);
         assert_eq!(burst(0, u32::MAX), 1072);
-        assert_eq!(TcpInfo::default().burst(), 1072);
     }
 
     #[test]
@@ -759,7 +771,7 @@ mod tests {
         theirs.peek(&mut [0]).expect("it arrives");
         let info = TcpInfo::of(ours.as_fd()).expect("a TCP socket");
         assert_eq!(info.state(), Some(State::Established));
-        assert_eq!(info.was_connected(), Some(true));
+        assert!(info.was_connected());
         assert_eq!(info.accepted(), Some(100));
         let info = TcpInfo::of(theirs.as_fd()).expect("a TCP socket");
         assert_eq!(info.received(), Some(100));

@@ -88,11 +88,13 @@ mod calls {
         Ok(ioctl(socket, SIOCATMARK)? != 0)
     }
 
+    #[inline]
     fn length(socket: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<u64> {
         // It is not negative; if ever, it is no count.
         u64::try_from(ioctl(socket, request)?).map_err(|_| io::Error::from_raw_os_error(libc::EIO))
     }
 
+    #[inline]
     fn ioctl(socket: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<libc::c_int> {
         let mut value: libc::c_int = 0;
         // SAFETY: each of the four requests writes one int, see tcp(7) and sockatmark(3);

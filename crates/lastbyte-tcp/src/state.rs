@@ -142,6 +142,26 @@ impl State {
             Self::CloseWait | Self::LastAck | Self::Closing | Self::TimeWait
         )
     }
+
+    /// Returns whether closing with `SO_LINGER` on and 0 from here puts an RST on the wire
+    /// (RFC 9293 section 3.10.5; `tcp_disconnect`, `net/ipv4/tcp.c`). `unsent` is how much
+    /// was never transmitted: in CLOSING and LAST_ACK an RST is sent only while something
+    /// is. Returns `None` where that decides and is not known.
+    #[inline]
+    #[must_use]
+    pub fn abort_sends_rst(self, unsent: Option<u64>) -> Option<bool> {
+        match self {
+            Self::SynReceived
+            | Self::Established
+            | Self::CloseWait
+            | Self::FinWait1
+            | Self::FinWait2 => Some(true),
+            Self::Closing | Self::LastAck => unsent.map(|unsent| unsent > 0),
+            Self::SynSent | Self::TimeWait | Self::Closed | Self::Listen | Self::NewSynReceived => {
+                Some(false)
+            }
+        }
+    }
 }
 
 impl fmt::Display for State {
@@ -206,6 +226,20 @@ mod tests {
                 state.fin_unacknowledged(),
                 state.peer_closed(),
             ];
+            assert_eq!(said, expected, "{state}");
+        }
+    }
+
+    #[test]
+    fn an_abort_sends_an_rst_while_the_peer_expects_more() {
+        use State::*;
+        for state in State::ALL {
+            let expected = match state {
+                SynReceived | Established | CloseWait | FinWait1 | FinWait2 => [Some(true); 3],
+                Closing | LastAck => [None, Some(false), Some(true)],
+                _ => [Some(false); 3],
+            };
+            let said = [None, Some(0), Some(1)].map(|unsent| state.abort_sends_rst(unsent));
             assert_eq!(said, expected, "{state}");
         }
     }

@@ -69,7 +69,7 @@ pub(crate) fn was_connection(notice: &Notice) -> bool {
     // What was wiped had something to abort.
     notice
         .info
-        .is_none_or(|info| info.was_connected() != Some(false) || info.accepted() != Some(0))
+        .is_none_or(|info| info.was_connected() || info.accepted() != Some(0))
 }
 
 /// What the notice and what was known before say together.
@@ -77,7 +77,7 @@ pub(crate) fn read(notice: &Notice, before: &Before) -> LastWord {
     let Some(counters) = notice.info.and_then(|info| info.counters()) else {
         return LastWord::default();
     };
-    if notice.info.and_then(|info| info.was_connected()) == Some(false) {
+    if notice.info.is_some_and(|info| !info.was_connected()) {
         return never_answered(&counters);
     }
     let queued = notice.wqueue;
@@ -201,7 +201,7 @@ mod tests {
         put(128, &received.to_ne_bytes());
         put(144, &unsent.to_ne_bytes());
         put(200, &sent.to_ne_bytes());
-        TcpInfo::from_bytes(&bytes)
+        TcpInfo::from_bytes(&bytes).expect("a whole structure")
     }
 
     fn notice(info: TcpInfo, rqueue: u64, wqueue: u64) -> Notice {
@@ -352,7 +352,11 @@ mod tests {
         let unanswered = |sent: u64| {
             let mut bytes = [0; 240];
             bytes[200..208].copy_from_slice(&sent.to_ne_bytes());
-            notice(TcpInfo::from_bytes(&bytes), 0, sent + 1)
+            notice(
+                TcpInfo::from_bytes(&bytes).expect("a whole structure"),
+                0,
+                sent + 1,
+            )
         };
         assert!(!was_connection(&unanswered(0)));
         assert!(was_connection(&unanswered(1000)));

@@ -244,7 +244,7 @@ impl Ending {
         }
         self.in_handshake = detail.state.in_handshake();
         self.written = queued.and_then(|queued| tally::written(queued, detail, fin));
-        self.closed_first = detail.state.closed_first();
+        self.closed_first = observation::closed_first(detail.state);
         self.eof = detail.state.peer_closed();
         self.read_side = match detail.read_shut {
             // Input resets only a connection that has our FIN; of one that is gone,
@@ -451,7 +451,7 @@ impl Ending {
         }
         match seen.detail {
             Some(detail) => {
-                if let Some(side) = detail.state.closed_first() {
+                if let Some(side) = observation::closed_first(detail.state) {
                     self.closed_first = Some(side);
                 }
             }

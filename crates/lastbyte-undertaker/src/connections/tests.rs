@@ -43,7 +43,7 @@ fn notice(cookie: u64, all: bool) -> Notice {
         cookie,
         rqueue: 0,
         wqueue: if all { 0 } else { 10 },
-        info: Some(TcpInfo::from_bytes(&bytes)),
+        info: TcpInfo::from_bytes(&bytes),
     }
 }
 

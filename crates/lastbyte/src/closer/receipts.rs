@@ -151,7 +151,7 @@ fn last_word(notice: &Notice) -> LastWord {
     let counters = notice.counters;
     LastWord::new(
         notice.queued,
-        counters.map(|c| (c.acked, c.transmitted, c.unsent)),
+        counters.map(|c| (c.acked, c.transmitted, c.unsent.into())),
         counters.map(|c| c.data_segments_in),
     )
 }

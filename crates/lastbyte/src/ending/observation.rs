@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+pub(crate) use lastbyte_tcp::State as TcpState;
+
 use crate::errno::Errno;
 use crate::report::Side;
 
@@ -115,66 +117,18 @@ pub(crate) enum Pending {
     Unknown,
 }
 
-/// Where a connection stands, by the names of RFC 9293 §3.3.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum TcpState {
-    /// With data in the SYN (TCP Fast Open, RFC 7413), else nothing can be ended.
-    SynSent,
-    /// Accepted by TCP Fast Open: written to before the handshake is over.
-    SynReceived,
-    Established,
-    FinWait1,
-    FinWait2,
-    CloseWait,
-    Closing,
-    LastAck,
-    TimeWait,
-    Closed,
-}
-
-impl TcpState {
-    /// The handshake is not over; the kernel does not send a FIN yet.
-    pub(crate) const fn in_handshake(self) -> bool {
-        matches!(self, Self::SynSent | Self::SynReceived)
-    }
-
-    /// Our FIN is in the send queue or beyond: nothing can be written any more.
-    pub(crate) const fn fin_queued(self) -> bool {
-        matches!(
-            self,
-            Self::FinWait1 | Self::FinWait2 | Self::Closing | Self::LastAck | Self::TimeWait
-        )
-    }
-
-    /// The peer's FIN has arrived.
-    pub(crate) const fn peer_closed(self) -> bool {
-        matches!(
-            self,
-            Self::CloseWait | Self::LastAck | Self::Closing | Self::TimeWait
-        )
-    }
-
-    /// Who sent the first FIN, where this state tells.
-    pub(super) const fn closed_first(self) -> Option<Side> {
-        match self {
-            Self::CloseWait | Self::LastAck => Some(Side::Peer),
-            Self::FinWait1 | Self::FinWait2 | Self::Closing | Self::TimeWait => Some(Side::Local),
-            Self::SynSent | Self::SynReceived | Self::Established | Self::Closed => None,
+/// Who sent the first FIN, where the state tells.
+pub(super) const fn closed_first(state: TcpState) -> Option<Side> {
+    match state {
+        TcpState::CloseWait | TcpState::LastAck => Some(Side::Peer),
+        TcpState::FinWait1 | TcpState::FinWait2 | TcpState::Closing | TcpState::TimeWait => {
+            Some(Side::Local)
         }
-    }
-
-    /// Whether an abort from here puts an RST on the wire (RFC 9293 §3.10.5;
-    /// `tcp_disconnect`, net/ipv4/tcp.c). In CLOSING and LAST_ACK it does so
-    /// only while something was never transmitted. `None`: not known.
-    pub(super) fn abort_sends_rst(self, unsent: Option<u64>) -> Option<bool> {
-        match self {
-            Self::SynReceived
-            | Self::Established
-            | Self::CloseWait
-            | Self::FinWait1
-            | Self::FinWait2 => Some(true),
-            Self::Closing | Self::LastAck => unsent.map(|unsent| unsent > 0),
-            Self::SynSent | Self::TimeWait | Self::Closed => Some(false),
-        }
+        TcpState::SynSent
+        | TcpState::SynReceived
+        | TcpState::NewSynReceived
+        | TcpState::Established
+        | TcpState::Closed
+        | TcpState::Listen => None,
     }
 }

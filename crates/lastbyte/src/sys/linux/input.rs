@@ -3,20 +3,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use lastbyte_tcp::queue;
 use libc::c_int;
 
-use super::option::{get, ioctl_int, set};
+use super::option::{get, set};
 use crate::ending::Input;
 use crate::errno::Errno;
-
-/// tcp(7), linux/sockios.h; SIOCINQ is FIONREAD.
-const SIOCINQ: libc::Ioctl = libc::FIONREAD;
-/// asm/sockios.h, sockatmark(3).
-const SIOCATMARK: libc::Ioctl = if cfg!(any(target_arch = "mips", target_arch = "mips64")) {
-    0x4004_7307_u32 as libc::Ioctl
-} else {
-    0x8905
-};
 
 /// Reads and throws away up to `allowance` bytes, without copying: on TCP,
 /// MSG_TRUNC discards (tcp(7)). An error that reading gave is taken off the
@@ -107,7 +99,7 @@ pub(super) struct QueueLength {
 
 /// The length of the receive queue.
 pub(super) fn queue_length(socket: BorrowedFd<'_>) -> Option<QueueLength> {
-    let before_mark = count(ioctl_int(socket, SIOCINQ))?;
+    let before_mark = queue::unread(socket).ok()?;
     let inline = get::<c_int>(socket, libc::SOL_SOCKET, libc::SO_OOBINLINE).ok()?;
     if inline.0 != 0 {
         let all = before_mark;
@@ -115,7 +107,7 @@ pub(super) fn queue_length(socket: BorrowedFd<'_>) -> Option<QueueLength> {
     }
     // Inline, an urgent byte is one like any other.
     set::<c_int>(socket, libc::SOL_SOCKET, libc::SO_OOBINLINE, &1).ok()?;
-    let all = count(ioctl_int(socket, SIOCINQ));
+    let all = queue::unread(socket).ok();
     set::<c_int>(socket, libc::SOL_SOCKET, libc::SO_OOBINLINE, &0).ok()?;
     Some(QueueLength {
         before_mark,
@@ -127,7 +119,7 @@ pub(super) fn queue_length(socket: BorrowedFd<'_>) -> Option<QueueLength> {
 /// connection. `None` where the kernel does not tell.
 pub(super) fn is_empty(socket: BorrowedFd<'_>) -> Option<bool> {
     // At the urgent byte, read or not, SIOCINQ says 0.
-    Some(count(ioctl_int(socket, SIOCINQ))? == 0 && ioctl_int(socket, SIOCATMARK).ok()? == 0)
+    Some(queue::unread(socket).ok()? == 0 && !queue::at_mark(socket).ok()?)
 }
 
 /// Whether nobody has read the urgent byte. `None` where the kernel does not tell.
@@ -137,11 +129,6 @@ fn urgent_waits(socket: BorrowedFd<'_>) -> Option<bool> {
         Err(libc::EINVAL) => Some(false),
         _ => None,
     }
-}
-
-/// A count that the kernel gave.
-pub(super) fn count(answer: io::Result<c_int>) -> Option<u64> {
-    u64::try_from(answer.ok()?).ok()
 }
 
 /// Where a protocol layered on TCP (kernel TLS) insists on a place to copy to.

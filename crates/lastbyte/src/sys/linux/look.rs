@@ -3,25 +3,15 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use lastbyte_tcp::{TcpInfo, destroyed, queue};
 use libc::c_int;
 
 use super::hint;
-use super::info::{Info, State};
-use super::input::{count, discard, is_empty, unread};
-use super::option::{get, ioctl_int};
+use super::input::{discard, is_empty, unread};
+use super::option::get;
 use crate::ending::{Detail, Input, Observation, PeerFin, Pending, TcpState};
 use crate::errno::Errno;
 use crate::error::Refusal;
-
-/// tcp(7), linux/sockios.h; SIOCOUTQ is TIOCOUTQ.
-const SIOCOUTQ: libc::Ioctl = libc::TIOCOUTQ;
-
-/// asm-generic/socket.h; the libc crate has it for some systems only.
-const SO_NETNS_COOKIE: c_int = if cfg!(any(target_arch = "sparc", target_arch = "sparc64")) {
-    0x0050
-} else {
-    71
-};
 
 /// Why there is no first observation.
 pub(crate) enum NoLook {
@@ -60,20 +50,18 @@ pub(crate) fn first_look_at_tcp(socket: BorrowedFd<'_>) -> Result<Observation, N
     let refuse = |refusal| Err(NoLook::Refused(refusal));
     // Before the state, so that a FIN of the peer's that shows here shows there.
     let reading_is_shut = reading_is_shut(socket);
-    let mut info = Info::of(socket).map_err(NoLook::Failed)?;
+    let mut info = TcpInfo::of(socket).map_err(NoLook::Failed)?;
     if reading_is_shut == Some(true) {
         // A FIN that another CPU is about to take shows to poll before it shows in the
         // state, and both are read without the socket's lock (`tcp_fin`,
         // net/ipv4/tcp_input.c; `tcp_get_info`). The call above has had it since.
-        info = Info::of(socket).map_err(NoLook::Failed)?;
+        info = TcpInfo::of(socket).map_err(NoLook::Failed)?;
     }
-    let state = match info.state() {
-        State::Listening => return refuse(Refusal::Listening),
-        State::Connected(state) => state,
-    };
+    let state = state_of(&info);
     match state {
-        TcpState::SynSent if info.payload() == Some(0) => return refuse(Refusal::Connecting),
-        TcpState::Closed if !info.was_connected() && info.is_cleared() => {
+        TcpState::Listen => return refuse(Refusal::Listening),
+        TcpState::SynSent if info.accepted() == Some(0) => return refuse(Refusal::Connecting),
+        TcpState::Closed if !info.was_connected() && is_cleared(&info) => {
             return refuse(Refusal::NotConnected);
         }
         _ => {}
@@ -116,16 +104,12 @@ pub(super) fn input_would_reset(socket: BorrowedFd<'_>) -> bool {
     if reading_is_shut(socket) != Some(true) || !is_tcp(socket).unwrap_or(false) {
         return false;
     }
-    let Ok(info) = Info::of(socket) else {
-        return false;
-    };
-    match info.state() {
-        State::Connected(state) => matches!(
-            state,
+    TcpInfo::of(socket).is_ok_and(|info| {
+        matches!(
+            state_of(&info),
             TcpState::SynReceived | TcpState::Established | TcpState::FinWait1 | TcpState::FinWait2
-        ),
-        State::Listening => false,
-    }
+        )
+    })
 }
 
 /// How closely to look.
@@ -178,7 +162,7 @@ pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observa
         Look::Queue | Look::Input | Look::HangUp | Look::Late => Proof::Unwanted,
     };
     if input.ended || error.is_some() || matches!(how, Look::HangUp | Look::Full) {
-        return match Info::of(socket) {
+        return match TcpInfo::of(socket) {
             Ok(info) => with_detail(socket, info, Some(input), proof, error),
             Err(error) => Observation {
                 queued: Err(errno(&error)),
@@ -217,10 +201,10 @@ pub(crate) fn identify(socket: BorrowedFd<'_>) -> Option<Identity> {
     if !is_tcp(socket).ok()? {
         return None;
     }
-    let info = Info::of(socket).ok()?;
-    let peer_closed = match info.state() {
-        State::Connected(TcpState::Established) => false,
-        State::Connected(TcpState::CloseWait) => true,
+    let info = TcpInfo::of(socket).ok()?;
+    let peer_closed = match state_of(&info) {
+        TcpState::Established => false,
+        TcpState::CloseWait => true,
         _ => return None,
     };
     let (cookie, _) = get::<u64>(socket, libc::SOL_SOCKET, libc::SO_COOKIE).ok()?;
@@ -230,24 +214,18 @@ pub(crate) fn identify(socket: BorrowedFd<'_>) -> Option<Identity> {
         cookie,
         data_segments_in,
         peer_closed,
-        namespace: namespace(socket),
+        namespace: destroyed::namespace(socket),
     })
-}
-
-/// The cookie of a socket's network namespace (SO_NETNS_COOKIE, Linux 5.14).
-pub(super) fn namespace(socket: BorrowedFd<'_>) -> Option<u64> {
-    let (cookie, _) = get::<u64>(socket, libc::SOL_SOCKET, SO_NETNS_COOKIE).ok()?;
-    Some(cookie)
 }
 
 /// Whether all that was transmitted has been acknowledged, or the connection is
 /// gone.
 #[cfg(feature = "tokio")]
 pub(super) fn is_settled(socket: BorrowedFd<'_>) -> bool {
-    Info::of(socket).is_ok_and(|info| {
-        matches!(info.state(), State::Connected(TcpState::Closed))
+    TcpInfo::of(socket).is_ok_and(|info| {
+        state_of(&info) == TcpState::Closed
             // Counted like the queue, the FIN included.
-            || info.unsent().is_some_and(|unsent| queued_now(socket, &info) == Ok(unsent))
+            || info.unsent().is_some_and(|unsent| queued_now(socket, &info) == Ok(unsent.into()))
     })
 }
 
@@ -255,7 +233,7 @@ pub(super) fn is_settled(socket: BorrowedFd<'_>) -> bool {
 /// comes between it and the queue's length, which it does not have.
 fn with_detail(
     socket: BorrowedFd<'_>,
-    mut info: Info,
+    mut info: TcpInfo,
     input: Option<Input>,
     proof: Proof,
     error: Option<Errno>,
@@ -267,7 +245,7 @@ fn with_detail(
         if tries == 8 || queued.is_err() || queued.is_ok_and(|n| info.agrees_with(n)) {
             break queued;
         }
-        match Info::of(socket) {
+        match TcpInfo::of(socket) {
             Ok(newer) => info = newer,
             Err(_) => break queued,
         }
@@ -278,32 +256,44 @@ fn with_detail(
 /// The length of the queue. Before the handshake is over SIOCOUTQ says 0 whatever
 /// is queued (`tcp_ioctl`, net/ipv4/tcp.c), and of a connection that never came
 /// about it counts the SYN; the counters tell then.
-fn queued_now(socket: BorrowedFd<'_>, info: &Info) -> Result<u64, Errno> {
-    match info.state() {
-        State::Connected(TcpState::Closed) if info.was_connected() => queued(socket),
-        State::Connected(state) if state.in_handshake() || state == TcpState::Closed => {
-            match info.payload() {
-                // Another holder of the connection has disconnected it.
-                _ if state == TcpState::Closed && info.is_cleared() => Err(Errno::ENOTCONN),
-                Some(payload) => Ok(payload),
-                None => Err(Errno::from_raw(libc::ENOPROTOOPT)),
-            }
+fn queued_now(socket: BorrowedFd<'_>, info: &TcpInfo) -> Result<u64, Errno> {
+    match state_of(info) {
+        TcpState::Closed if info.was_connected() => queued(socket),
+        // Another holder of the connection has disconnected it.
+        TcpState::Closed if is_cleared(info) => Err(Errno::ENOTCONN),
+        state if state.in_handshake() || state == TcpState::Closed => {
+            info.accepted().ok_or(Errno::from_raw(libc::ENOPROTOOPT))
         }
-        State::Connected(_) | State::Listening => queued(socket),
+        _ => queued(socket),
     }
+}
+
+/// The state, of those that an ending knows: no socket that a program holds is in
+/// `NewSynReceived`, and a number that is none says that nothing stands any more.
+fn state_of(info: &TcpInfo) -> TcpState {
+    match info.state() {
+        Some(TcpState::NewSynReceived) => TcpState::SynReceived,
+        Some(state) => state,
+        None => TcpState::Closed,
+    }
+}
+
+/// A kernel that does not count cannot tell that anything was ever transmitted.
+fn is_cleared(info: &TcpInfo) -> bool {
+    info.is_cleared() != Some(false)
 }
 
 fn observation(
     socket: BorrowedFd<'_>,
-    info: &Info,
+    info: &TcpInfo,
     queued: Result<u64, Errno>,
     input: Option<Input>,
     proof: Proof,
     error: Option<Errno>,
 ) -> Observation {
-    let state = match info.state() {
-        State::Connected(state) => state,
-        State::Listening => TcpState::Closed,
+    let state = match state_of(info) {
+        TcpState::Listen => TcpState::Closed,
+        state => state,
     };
     let closed = state == TcpState::Closed;
     let error = match (error, closed) {
@@ -342,7 +332,7 @@ fn observation(
         },
         detail: Some(Detail {
             state,
-            unsent: info.unsent().map(|unsent| match queued {
+            unsent: info.unsent().map(u64::from).map(|unsent| match queued {
                 Ok(queued) => unsent.min(queued),
                 Err(_) => unsent,
             }),
@@ -371,10 +361,7 @@ fn pending_error(socket: BorrowedFd<'_>) -> Pending {
 
 /// write_seq − snd_una.
 fn queued(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
-    let answer = ioctl_int(socket, SIOCOUTQ);
-    let failed = answer.as_ref().err().map(errno);
-    // It is not negative; if ever, it is no count.
-    count(answer).ok_or(failed.unwrap_or(Errno::from_raw(libc::EIO)))
+    queue::unacknowledged(socket).map_err(|error| errno(&error))
 }
 
 fn errno(error: &io::Error) -> Errno {

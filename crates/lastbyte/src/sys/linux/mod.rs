@@ -5,7 +5,6 @@ mod destroyed;
 mod edges;
 mod filter;
 mod hint;
-mod info;
 mod input;
 mod limit;
 #[cfg(feature = "tokio")]

@@ -77,18 +77,6 @@ pub(super) fn set<T: Plain>(
     Ok(())
 }
 
-/// An ioctl that answers with one `int`.
-pub(super) fn ioctl_int(socket: BorrowedFd<'_>, request: libc::Ioctl) -> io::Result<c_int> {
-    let mut value: c_int = 0;
-    // SAFETY: the requests used here (SIOCINQ, SIOCOUTQ, SIOCOUTQNSD) write one
-    // int, see tcp(7); `value` outlives the call.
-    let rc = unsafe { libc::ioctl(socket.as_raw_fd(), request, &mut value) };
-    if rc == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(value)
-}
-
 pub(crate) fn linger(socket: BorrowedFd<'_>) -> io::Result<RawLinger> {
     let (raw, _) = get::<libc::linger>(socket, libc::SOL_SOCKET, libc::SO_LINGER)?;
     Ok(RawLinger {

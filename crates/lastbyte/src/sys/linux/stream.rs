@@ -10,7 +10,6 @@ use libc::c_int;
 
 use super::filter;
 #[cfg(feature = "tokio")]
-use super::info::Info;
 #[cfg(feature = "tokio")]
 use super::look::is_settled;
 use super::option::{self, get, set};
@@ -80,7 +79,7 @@ pub(crate) fn freeze_if_settled(socket: BorrowedFd<'_>) -> bool {
 pub(crate) fn throttle(socket: BorrowedFd<'_>, time: Duration) -> Option<Throttled> {
     // What cannot be undone is not done.
     let before = get::<u64>(socket, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE).ok()?;
-    let burst = Info::of(socket).ok()?.burst();
+    let burst = lastbyte_tcp::TcpInfo::of(socket).ok()?.burst();
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1);
     set_pacing(socket, (burst * 1000 / millis).max(1));
     // Before Linux 4.20 the number has half the length, and all its bits mean no limit.
