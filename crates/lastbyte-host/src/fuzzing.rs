@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use lastbyte_tcp::netlink;
+
 use crate::parse::inet_diag::Socket;
-use crate::parse::netlink;
 use crate::parse::perf::Record;
 use crate::parse::procnet::{Counters, inline, pairs};
 use crate::parse::ring_page::Page;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+pub(crate) use lastbyte_tcp::State;
+
 /// One end of a connection: an address and a port, each unknown when the
 /// kernel has cleared it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -141,78 +143,4 @@ pub(crate) enum Role {
     Connected,
     /// We accepted.
     Accepted,
-}
-
-/// A TCP state, numbered as in the kernel (`include/net/tcp_states.h`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)] // RFC 9293 section 3.3.2 documents them; the names are its names.
-pub(crate) enum State {
-    Established = 1,
-    SynSent = 2,
-    SynRecv = 3,
-    FinWait1 = 4,
-    FinWait2 = 5,
-    TimeWait = 6,
-    Close = 7,
-    CloseWait = 8,
-    LastAck = 9,
-    Listen = 10,
-    Closing = 11,
-    NewSynRecv = 12,
-}
-
-impl State {
-    /// Every state, in the kernel's order.
-    pub(crate) const ALL: [Self; 12] = [
-        Self::Established,
-        Self::SynSent,
-        Self::SynRecv,
-        Self::FinWait1,
-        Self::FinWait2,
-        Self::TimeWait,
-        Self::Close,
-        Self::CloseWait,
-        Self::LastAck,
-        Self::Listen,
-        Self::Closing,
-        Self::NewSynRecv,
-    ];
-
-    /// From the kernel's number.
-    #[must_use]
-    pub(crate) fn from_raw(raw: u32) -> Option<Self> {
-        let index = usize::try_from(raw).ok()?.checked_sub(1)?;
-        Self::ALL.get(index).copied()
-    }
-
-    /// Its bit in a mask of states, as inet_diag requests take it.
-    #[must_use]
-    pub(crate) const fn bit(self) -> u32 {
-        1 << self as u32
-    }
-
-    /// The name in manuals: `FIN_WAIT1`.
-    #[must_use]
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Established => "ESTABLISHED",
-            Self::SynSent => "SYN_SENT",
-            Self::SynRecv => "SYN_RECV",
-            Self::FinWait1 => "FIN_WAIT1",
-            Self::FinWait2 => "FIN_WAIT2",
-            Self::TimeWait => "TIME_WAIT",
-            Self::Close => "CLOSE",
-            Self::CloseWait => "CLOSE_WAIT",
-            Self::LastAck => "LAST_ACK",
-            Self::Listen => "LISTEN",
-            Self::Closing => "CLOSING",
-            Self::NewSynRecv => "NEW_SYN_RECV",
-        }
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
 }

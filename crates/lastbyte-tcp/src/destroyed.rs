@@ -71,6 +71,15 @@ pub struct Drained {
     pub more: bool,
 }
 
+impl Drained {
+    /// Adds what another reading brought.
+    pub fn add(&mut self, other: Self) {
+        self.notices += other.notices;
+        self.dropped += other.dropped;
+        self.more |= other.more;
+    }
+}
+
 impl Buffer {
     /// Allocates the room.
     #[must_use]

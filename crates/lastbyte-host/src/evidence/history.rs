@@ -128,7 +128,7 @@ impl History {
     #[must_use]
     pub(crate) fn is_over(&self, tuple: Tuple, old: State) -> bool {
         // The step into SYN_RECV is not asked for.
-        let opens_again = old == State::SynRecv && !matches!(self.state, Some(State::SynSent));
+        let opens_again = old == State::SynReceived && !matches!(self.state, Some(State::SynSent));
         opens_again || self.is_of_others(tuple)
     }
 
@@ -144,15 +144,15 @@ impl History {
         self.learn_ends(old, new);
         if self.state.is_none() {
             // The step from LISTEN into SYN_RECV is not asked for.
-            self.from_start = matches!(old, State::Close | State::Listen | State::SynRecv);
+            self.from_start = matches!(old, State::Closed | State::Listen | State::SynReceived);
         }
-        if self.state.is_some_and(|state| state != old) && old != State::SynRecv {
+        if self.state.is_some_and(|state| state != old) && old != State::SynReceived {
             self.broken = true;
             self.entered = None;
         }
         self.state = Some(new);
         match (old, new) {
-            (State::Close, State::SynSent) => {
+            (State::Closed, State::SynSent) => {
                 self.role = Some(Role::Connected);
                 self.opener = process;
             }
@@ -160,11 +160,11 @@ impl History {
                 self.role = Some(Role::Connected);
                 self.opened = Some(at);
             }
-            (State::SynRecv, State::Established) => {
+            (State::SynReceived, State::Established) => {
                 self.role.get_or_insert(Role::Accepted);
                 self.opened = Some(at);
             }
-            (State::Established | State::SynRecv, State::FinWait1) => {
+            (State::Established | State::SynReceived, State::FinWait1) => {
                 self.closed_first.get_or_insert(Side::Local);
                 self.closer = process.or(self.closer);
             }
@@ -178,7 +178,7 @@ impl History {
         }
         self.spend(at, old);
         let whole_since = self.entered.replace(at);
-        if new == State::Close {
+        if new == State::Closed {
             self.come_to_end(
                 process,
                 End {
@@ -199,7 +199,7 @@ impl History {
             self.destroyer = process;
         } else if matches!(
             end.from,
-            State::SynSent | State::SynRecv | State::Established | State::CloseWait
+            State::SynSent | State::SynReceived | State::Established | State::CloseWait
         ) {
             self.closer = self.closer.or(process.filter(|_| !self.got_reset));
         }
@@ -309,7 +309,7 @@ mod tests {
         history.transition(0, State::Established, State::FinWait1, process);
         let actor = process.filter(|_| ack_in_call);
         history.transition(1000, State::FinWait1, State::FinWait2, actor);
-        history.transition(gone, State::FinWait2, State::Close, process);
+        history.transition(gone, State::FinWait2, State::Closed, process);
         history.let_go_half_closed()
     }
 

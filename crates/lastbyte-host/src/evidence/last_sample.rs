@@ -1,9 +1,10 @@
 //! The last look at a living socket.
 
+use lastbyte_tcp::info::Counters;
+
 use super::history::Nanos;
 use super::payload::control_bytes;
 use crate::parse::inet_diag::Socket;
-use crate::parse::tcp_info::Counts;
 use crate::process::Process;
 use crate::tuple::{Place, Role, State, Tuple};
 
@@ -33,7 +34,7 @@ pub(crate) struct LastSample {
     /// Whether it is a subflow of an MPTCP connection.
     pub mptcp: bool,
     /// The counters.
-    pub counts: Option<Counts>,
+    pub counts: Option<Counters>,
     /// Who sent the SYN, known while no FIN is sent.
     pub role: Option<Role>,
     /// The process that holds it, and by which descriptor.
@@ -163,7 +164,7 @@ impl LastSample {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::tcp_info::TcpInfo;
+    use crate::parse::inet_diag::Info;
     use crate::tuple::Endpoint;
 
     const MS: Nanos = 1_000_000;
@@ -185,11 +186,11 @@ mod tests {
             inode: 1,
             full: Some(full),
             mptcp: false,
-            info: Some(TcpInfo {
+            info: Some(Info {
                 last_ack_recv_ms: last_ack,
                 last_data_sent_ms: last_sent,
                 snd_wnd: Some(snd_wnd),
-                ..TcpInfo::default()
+                ..Info::default()
             }),
         }
     }

@@ -1,9 +1,10 @@
 //! Payload out of counters that SYN and FIN are mixed into, and what tells how many of
 //! these two are in them.
 
+use lastbyte_tcp::info::Counters;
+
 use crate::ending::Bytes;
-use crate::parse::tcp_info::Counts;
-use crate::tuple::{Role, State};
+use crate::tuple::Role;
 
 /// What is known of SYN and FIN in a socket's counters.
 #[derive(Clone, Copy, Debug, Default)]
@@ -16,15 +17,12 @@ pub(crate) struct Control {
     pub fin_counted: Option<bool>,
 }
 
-/// How many of SYN and FIN are in the sequence numbers used so far: what was
-/// acknowledged and what is queued, less the payload that was transmitted and
-/// what was never transmitted. `None` when that is no possible number.
+/// How many of SYN and FIN are in the sequence numbers used so far. `None` when that is
+/// no possible number.
 #[must_use]
-pub(crate) fn control_bytes(counts: &Counts, wqueue: u32) -> Option<u64> {
-    let used = counts.acked.checked_add(wqueue.into())?;
-    used.checked_sub(counts.sent)?
-        .checked_sub(counts.unsent.into())
-        .filter(|control| *control <= 2)
+pub(crate) fn control_bytes(counts: &Counters, wqueue: u32) -> Option<u64> {
+    let control = counts.send_counts(wqueue.into()).control();
+    control.filter(|control| *control <= 2)
 }
 
 /// Who sent the SYN, by the number of SYN and FIN in the counters.
@@ -48,27 +46,9 @@ pub(crate) const fn syn(role: Role) -> u64 {
     }
 }
 
-/// Whether our FIN comes before this state.
-#[must_use]
-pub(crate) const fn has_queued_fin(state: State) -> bool {
-    matches!(
-        state,
-        State::FinWait1 | State::FinWait2 | State::Closing | State::LastAck | State::TimeWait
-    )
-}
-
-/// Whether the peer's FIN comes before this state.
-#[must_use]
-pub(crate) const fn has_received_fin(state: State) -> bool {
-    matches!(
-        state,
-        State::CloseWait | State::LastAck | State::Closing | State::TimeWait
-    )
-}
-
 /// Payload alone, from the counters and the lengths of the queues.
 #[must_use]
-pub(crate) fn payload(counts: &Counts, (rqueue, wqueue): (u32, u32), control: &Control) -> Bytes {
+pub(crate) fn payload(counts: &Counters, (rqueue, wqueue): (u32, u32), control: &Control) -> Bytes {
     let (rqueue, wqueue) = (u64::from(rqueue), u64::from(wqueue));
     let fin_queued = control.fin_queued.map(u64::from);
     let fin_received = control.fin_counted.map(u64::from);
@@ -111,7 +91,7 @@ mod tests {
 
     #[test]
     fn fins_come_before_these_states() {
-        use State::*;
+        use lastbyte_tcp::State::{self, *};
         let states = |comes_before: fn(State) -> bool| -> Vec<State> {
             State::ALL
                 .into_iter()
@@ -119,21 +99,21 @@ mod tests {
                 .collect()
         };
         assert_eq!(
-            states(has_queued_fin),
+            states(State::fin_queued),
             [FinWait1, FinWait2, TimeWait, LastAck, Closing]
         );
         assert_eq!(
-            states(has_received_fin),
+            states(State::peer_closed),
             [TimeWait, CloseWait, LastAck, Closing]
         );
     }
 
     #[test]
     fn payload_is_counted_without_syn_and_fin() {
-        let counts = Counts {
+        let counts = Counters {
             acked: 102,
             received: 31,
-            ..Counts::default()
+            ..Counters::default()
         };
         let control = |role, fin_queued, fin_counted| Control {
             role,

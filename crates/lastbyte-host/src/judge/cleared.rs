@@ -2,9 +2,7 @@
 
 use super::Case;
 use crate::ending::Bytes;
-use crate::evidence::payload::{
-    Control, control_bytes, has_queued_fin, has_received_fin, payload, role,
-};
+use crate::evidence::payload::{Control, control_bytes, payload, role};
 
 /// Nobody had it to write to, or to read from: what the last look said had come.
 pub(super) fn never_accepted_bytes(case: &Case<'_>) -> Bytes {
@@ -12,7 +10,7 @@ pub(super) fn never_accepted_bytes(case: &Case<'_>) -> Bytes {
         .sample
         .filter(|sample| sample.unmoved_until(case.socket, case.at, case.told))
         .and_then(|sample| {
-            let fin = u64::from(has_received_fin(sample.state));
+            let fin = u64::from(sample.state.peer_closed());
             sample.counts?.received.checked_sub(fin)
         });
     Bytes {
@@ -50,10 +48,10 @@ pub(super) fn cleared_bytes(case: &Case<'_>) -> Bytes {
         .and_then(|history| history.role)
         .or(sample.role)
         .or_else(|| role(control?, case.port_listens));
-    let fin_received = has_received_fin(sample.state);
+    let fin_received = sample.state.peer_closed();
     let at_sample = Control {
         role,
-        fin_queued: Some(has_queued_fin(sample.state)),
+        fin_queued: Some(sample.state.fin_queued()),
         fin_counted: Some(fin_received),
     };
     let then = payload(&counts, (sample.rqueue, sample.wqueue), &at_sample);

@@ -1,11 +1,9 @@
 //! What the evidence says of SYN and FIN, which the counters mix with payload.
 
 use super::{After, Case, counts};
-use crate::evidence::payload::{
-    Control, control_bytes, has_queued_fin, has_received_fin, role, syn,
-};
-use crate::parse::tcp_info::Counts;
+use crate::evidence::payload::{Control, control_bytes, role, syn};
 use crate::tuple::State;
+use lastbyte_tcp::info::Counters;
 
 /// What is known of SYN and FIN.
 pub(super) struct Signs {
@@ -43,15 +41,11 @@ impl Signs {
     }
 }
 
-fn fin_queued(case: &Case<'_>, fin_sent: Option<bool>, counts: Option<Counts>) -> Option<bool> {
+fn fin_queued(case: &Case<'_>, fin_sent: Option<bool>, counts: Option<Counters>) -> Option<bool> {
     if let Some(end) = case.history.and_then(|history| history.end) {
-        return Some(has_queued_fin(end.from));
+        return Some(end.from.fin_queued());
     }
-    if case
-        .sample
-        .is_some_and(|sample| has_queued_fin(sample.state))
-        || fin_sent == Some(true)
-    {
+    if case.sample.is_some_and(|sample| sample.state.fin_queued()) || fin_sent == Some(true) {
         return Some(true);
     }
     // It may be queued behind what was never transmitted.
@@ -81,11 +75,11 @@ fn fin_received(case: &Case<'_>) -> Option<bool> {
         }
     }
     let sample = case.sample?;
-    has_received_fin(sample.state).then_some(true)
+    sample.state.peer_closed().then_some(true)
 }
 
 /// Where the counts end: with or without the peer's FIN.
-fn fin_counted(case: &Case<'_>, counts: Option<Counts>) -> Option<bool> {
+fn fin_counted(case: &Case<'_>, counts: Option<Counters>) -> Option<bool> {
     // Without payload, what was received is the FIN.
     if let Some(counts) = counts
         && counts.data_segments_in == 0

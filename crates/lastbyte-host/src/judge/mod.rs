@@ -12,9 +12,9 @@ use crate::ending::{Bytes, Evidence, Rst};
 use crate::evidence::history::History;
 use crate::evidence::last_sample::LastSample;
 use crate::parse::inet_diag::Socket;
-use crate::parse::tcp_info::Counts;
 use crate::reason::Reason;
 use control::Signs;
+use lastbyte_tcp::info::Counters;
 
 /// Everything known of one ended connection.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +114,7 @@ pub(crate) fn judge(case: &Case<'_>) -> Verdict {
     verdict
 }
 
-fn counts(socket: &Socket) -> Option<Counts> {
+fn counts(socket: &Socket) -> Option<Counters> {
     socket.info.and_then(|info| info.counts)
 }
 

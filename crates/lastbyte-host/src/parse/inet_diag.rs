@@ -3,16 +3,10 @@
 //!
 //! [sock_diag(7)]: https://man7.org/linux/man-pages/man7/sock_diag.7.html
 
-use std::net::{IpAddr, Ipv6Addr};
+use lastbyte_tcp::info::Counters;
+use lastbyte_tcp::{TcpInfo, diag};
 
-use super::{bytes, netlink, tcp_info::TcpInfo};
-use crate::tuple::{Endpoint, State, Tuple};
-
-const LENGTH: usize = 72;
-const INET_DIAG_INFO: u16 = 2;
-const INET_DIAG_SKMEMINFO: u16 = 7;
-const INET_DIAG_PROTOCOL: u16 = 10;
-const INET_DIAG_ULP_INFO: u16 = 19;
+use crate::tuple::{State, Tuple};
 
 /// One TCP socket, as the kernel's table or its destroy notice shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +40,7 @@ pub(crate) struct Socket {
     /// Whether it is a subflow of an MPTCP connection; destroy notices never tell.
     pub mptcp: bool,
     /// The counters, where the message has them.
-    pub info: Option<TcpInfo>,
+    pub info: Option<Info>,
 }
 
 impl Socket {
@@ -60,129 +54,56 @@ impl Socket {
     /// family or state, or not of TCP.
     #[must_use]
     pub(crate) fn parse(payload: &[u8]) -> Option<Self> {
-        let family = bytes::u8(payload, 0)?;
-        let state = State::from_raw(bytes::u8(payload, 1)?.into())?;
-        let cookie =
-            u64::from(bytes::u32(payload, 44)?) | u64::from(bytes::u32(payload, 48)?) << 32;
-        let tuple = Tuple {
-            local: Endpoint::new(address(family, payload, 8)?, bytes::be16(payload, 4)?),
-            remote: Endpoint::new(address(family, payload, 24)?, bytes::be16(payload, 6)?),
-        };
-        let (mut info, mut full, mut mptcp) = (None, None, false);
-        for (kind, value) in netlink::attributes(payload.get(LENGTH..)?) {
-            match kind {
-                INET_DIAG_INFO => info = TcpInfo::parse(value),
-                INET_DIAG_SKMEMINFO => full = no_room(value),
-                INET_DIAG_ULP_INFO => mptcp = is_mptcp(value),
-                INET_DIAG_PROTOCOL if value.first() != Some(&6) => return None,
-                _ => {}
-            }
+        diag::Socket::parse(payload).and_then(|socket| Self::of(&socket))
+    }
+
+    /// Keeps what is needed of a socket that the kernel has reported. `None` when it is
+    /// of an unknown state, or not of TCP.
+    #[must_use]
+    pub(crate) fn of(socket: &diag::Socket<'_>) -> Option<Self> {
+        if !socket.is_tcp() {
+            return None;
         }
         Some(Self {
             space: 0,
-            tuple,
-            state,
-            cookie,
-            expires_ms: bytes::u32(payload, 52)?,
-            rqueue: bytes::u32(payload, 56)?,
-            wqueue: bytes::u32(payload, 60)?,
-            uid: bytes::u32(payload, 64)?,
-            inode: bytes::u32(payload, 68)?,
-            full,
-            mptcp,
-            info,
+            tuple: Tuple {
+                local: socket.local().into(),
+                remote: socket.remote().into(),
+            },
+            state: socket.state()?,
+            cookie: socket.cookie(),
+            expires_ms: socket.expires_ms(),
+            rqueue: socket.rqueue(),
+            wqueue: socket.wqueue(),
+            uid: socket.uid(),
+            inode: socket.inode(),
+            full: socket.send_buffer_full(),
+            mptcp: socket.is_mptcp_subflow(),
+            info: socket.info().map(|info| Info::of(&info)),
         })
     }
 }
 
-/// From the nested attributes of a socket's upper-layer protocol.
-fn is_mptcp(ulp: &[u8]) -> bool {
-    const INET_ULP_INFO_NAME: u16 = 1;
-    netlink::attributes(ulp)
-        .any(|(kind, value)| kind == INET_ULP_INFO_NAME && value.starts_with(b"mptcp\0"))
+/// What is kept of `struct tcp_info`: many sockets wait in memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Info {
+    /// Milliseconds since data was last sent.
+    pub last_data_sent_ms: u32,
+    /// Milliseconds since an ACK last arrived.
+    pub last_ack_recv_ms: u32,
+    /// The counters, all or none (since Linux 4.19).
+    pub counts: Option<Counters>,
+    /// The window that the peer last advertised (since Linux 5.4).
+    pub snd_wnd: Option<u32>,
 }
 
-/// From the array that `SK_MEMINFO_*` of `linux/sock_diag.h` number.
-fn no_room(meminfo: &[u8]) -> Option<bool> {
-    const SNDBUF: usize = 3;
-    const WMEM_QUEUED: usize = 5;
-    let queued = bytes::u32(meminfo, 4 * WMEM_QUEUED)?;
-    Some(queued >= bytes::u32(meminfo, 4 * SNDBUF)?)
-}
-
-fn address(family: u8, payload: &[u8], at: usize) -> Option<IpAddr> {
-    match i32::from(family) {
-        libc::AF_INET => Some(bytes::array::<4>(payload, at)?.into()),
-        libc::AF_INET6 => Some(Ipv6Addr::from(bytes::array::<16>(payload, at)?).into()),
-        _ => None,
-    }
-}
-
-/// What a request asks for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Request {
-    /// Every socket of one address family (`AF_INET`, `AF_INET6`) in one of the
-    /// states of the mask, with its counters when `info`.
-    Dump {
-        /// `AF_INET` or `AF_INET6`.
-        family: u8,
-        /// [`State::bit`]s.
-        states: u32,
-        /// Whether to include `struct tcp_info` and the state of the buffers.
-        info: bool,
-    },
-    /// The one socket with these ends.
-    Find(Tuple),
-}
-
-impl Request {
-    /// The bytes to send: `nlmsghdr` and `inet_diag_req_v2`.
-    #[must_use]
-    pub(crate) fn encode(&self, sequence: u32) -> [u8; 72] {
-        const SOCK_DIAG_BY_FAMILY: u16 = 20;
-        const NLM_F_REQUEST: u16 = 1;
-        const NLM_F_DUMP: u16 = 0x300;
-        let mut out = [0; 72];
-        let (flags, family, states, info) = match *self {
-            Self::Dump {
-                family,
-                states,
-                info,
-            } => (NLM_F_REQUEST | NLM_F_DUMP, family, states, info),
-            Self::Find(tuple) => (NLM_F_REQUEST, family_of(tuple.local.ip), u32::MAX, false),
-        };
-        out[0..4].copy_from_slice(&72u32.to_ne_bytes());
-        out[4..6].copy_from_slice(&SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-        out[6..8].copy_from_slice(&flags.to_ne_bytes());
-        out[8..12].copy_from_slice(&sequence.to_ne_bytes());
-        out[16] = family;
-        out[17] = 6; // IPPROTO_TCP
-        if info {
-            out[18] = 1 << (INET_DIAG_INFO - 1) | 1 << (INET_DIAG_SKMEMINFO - 1);
+impl Info {
+    fn of(info: &TcpInfo) -> Self {
+        Self {
+            last_data_sent_ms: info.last_data_sent_ms(),
+            last_ack_recv_ms: info.last_ack_received_ms(),
+            counts: info.counters(),
+            snd_wnd: info.send_window(),
         }
-        out[20..24].copy_from_slice(&states.to_ne_bytes());
-        if let Self::Find(tuple) = self {
-            out[24..26].copy_from_slice(&tuple.local.port.to_be_bytes());
-            out[26..28].copy_from_slice(&tuple.remote.port.to_be_bytes());
-            put(&mut out[28..44], tuple.local.ip);
-            put(&mut out[44..60], tuple.remote.ip);
-            // INET_DIAG_NOCOOKIE: whichever socket it is.
-            out[64..72].fill(0xff);
-        }
-        out
-    }
-}
-
-fn family_of(ip: IpAddr) -> u8 {
-    match ip {
-        IpAddr::V4(_) => libc::AF_INET as u8,
-        IpAddr::V6(_) => libc::AF_INET6 as u8,
-    }
-}
-
-fn put(field: &mut [u8], ip: IpAddr) {
-    match ip {
-        IpAddr::V4(ip) => field[..4].copy_from_slice(&ip.octets()),
-        IpAddr::V6(ip) => field[..16].copy_from_slice(&ip.octets()),
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! [perf_event_open(2)]: https://man7.org/linux/man-pages/man2/perf_event_open.2.html
 
-use super::bytes;
+use lastbyte_tcp::bytes;
+
 use crate::process::Comm;
 
 const LOST: u32 = 2;

@@ -2,7 +2,7 @@
 //! it (`include/linux/ring_buffer.h`; the layout is the file
 //! `events/header_page`).
 
-use super::bytes;
+use lastbyte_tcp::bytes;
 
 /// One page.
 #[derive(Clone, Copy, Debug)]

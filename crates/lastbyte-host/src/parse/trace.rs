@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::bytes;
+use lastbyte_tcp::bytes;
+
 use super::tracefs::{Field, Format};
 use crate::reason::Reason;
 use crate::tuple::{Endpoint, State, Tuple};

@@ -114,7 +114,7 @@ mod tests {
                 local: Endpoint::UNKNOWN,
                 remote: Endpoint::UNKNOWN,
             },
-            state: State::Close,
+            state: State::Closed,
             cookie: 0,
             rqueue: 0,
             wqueue: 0,

@@ -8,17 +8,17 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use lastbyte_tcp::destroyed::Drained;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::time::Timespec;
 
 use super::backlog::{Backlog, Batch};
-use super::destroy::{Destroyed, Drained};
+use super::destroy::Destroyed;
 use super::steps::Missed;
 use super::tracepoints::Tracepoints;
 use super::{clock, priority};
 use crate::losses::Dropped;
 use crate::parse::inet_diag::Socket;
-use crate::parse::netlink;
 
 /// The kernel's buffers are emptied this far apart, one wake-up for many, where they
 /// have room for it; otherwise as much sooner as they have less.
@@ -211,17 +211,8 @@ fn collect(
 fn drain(destroyed: &mut [(u32, Destroyed)], mut each: impl FnMut(Socket)) -> io::Result<Drained> {
     let mut all = Drained::default();
     for (space, destroyed) in destroyed {
-        let drained = destroyed.drain(|datagram| {
-            for message in netlink::messages(datagram) {
-                if let Some(socket) = Socket::parse(message.payload) {
-                    let space = *space;
-                    each(Socket { space, ..socket });
-                }
-            }
-        })?;
-        all.messages += drained.messages;
-        all.dropped += drained.dropped;
-        all.more |= drained.more;
+        let space = *space;
+        all.add(destroyed.drain(|socket| each(Socket { space, ..socket }))?);
     }
     Ok(all)
 }

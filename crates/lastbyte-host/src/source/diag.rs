@@ -1,12 +1,14 @@
 //! Requests to inet_diag: dumps of the socket table, and look-ups by the ends.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
+use lastbyte_tcp::diag::{self, Request};
+use lastbyte_tcp::netlink;
+
 use super::doing;
-use super::netlink::netlink_socket;
-use crate::parse::inet_diag::{Request, Socket};
-use crate::parse::netlink;
+use crate::parse::inet_diag::Socket;
 use crate::tuple::{Place, Tuple};
 
 /// A dump is sent in parts of at most 32 KiB.
@@ -34,7 +36,7 @@ impl Diag {
     pub(crate) fn open(space: u32) -> io::Result<Self> {
         Ok(Self {
             space,
-            fd: netlink_socket().map_err(doing("cannot open NETLINK_SOCK_DIAG"))?,
+            fd: netlink::sock_diag().map_err(doing("cannot open NETLINK_SOCK_DIAG"))?,
             sequence: 0,
             buffer: vec![0; PART].into_boxed_slice(),
         })
@@ -54,9 +56,9 @@ impl Diag {
         info: bool,
         mut each: impl FnMut(&Socket),
     ) -> io::Result<()> {
-        for family in [libc::AF_INET, libc::AF_INET6] {
+        for family in [diag::IPV4, diag::IPV6] {
             let request = Request::Dump {
-                family: family as u8,
+                family,
                 states,
                 info,
             };
@@ -101,7 +103,7 @@ impl Diag {
         mut each: impl FnMut(Place, Option<&Socket>),
     ) -> io::Result<()> {
         for chunk in tuples.chunks(LOOK_UPS) {
-            let requests: Vec<_> = chunk.iter().map(|tuple| Request::Find(*tuple)).collect();
+            let requests: Vec<_> = chunk.iter().map(find).collect();
             let first = self.send(&requests)?;
             let mut answered = vec![false; chunk.len()];
             while answered.contains(&false) {
@@ -137,7 +139,7 @@ impl Diag {
     /// Sends requests in one datagram, numbered from what it returns.
     fn send(&mut self, requests: &[Request]) -> io::Result<u32> {
         let first = self.sequence.wrapping_add(1);
-        let mut datagram = Vec::with_capacity(requests.len() * 72);
+        let mut datagram = Vec::with_capacity(requests.len() * diag::REQUEST);
         for request in requests {
             self.sequence = self.sequence.wrapping_add(1);
             datagram.extend(request.encode(self.sequence));
@@ -178,6 +180,13 @@ impl Diag {
                 }
             }
         }
+    }
+}
+
+fn find(tuple: &Tuple) -> Request {
+    Request::Find {
+        local: SocketAddr::new(tuple.local.ip, tuple.local.port),
+        remote: SocketAddr::new(tuple.remote.ip, tuple.remote.port),
     }
 }
 

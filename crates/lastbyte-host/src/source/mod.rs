@@ -19,7 +19,6 @@ pub(crate) mod diag;
 pub(crate) mod idle;
 mod leftovers;
 pub(crate) mod names;
-mod netlink;
 pub(crate) mod netns;
 pub(crate) mod owners;
 pub(crate) mod priority;

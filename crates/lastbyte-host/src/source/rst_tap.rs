@@ -12,8 +12,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socket_with};
 
+use lastbyte_tcp::bytes;
+
 use super::check;
-use crate::parse::bytes;
 use crate::tuple::{Endpoint, Tuple};
 
 /// Header bytes that are kept of each: IPv6's or the longest of IPv4, and the ports.

@@ -4,7 +4,6 @@ use super::waiting::Waiting;
 use super::{Finished, MOMENT, Tracker};
 use crate::ending::{Ending, Evidence, Manner, StateTimes};
 use crate::evidence::history::{History, Nanos};
-use crate::evidence::payload::has_queued_fin;
 use crate::judge::{After, Case, Verdict, judge};
 use crate::process::Process;
 use crate::tuple::State;
@@ -114,7 +113,7 @@ impl Tracker {
     fn closer(&self, waiting: &Waiting, verdict: &Verdict, mptcp: Option<bool>) -> Option<Process> {
         let history = waiting.history.as_deref()?;
         // Whoever ran when it ended may have met a peer's RST that went unseen.
-        let by_end = history.end.is_some_and(|end| !has_queued_fin(end.from));
+        let by_end = history.end.is_some_and(|end| !end.from.fin_queued());
         // Nor has one closed it that was at the socket when a timer ran out: the kernel
         // waits for it to leave, and then gives up in its name.
         let by_timer = verdict.error.is_some() && history.destroyer.is_none();

@@ -70,14 +70,14 @@ impl Tracker {
         actor: Option<Actor>,
     ) {
         match (old, new) {
-            (State::Listen, State::Close) => {
+            (State::Listen, State::Closed) => {
                 if let Some(Actor { thread, .. }) = actor {
                     self.listener_closing.insert(thread, (sk, tuple.local.port));
                 }
                 return;
             }
             // A new life; whatever was known of the address is over.
-            (State::Close, State::SynSent) | (State::Listen, State::SynRecv) => {
+            (State::Closed, State::SynSent) | (State::Listen, State::SynReceived) => {
                 self.histories.remove(&sk);
             }
             _ => {}
@@ -98,7 +98,7 @@ impl Tracker {
             history.tuple = tuple;
         }
         history.transition(at, old, new, actor);
-        if new == State::Close && closing.is_some() {
+        if new == State::Closed && closing.is_some() {
             history.listener_closed = closing == Some(history.tuple.local.port);
         }
     }

@@ -16,7 +16,12 @@ impl Watcher {
         let began = Instant::now();
         let every = State::ALL
             .iter()
-            .filter(|state| !matches!(state, State::TimeWait | State::Close | State::NewSynRecv))
+            .filter(|state| {
+                !matches!(
+                    state,
+                    State::TimeWait | State::Closed | State::NewSynReceived
+                )
+            })
             .fold(0, |mask, state| mask | state.bit());
         let Self {
             spaces,

@@ -192,7 +192,7 @@ fn of_a_cleared_socket_the_last_sample_tells_what_has_not_moved() {
     // Something moved since: nothing of it is known.
     let sample = sample(Established, &living);
     let mut moved = cleared(&living, 0);
-    moved.info = Some(TcpInfo {
+    moved.info = Some(Info {
         last_ack_recv_ms: 10,
         ..moved.info.unwrap_or_default()
     });

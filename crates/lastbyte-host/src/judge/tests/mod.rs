@@ -7,7 +7,7 @@ mod observed;
 
 use super::*;
 use crate::evidence::history::Actor;
-use crate::parse::tcp_info::TcpInfo;
+use crate::parse::inet_diag::Info;
 use crate::tuple::State::{self, *};
 use crate::tuple::{Endpoint, Role, Tuple};
 
@@ -23,7 +23,7 @@ fn socket((rqueue, wqueue): (u32, u32), acked: u64) -> Socket {
             local: end(80),
             remote: end(40_000),
         },
-        state: Close,
+        state: Closed,
         cookie: 1,
         rqueue,
         wqueue,
@@ -32,21 +32,21 @@ fn socket((rqueue, wqueue): (u32, u32), acked: u64) -> Socket {
         inode: 0,
         full: None,
         mptcp: false,
-        info: Some(TcpInfo {
-            counts: Some(Counts {
+        info: Some(Info {
+            counts: Some(Counters {
                 acked,
                 received: 30,
                 unsent: 0,
                 min_rtt_us: 9,
                 data_segments_in: 5,
-                sent: 100,
+                transmitted: 100,
             }),
-            ..TcpInfo::default()
+            ..Info::default()
         }),
     }
 }
 
-fn counts_of(socket: &mut Socket) -> &mut Counts {
+fn counts_of(socket: &mut Socket) -> &mut Counters {
     let info = socket.info.as_mut().expect("it has been set");
     info.counts.as_mut().expect("they have been set")
 }
@@ -75,7 +75,7 @@ fn case(socket: &Socket) -> Case<'_> {
 
 /// A dump that showed the socket in this state.
 fn sample(state: State, socket: &Socket) -> LastSample {
-    let info = TcpInfo {
+    let info = Info {
         last_ack_recv_ms: 500,
         last_data_sent_ms: 400,
         snd_wnd: Some(WINDOW),
@@ -94,10 +94,10 @@ fn sample(state: State, socket: &Socket) -> LastSample {
 fn cleared(socket: &Socket, more: u32) -> Socket {
     let mut cleared = Socket {
         wqueue: socket.wqueue + WINDOW + 2 + more,
-        info: Some(TcpInfo {
+        info: Some(Info {
             last_ack_recv_ms: 900,
             last_data_sent_ms: 800,
-            ..TcpInfo::default()
+            ..Info::default()
         }),
         ..*socket
     };
@@ -114,11 +114,11 @@ const PROCESS: Option<Actor> = Some(Actor {
 /// nobody held the descriptor then.
 fn fin_wait2(held: bool) -> History {
     let mut history = History::new(socket((0, 0), 0).tuple);
-    history.transition(0, Close, SynSent, PROCESS);
+    history.transition(0, Closed, SynSent, PROCESS);
     history.transition(0, SynSent, Established, None);
     history.transition(10 * MS, Established, FinWait1, PROCESS);
     history.transition(20 * MS, FinWait1, FinWait2, None);
-    history.transition(30 * MS, FinWait2, Close, None);
+    history.transition(30 * MS, FinWait2, Closed, None);
     history.destroyed = Some((31 * MS, held));
     history
 }

@@ -84,11 +84,11 @@ fn of_a_connection_that_was_never_accepted_nothing_was_sent_or_read() {
         let sample = sample(state, &living);
         let cleared_socket = cleared(&living, 0);
         let mut history = History::new(living.tuple);
-        history.transition(0, SynRecv, Established, None);
+        history.transition(0, SynReceived, Established, None);
         if state == CloseWait {
             history.transition(5 * MS, Established, CloseWait, None);
         }
-        history.transition(10 * MS, state, Close, PROCESS);
+        history.transition(10 * MS, state, Closed, PROCESS);
         history.listener_closed = true;
         history.sent_reset = Some(SentReset {
             reason: Some(Reason::STATE),
@@ -117,10 +117,10 @@ fn of_a_connection_that_was_never_accepted_nothing_was_sent_or_read() {
 fn the_last_ack_is_missing_after_an_rst_and_of_a_cleared_socket_unless_it_was_held() {
     let last_ack = |reset: bool, held: bool| {
         let mut history = History::new(socket((0, 0), 0).tuple);
-        history.transition(0, SynRecv, Established, None);
+        history.transition(0, SynReceived, Established, None);
         history.transition(5 * MS, Established, CloseWait, None);
         history.transition(6 * MS, CloseWait, LastAck, PROCESS);
-        history.transition(10 * MS, LastAck, Close, None);
+        history.transition(10 * MS, LastAck, Closed, None);
         history.got_reset = reset;
         history.destroyed = Some((12 * MS, held));
         history
@@ -159,8 +159,8 @@ fn the_last_ack_is_missing_after_an_rst_and_of_a_cleared_socket_unless_it_was_he
 #[test]
 fn an_error_that_an_rst_leaves_behind_is_no_giving_up() {
     let mut history = History::new(socket((0, 0), 0).tuple);
-    history.transition(0, SynRecv, Established, None);
-    history.transition(10 * MS, Established, Close, None);
+    history.transition(0, SynReceived, Established, None);
+    history.transition(10 * MS, Established, Closed, None);
     history.got_reset = true;
     let socket = socket((0, 0), 100);
     for errno in [libc::ECONNRESET, libc::EPIPE, libc::ECONNREFUSED] {
@@ -186,8 +186,8 @@ fn an_error_that_an_rst_leaves_behind_is_no_giving_up() {
 fn a_process_that_disconnects_without_an_rst_aborts_and_a_timer_fails() {
     for (process, fate) in [(PROCESS, Fate::Aborted), (None, Fate::Failed)] {
         let mut history = History::new(socket((0, 0), 0).tuple);
-        history.transition(0, SynRecv, Established, None);
-        history.transition(10 * MS, Established, Close, process);
+        history.transition(0, SynReceived, Established, None);
+        history.transition(10 * MS, Established, Closed, process);
         let socket = socket((0, 0), 100);
         let verdict = judge(&Case {
             history: Some(&history),
@@ -200,8 +200,8 @@ fn a_process_that_disconnects_without_an_rst_aborts_and_a_timer_fails() {
 #[test]
 fn a_peers_rst_ended_it_though_ours_went_out_unasked() {
     let mut history = History::new(socket((0, 0), 0).tuple);
-    history.transition(0, SynRecv, Established, None);
-    history.transition(10 * MS, Established, Close, None);
+    history.transition(0, SynReceived, Established, None);
+    history.transition(10 * MS, Established, Closed, None);
     history.got_reset = true;
     history.sent_reset = Some(SentReset {
         reason: None,

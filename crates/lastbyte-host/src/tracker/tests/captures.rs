@@ -3,13 +3,13 @@
 
 use crate::ending::Evidence;
 use crate::parse::inet_diag::Socket;
-use crate::parse::netlink;
 use crate::parse::ring_page::Page;
 use crate::parse::trace::{Event, Layouts, Trace};
 use crate::parse::tracefs::Format;
 use crate::tracker::{Finished, Tracker};
 use crate::tuple::State;
 use lastbyte::{Fate, Side};
+use lastbyte_tcp::netlink;
 
 fn socket(capture: &[u8]) -> Socket {
     let message = netlink::messages(capture).next().expect("one message");
@@ -194,13 +194,13 @@ fn a_page_of_a_trace_instance_tells_a_whole_life() {
     use State::*;
     for step in [
         (SynSent, Established),
-        (SynRecv, Established),
+        (SynReceived, Established),
         (Established, FinWait1),
         (Established, CloseWait),
         (CloseWait, LastAck),
         (FinWait1, FinWait2),
-        (FinWait2, Close),
-        (LastAck, Close),
+        (FinWait2, Closed),
+        (LastAck, Closed),
     ] {
         assert!(changes.contains(&step), "{step:?} is not in {changes:?}");
     }

@@ -118,7 +118,7 @@ fn listeners_are_asked_for_where_one_of_syn_and_fin_is_counted_and_nothing_else_
     let notice = |acked: u64| {
         let mut socket = Socket {
             rqueue: 0,
-            ..row(Close, 9, 0)
+            ..row(Closed, 9, 0)
         };
         if let Some(counts) = socket.info.as_mut().and_then(|info| info.counts.as_mut()) {
             counts.acked = acked;

@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 
 use crate::ending::Ending;
 use crate::parse::inet_diag::Socket;
-use crate::parse::netlink;
 use crate::parse::trace::{Event, Trace};
 use crate::process::{Comm, Process};
 use crate::reason::Reason;
@@ -12,6 +11,7 @@ use crate::tracker::Tracker;
 use crate::tuple::State::{self, *};
 use crate::tuple::{Endpoint, Tuple};
 use lastbyte::Side;
+use lastbyte_tcp::netlink;
 
 pub(crate) const MS: u64 = 1_000_000;
 
@@ -44,7 +44,7 @@ impl Life {
     pub(crate) fn step(&self, tracker: &mut Tracker, ms: u64, old: State, new: State) {
         let in_process = matches!(
             (old, new),
-            (_, SynSent | FinWait1 | LastAck) | (Established, Close)
+            (_, SynSent | FinWait1 | LastAck) | (Established, Closed)
         );
         self.event(
             tracker,
@@ -73,7 +73,7 @@ impl Life {
     }
 
     pub(crate) fn opens(&self, tracker: &mut Tracker) {
-        self.step(tracker, 0, Close, SynSent);
+        self.step(tracker, 0, Closed, SynSent);
         self.step(tracker, 0, SynSent, Established);
     }
 
@@ -81,7 +81,7 @@ impl Life {
     pub(crate) fn closes_first(&self, tracker: &mut Tracker) {
         self.step(tracker, 10, Established, FinWait1);
         self.step(tracker, 20, FinWait1, FinWait2);
-        self.step(tracker, 30, FinWait2, Close);
+        self.step(tracker, 30, FinWait2, Closed);
         self.is_destroyed(tracker, 30);
     }
 

@@ -43,7 +43,10 @@ fn delivered_is_observed_only_where_the_peer_is_known_not_to_have_closed() {
         Evidence::Inferred
     );
     let waiting = (40, Some(FinWait2));
-    assert_eq!(told(&[waiting, (5_040, Some(SynRecv))]), Evidence::Inferred);
+    assert_eq!(
+        told(&[waiting, (5_040, Some(SynReceived))]),
+        Evidence::Inferred
+    );
     assert_eq!(told(&[waiting, (70_000, None)]), Evidence::Inferred);
     // It waited until the kernel forgot it.
     assert_eq!(told(&[waiting, (5_040, None)]), Evidence::Observed);
@@ -150,7 +153,7 @@ fn after_a_gap_no_rst_is_unknown_and_not_none() {
     let (mut tracker, life) = opened();
     // The peer's RST is among what was dropped; a system call of ours met it.
     tracker.missed(life.at + 5 * MS, life.at + 6 * MS);
-    life.step(&mut tracker, 10, Established, Close);
+    life.step(&mut tracker, 10, Established, Closed);
     life.is_destroyed(&mut tracker, 10);
     life.destroy_notice(&mut tracker);
     let ending = only(&mut tracker);
@@ -169,7 +172,7 @@ fn a_peers_rst_after_a_gap_may_have_been_provoked_by_ours() {
         cookie: life.cookie(),
     };
     life.event(&mut tracker, 20, false, got);
-    life.step(&mut tracker, 20, FinWait1, Close);
+    life.step(&mut tracker, 20, FinWait1, Closed);
     tracker.missed(life.at + 20 * MS, life.at + 21 * MS);
     life.is_destroyed(&mut tracker, 20);
     life.destroy_notice(&mut tracker);
@@ -185,7 +188,7 @@ fn a_peers_rst_after_a_gap_may_have_been_provoked_by_ours() {
 fn our_own_rst_is_told_though_a_gap_was_near() {
     let (mut tracker, life) = opened();
     tracker.missed(life.at + 5 * MS, life.at + 6 * MS);
-    life.step(&mut tracker, 10, Established, Close);
+    life.step(&mut tracker, 10, Established, Closed);
     life.aborts(&mut tracker, 10);
     life.is_destroyed(&mut tracker, 10);
     life.destroy_notice(&mut tracker);
@@ -232,7 +235,7 @@ fn a_missing_step_leaves_no_wrong_time() {
     // Our close was dropped: FIN_WAIT1 did not begin when it was established.
     tracker.missed(life.at + 10 * MS, life.at + 10 * MS);
     life.step(&mut tracker, 20, FinWait1, FinWait2);
-    life.step(&mut tracker, 30, FinWait2, Close);
+    life.step(&mut tracker, 30, FinWait2, Closed);
     life.is_destroyed(&mut tracker, 30);
     life.destroy_notice(&mut tracker);
     answer(&mut tracker, 40 * MS, Some(TimeWait));
@@ -255,10 +258,10 @@ fn a_socket_at_a_used_address_begins_anew() {
         sk: earlier.sk,
         ..Life::new(100)
     };
-    life.step(&mut tracker, 0, SynRecv, Established);
+    life.step(&mut tracker, 0, SynReceived, Established);
     life.step(&mut tracker, 10, Established, CloseWait);
     life.step(&mut tracker, 20, CloseWait, LastAck);
-    life.step(&mut tracker, 30, LastAck, Close);
+    life.step(&mut tracker, 30, LastAck, Closed);
     life.is_destroyed(&mut tracker, 30);
     life.destroy_notice(&mut tracker);
     let told = tracker.take().pop().expect("it ended");
@@ -288,7 +291,7 @@ fn a_socket_at_a_used_address_is_known_by_its_ends_alone() {
     assert_eq!(told.opened, None);
     assert_eq!(told.ending.tuple, life.tuple());
     // Nor does an RST of another's ends stick to the earlier one.
-    earlier.step(&mut tracker, 200, Established, Close);
+    earlier.step(&mut tracker, 200, Established, Closed);
     earlier.is_destroyed(&mut tracker, 200);
     earlier.destroy_notice(&mut tracker);
     let ending = only(&mut tracker);
@@ -328,7 +331,7 @@ fn stories_without_an_end_make_room_after_a_gap() {
     // Of what is not followed the end alone may be heard: then little is known.
     let before = tracker.counts().unfollowed;
     tracker.missed(unfollowed.at, unfollowed.at + MS);
-    unfollowed.step(&mut tracker, 10, Established, Close);
+    unfollowed.step(&mut tracker, 10, Established, Closed);
     unfollowed.is_destroyed(&mut tracker, 10);
     unfollowed.destroy_notice(&mut tracker);
     let ending = only(&mut tracker);
@@ -350,7 +353,7 @@ fn what_a_timer_ended_was_given_up_unless_an_rst_may_have_gone_unseen() {
         if gap {
             tracker.missed(life.at + 15 * MS, life.at + 16 * MS);
         }
-        life.step(&mut tracker, 20, FinWait1, Close);
+        life.step(&mut tracker, 20, FinWait1, Closed);
         life.is_destroyed(&mut tracker, 20);
         life.destroy_notice(&mut tracker);
         only(&mut tracker)
@@ -373,7 +376,7 @@ fn what_was_wiped_after_its_last_ack_was_confirmed_or_is_unknown() {
             sk: life.sk,
             tuple: life.tuple(),
             old: LastAck,
-            new: Close,
+            new: Closed,
         };
         life.event(&mut tracker, 30, by_process, last);
         life.is_let_go(&mut tracker, 5_000);
@@ -393,7 +396,7 @@ fn of_crossing_fins_none_came_first() {
     let (mut tracker, life) = opened();
     life.step(&mut tracker, 10, Established, FinWait1);
     life.step(&mut tracker, 20, FinWait1, Closing);
-    life.step(&mut tracker, 30, Closing, Close);
+    life.step(&mut tracker, 30, Closing, Closed);
     life.is_destroyed(&mut tracker, 30);
     life.destroy_notice(&mut tracker);
     let ending = only(&mut tracker);
@@ -406,7 +409,7 @@ fn of_crossing_fins_none_came_first() {
 fn whoever_was_at_the_socket_when_a_timer_ran_out_has_not_closed_it() {
     let (mut tracker, life) = opened();
     // The kernel puts the timer off until the process has left the socket.
-    life.step(&mut tracker, 10, Established, Close);
+    life.step(&mut tracker, 10, Established, Closed);
     let tuple = life.tuple();
     let error = Event::Error { tuple, errno: 110 };
     life.event(&mut tracker, 10, true, error);

@@ -42,7 +42,7 @@ fn ends_by_itself(tracker: &mut Tracker, life: &Life, ms: u64) {
         sk: life.sk,
         tuple: life.tuple(),
         old: Established,
-        new: Close,
+        new: Closed,
     };
     life.event(tracker, ms, false, step);
 }
@@ -82,7 +82,7 @@ fn a_clean_end_is_right_and_inferred() {
     let ending = told(|tracker, life| {
         life.step(tracker, 10, Established, FinWait1);
         life.step(tracker, 20, FinWait1, FinWait2);
-        life.step(tracker, 30, FinWait2, Close);
+        life.step(tracker, 30, FinWait2, Closed);
     });
     assert_eq!(ending.fate, Some(Fate::Confirmed));
     assert_eq!(ending.rst, Some(Rst::None));
@@ -92,13 +92,13 @@ fn a_clean_end_is_right_and_inferred() {
 #[test]
 fn what_ended_while_the_tracepoints_were_switched_on_is_not_known() {
     // The tracepoint of the peer's RST may not have been on.
-    let ending = told(|tracker, life| life.step(tracker, 1, Established, Close));
+    let ending = told(|tracker, life| life.step(tracker, 1, Established, Closed));
     assert_eq!((ending.fate, ending.rst), (None, None));
     assert_eq!(ending.evidence, Evidence::Inferred);
     // Nor is it where its beginning was heard.
     let ending = told(|tracker, life| {
         life.opens(tracker);
-        life.step(tracker, 1, Established, Close);
+        life.step(tracker, 1, Established, Closed);
     });
     assert_eq!((ending.fate, ending.rst), (None, None));
 }
@@ -109,7 +109,7 @@ fn a_connect_under_way_is_not_seen_from_its_start() {
         life.step(tracker, 1, SynSent, Established);
         life.step(tracker, 10, Established, FinWait1);
         life.step(tracker, 20, FinWait1, FinWait2);
-        life.step(tracker, 30, FinWait2, Close);
+        life.step(tracker, 30, FinWait2, Closed);
     });
     assert_eq!(ending.fate, Some(Fate::Confirmed));
     assert_eq!(ending.evidence, Evidence::Inferred);

@@ -49,13 +49,13 @@ impl Play {
         {
             counts.acked -= 1;
         }
-        play.step(0, false, SynRecv, Established);
+        play.step(0, false, SynReceived, Established);
         play
     }
 
     fn connected() -> Self {
         let mut play = Self::new();
-        play.step(0, true, Close, SynSent);
+        play.step(0, true, Closed, SynSent);
         play.step(0, false, SynSent, Established);
         play
     }
@@ -121,7 +121,7 @@ fn a_client_that_closes_first() {
     let mut play = Play::connected();
     play.step(10, true, Established, FinWait1);
     play.step(20, false, FinWait1, FinWait2);
-    play.step(30, false, FinWait2, Close);
+    play.step(30, false, FinWait2, Closed);
     let ending = play.ends(30, false, Some(TimeWait));
     assert_eq!(ending.fate, Some(Fate::Confirmed));
     assert_eq!(ending.closed_first, Some(Side::Local));
@@ -146,7 +146,7 @@ fn a_server_whose_client_closes_first() {
     let mut play = Play::accepted();
     play.step(10, false, Established, CloseWait);
     play.step(25, true, CloseWait, LastAck);
-    play.step(30, false, LastAck, Close);
+    play.step(30, false, LastAck, Closed);
     let ending = play.ends(30, false, None);
     assert_eq!(ending.fate, Some(Fate::Confirmed));
     assert_eq!(ending.closed_first, Some(Side::Peer));
@@ -174,7 +174,7 @@ fn fins_that_cross_have_no_first() {
     let mut play = Play::connected();
     play.step(10, true, Established, FinWait1);
     play.step(12, false, FinWait1, Closing);
-    play.step(20, false, Closing, Close);
+    play.step(20, false, Closing, Closed);
     let ending = play.ends(20, false, Some(TimeWait));
     assert_eq!(ending.fate, Some(Fate::Confirmed));
     assert_eq!(ending.closed_first, None);
@@ -187,7 +187,7 @@ fn a_shut_down_connection_that_is_held_spends_its_time_in_fin_wait2() {
     let mut play = Play::connected();
     play.step(10, true, Established, FinWait1);
     play.step(20, false, FinWait1, FinWait2);
-    play.step(70, false, FinWait2, Close);
+    play.step(70, false, FinWait2, Closed);
     let ending = play.ends(90, true, None);
     assert_eq!(ending.fate, Some(Fate::Confirmed));
     assert_eq!(ending.states.and_then(|times| times.fin_wait2), ms(50));
@@ -199,16 +199,16 @@ fn what_the_first_step_that_is_heard_shows_of_who_closed_first() {
     let first = |old, new| {
         let mut play = Play::new();
         play.step(10, false, old, new);
-        if new != Close {
-            play.step(20, false, new, Close);
+        if new != Closed {
+            play.step(20, false, new, Closed);
         }
         play.ends(20, false, Some(TimeWait)).closed_first
     };
     assert_eq!(first(CloseWait, LastAck), Some(Side::Peer));
-    assert_eq!(first(LastAck, Close), Some(Side::Peer));
+    assert_eq!(first(LastAck, Closed), Some(Side::Peer));
     assert_eq!(first(FinWait1, FinWait2), Some(Side::Local));
-    assert_eq!(first(FinWait2, Close), Some(Side::Local));
-    assert_eq!(first(Closing, Close), None);
+    assert_eq!(first(FinWait2, Closed), Some(Side::Local));
+    assert_eq!(first(Closing, Closed), None);
 }
 
 /// The FINs crossed before an RST came: neither was first, nor the RST.
@@ -218,7 +218,7 @@ fn an_rst_after_fins_that_crossed_is_not_what_closed_first() {
     // Our FIN is not acknowledged.
     play.socket.wqueue = 1;
     play.is_reset(20);
-    play.step(20, false, Closing, Close);
+    play.step(20, false, Closing, Closed);
     let ending = play.ends(20, false, None);
     assert_eq!(ending.fate, Some(Fate::Reset));
     assert_eq!(ending.closed_first, None);
@@ -230,7 +230,7 @@ fn when_and_by_whom_a_connection_was_opened() {
         let mut play = Play::new();
         play.step(3, false, old, Established);
         play.step(10, true, Established, FinWait1);
-        play.step(20, false, FinWait1, Close);
+        play.step(20, false, FinWait1, Closed);
         play.life.is_destroyed(&mut play.tracker, 20);
         play.tracker
             .destroy_notice(play.life.at + 21 * MS, &play.socket);
@@ -239,14 +239,14 @@ fn when_and_by_whom_a_connection_was_opened() {
         (after, finished.ending.manner.role)
     };
     assert_eq!(opened(SynSent), (Some(3 * MS), Some(Role::Connected)));
-    assert_eq!(opened(SynRecv), (Some(3 * MS), Some(Role::Accepted)));
+    assert_eq!(opened(SynReceived), (Some(3 * MS), Some(Role::Accepted)));
 }
 
 #[test]
 fn an_abort_by_close_had_nothing_unread_and_a_disconnect_may_have() {
     let aborted = |destroyed: u64| {
         let mut play = Play::connected();
-        play.step(10, true, Established, Close);
+        play.step(10, true, Established, Closed);
         play.resets(10, true, Reason::STATE, false);
         play.socket.tuple.remote = crate::tuple::Endpoint::UNKNOWN;
         let ending = play.ends(destroyed, true, None);
@@ -266,7 +266,7 @@ fn an_abort_by_close_had_nothing_unread_and_a_disconnect_may_have() {
 fn whoever_destroys_a_connection_from_outside_is_its_closer() {
     let mut play = Play::connected();
     play.resets(10, true, Reason::STATE, false);
-    play.step(10, true, Established, Close);
+    play.step(10, true, Established, Closed);
     let tuple = play.life.tuple();
     play.event(10, true, Event::Error { tuple, errno: 103 });
     let ending = play.ends(20, false, None);
@@ -283,7 +283,7 @@ fn whoever_destroys_a_connection_from_outside_is_its_closer() {
 fn a_process_that_meets_the_peers_rst_has_not_closed() {
     let mut play = Play::connected();
     play.is_reset(10);
-    play.step(10, true, Established, Close);
+    play.step(10, true, Established, Closed);
     let ending = play.ends(20, true, None);
     assert_eq!(ending.fate, Some(Fate::Reset));
     assert_eq!(ending.rst.map(Rst::by), Some("peer"));
@@ -294,11 +294,11 @@ fn a_process_that_meets_the_peers_rst_has_not_closed() {
 #[test]
 fn a_simultaneous_open_is_the_connection_that_connected() {
     let mut play = Play::new();
-    play.step(0, true, Close, SynSent);
-    play.step(1, false, SynRecv, Established);
+    play.step(0, true, Closed, SynSent);
+    play.step(1, false, SynReceived, Established);
     play.step(10, false, Established, CloseWait);
     play.step(20, true, CloseWait, LastAck);
-    play.step(30, false, LastAck, Close);
+    play.step(30, false, LastAck, Closed);
     let ending = play.ends(30, false, None);
     assert_eq!(ending.manner.role, Some(Role::Connected));
     assert_eq!(ending.evidence, Evidence::Observed);
@@ -308,10 +308,10 @@ fn a_simultaneous_open_is_the_connection_that_connected() {
 fn an_address_in_the_kernel_that_opens_again_is_another_connection() {
     let mut play = Play::connected();
     // The end of the first was missed.
-    play.step(50, false, SynRecv, Established);
+    play.step(50, false, SynReceived, Established);
     play.step(60, false, Established, CloseWait);
     play.step(70, true, CloseWait, LastAck);
-    play.step(80, false, LastAck, Close);
+    play.step(80, false, LastAck, Closed);
     let ending = play.ends(80, false, None);
     assert_eq!(ending.manner.role, Some(Role::Accepted));
     assert_eq!(ending.states.and_then(|times| times.close_wait), ms(10));
@@ -324,7 +324,7 @@ fn a_subflow_has_what_was_acknowledged_and_received_and_no_more() {
     play.event(5, true, Event::Mptcp { tuple });
     play.step(10, true, Established, FinWait1);
     play.step(20, false, FinWait1, FinWait2);
-    play.step(30, false, FinWait2, Close);
+    play.step(30, false, FinWait2, Closed);
     let ending = play.ends(30, false, Some(TimeWait));
     assert_eq!(ending.mptcp, Some(true));
     assert_eq!(ending.closer, None);
@@ -365,7 +365,7 @@ fn what_is_lost_is_what_was_queued_without_the_fin() {
             _ => {}
         }
         play.is_reset(10);
-        play.step(10, false, end, Close);
+        play.step(10, false, end, Closed);
         let ending = play.ends(10, false, None);
         assert_eq!(ending.fate, Some(Fate::Reset), "{end}");
         let Bytes {
@@ -388,7 +388,7 @@ fn a_timer_that_gives_up_fails_with_its_error_and_has_no_closer() {
         if let Some(errno) = errno {
             play.event(10, false, Event::Error { tuple, errno });
         }
-        play.step(10, false, Established, Close);
+        play.step(10, false, Established, Closed);
         let ending = play.ends(20, true, None);
         assert_eq!(ending.fate, Some(Fate::Failed));
         assert_eq!(ending.rst, Some(Rst::None));
@@ -404,7 +404,7 @@ fn an_rst_that_answers_a_segment_is_ours_though_the_kernel_calls_it_received() {
     let mut play = Play::connected();
     play.step(10, true, Established, FinWait1);
     play.is_reset(20);
-    play.step(20, false, FinWait1, Close);
+    play.step(20, false, FinWait1, Closed);
     play.resets(20, false, Reason::ABORT_ON_DATA, true);
     let ending = play.ends(20, false, None);
     assert_eq!(ending.fate, Some(Fate::Aborted));
