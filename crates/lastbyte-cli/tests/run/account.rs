@@ -90,6 +90,19 @@ fn where_there_was_no_connection_there_are_0_endings() {
 }
 
 #[test]
+fn a_listener_is_no_ending() {
+    for ends in ["l.close()", "os._exit(0)"] {
+        let source = format!("l = socket.create_server(('127.0.0.1', 0)); {ends}");
+        let output = python(&["--log", "-", "--summary"], &source, 1, &[])
+            .output()
+            .expect("it starts");
+        let (lines, errors) = text(&output);
+        assert_eq!(lines, "", "{ends}");
+        assert!(errors.contains("0 endings;"), "{ends}: {errors}");
+    }
+}
+
+#[test]
 fn a_connection_attempt_that_is_refused_is_no_ending() {
     let source = "s = socket.socket(); s.setblocking(False)\n\
                   e = s.connect_ex(('127.0.0.1', port)); select.select([], [s], [], 10); s.close()";
