@@ -2,9 +2,11 @@
 """Boots Debian's kernels in qemu and runs the lab in each, and the library's tests.
 
     scripts/kernels.py                     every kernel of this machine's architecture
-    scripts/kernels.py --kernel 6.1        one of them, as the gate does
-    scripts/kernels.py --arch arm64 --binary target/…/lastbyte
+    scripts/kernels.py --kernel 6.1        one of them
     scripts/kernels.py --table             also writes docs/kernels.md
+    scripts/kernels.py --arch arm64 --binary FILE    a static binary for that architecture
+
+The binary is to be an optimised one: in a debug build two rows do not keep their time.
 
 The guest has one CPU whose time follows the instructions (qemu's -icount), so that a
 busy host makes no row late. Nothing is installed but what --work holds; the guest has
@@ -434,7 +436,7 @@ def arguments():
     host = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine)
     parser.add_argument("--arch", choices=QEMU, default=host)
     parser.add_argument("--kernel", default=",".join(SERIES), help="series, with commas (default: %(default)s)")
-    parser.add_argument("--binary", type=Path, default=ROOT / "target/debug/lastbyte")
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/lastbyte", help="default: %(default)s")
     parser.add_argument("--tests", action="store_true", help="also run the library's tests (of this architecture)")
     parser.add_argument("--test-binaries", type=Path, help="a folder of test programs to run instead")
     parser.add_argument("--table", type=Path, nargs="?", const=ROOT / "docs/kernels.md", help="write this file (default: %(const)s)")
@@ -450,7 +452,7 @@ def main():
     if not shutil.which(QEMU[given.arch][0]):
         fail(f"{QEMU[given.arch][0]} is not installed")
     if not given.binary.is_file():
-        fail(f"{given.binary} is not there: cargo build -p lastbyte-cli")
+        fail(f"{given.binary} is not there: cargo build --release -p lastbyte-cli")
     tests = built_tests() if given.tests else []
     if given.test_binaries:
         tests = sorted(p for p in given.test_binaries.iterdir() if os.access(p, os.X_OK))

@@ -1,13 +1,16 @@
 //! The repository's documents: no link leads to nothing, and what doctor points to is
 //! printed by the command and in the man page.
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use lastbyte_host::doctor::IDS;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+
+use common::lastbyte;
 
 fn root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
@@ -102,15 +105,6 @@ fn no_link_leads_to_a_place_that_does_not_exist() {
         }
     }
     assert_eq!(broken, Vec::<String>::new());
-}
-
-fn lastbyte(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_lastbyte"))
-        .args(arguments)
-        .output()
-        .expect("it starts");
-    assert!(output.status.success(), "{arguments:?}");
-    String::from_utf8(output.stdout).expect("text")
 }
 
 /// A finding names `lastbyte explain ID`; that prints the paragraph of `docs/doctor.md`, and

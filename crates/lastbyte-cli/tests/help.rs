@@ -2,18 +2,12 @@
 //! seen in the review. `INSTA_UPDATE=always cargo test -p lastbyte-cli --test help` writes
 //! them again.
 
+mod common;
+
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-fn lastbyte(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_lastbyte"))
-        .args(arguments)
-        .output()
-        .expect("it starts");
-    assert!(output.status.success(), "{arguments:?}");
-    String::from_utf8(output.stdout).expect("text")
-}
+use common::lastbyte;
 
 #[test]
 fn help() {

@@ -34,29 +34,7 @@ fn every_finding_has_its_paragraph_and_every_paragraph_its_finding() {
 
 #[test]
 fn every_key_of_the_json_line_is_documented() {
-    use crate::ending::{Bytes, Ending, Evidence};
-    use crate::tuple::{Endpoint, Tuple};
-    let ending = Ending {
-        time: std::time::UNIX_EPOCH,
-        opened: None,
-        tuple: Tuple {
-            local: Endpoint::UNKNOWN,
-            remote: Endpoint::UNKNOWN,
-        },
-        owner: None,
-        closer: None,
-        fate: None,
-        error: None,
-        closed_first: None,
-        rst: None,
-        bytes: Bytes::default(),
-        states: None,
-        evidence: Evidence::Inferred,
-        mptcp: None,
-        netns: None,
-        cgroup: None,
-        manner: crate::ending::Manner::default(),
-    };
+    let ending = crate::ending::Ending::unknown();
     let line: serde_json::Value = serde_json::from_str(&ending.to_json()).expect("it is JSON");
     let page = page("watch.md");
     for key in line.as_object().expect("an object").keys() {

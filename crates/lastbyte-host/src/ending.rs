@@ -257,6 +257,31 @@ impl Serialize for Micros {
 }
 
 #[cfg(test)]
+impl Ending {
+    /// An ending of which nothing is known.
+    pub(crate) fn unknown() -> Self {
+        Self {
+            time: SystemTime::UNIX_EPOCH,
+            opened: None,
+            tuple: Tuple::UNKNOWN,
+            owner: None,
+            closer: None,
+            fate: None,
+            error: None,
+            closed_first: None,
+            rst: None,
+            bytes: Bytes::default(),
+            states: None,
+            evidence: Evidence::Inferred,
+            mptcp: None,
+            netns: None,
+            cgroup: None,
+            manner: Manner::default(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::process::Comm;
@@ -307,25 +332,7 @@ mod tests {
             cgroup: Some("/system.slice/app.service".into()),
             manner: Manner::default(),
         };
-        let unknown = Ending {
-            time: SystemTime::UNIX_EPOCH,
-            opened: None,
-            tuple: Tuple::UNKNOWN,
-            owner: None,
-            closer: None,
-            fate: None,
-            error: None,
-            closed_first: None,
-            rst: None,
-            bytes: Bytes::default(),
-            states: None,
-            evidence: Evidence::Inferred,
-            mptcp: None,
-            netns: None,
-            cgroup: None,
-            manner: Manner::default(),
-        };
-        let lines = [full, unknown].map(|ending| ending.to_json());
+        let lines = [full, Ending::unknown()].map(|ending| ending.to_json());
         insta::assert_snapshot!(lines.join("\n"));
     }
 }

@@ -4,7 +4,7 @@ use core::ffi::c_int;
 
 use lastbyte_handoff::{Left, flag};
 
-use crate::decide::{Decision, Facts, How, TCP_LISTEN, Waits, decide};
+use crate::decide::{Decision, Facts, How, Waits, decide};
 use crate::fd_table::{self, Entry, Made};
 use crate::handover::{self, Case};
 use crate::holders::{self, Turn};
@@ -125,10 +125,6 @@ fn way_of_tcp(run: Run, fd: c_int, asked: Asked, is_alone: bool) -> Way {
         }
         Decision::FinThenPlain | Decision::Plain => (Way::Plain, None),
     };
-    // A listener has no connection that could end.
-    if facts.state == TCP_LISTEN {
-        return way;
-    }
     let closing = Closing {
         linger: facts.linger,
         state: facts.state,

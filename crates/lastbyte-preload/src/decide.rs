@@ -14,7 +14,7 @@ const TCP_FIN_WAIT2: u8 = 5;
 const TCP_CLOSE: u8 = 7;
 const TCP_CLOSE_WAIT: u8 = 8;
 const TCP_LAST_ACK: u8 = 9;
-pub(crate) const TCP_LISTEN: u8 = 10;
+const TCP_LISTEN: u8 = 10;
 const TCP_CLOSING: u8 = 11;
 
 /// Added to a close's own time before it stops waiting for an answer.

@@ -203,9 +203,12 @@ impl Connections {
                 }
                 None
             }
-            // A socket that never was a connection, or that nobody announced.
+            // A listener, or a socket that never was a connection or that nobody announced.
             None if request.left.is_none()
-                && matches!(state, None | Some(State::Closed | State::SynSent)) =>
+                && matches!(
+                    state,
+                    None | Some(State::Closed | State::SynSent | State::Listen)
+                ) =>
             {
                 None
             }

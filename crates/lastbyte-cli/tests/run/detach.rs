@@ -15,6 +15,16 @@ const BIG: usize = 300_000;
 /// Sends more than the peer takes, and exits with the connection open.
 const LEAVES: &str = "s = connect(); big(s); say('sent'); sys.exit(7)";
 
+/// A run of that program, whose standard error is kept.
+fn leaving(options: &[&str], peer: &Peer) -> Command {
+    let mut command = python(options, LEAVES, peer.port(), &[]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command
+}
+
 /// A log that can be read to its end, which comes when nobody writes it any more.
 fn pipe(name: &str) -> (PathBuf, JoinHandle<String>) {
     let path = scratch().join(format!("{name}-{}", std::process::id()));
@@ -32,10 +42,8 @@ fn the_command_returns_with_the_program_and_the_log_is_completed_later() {
     let (log, reader) = pipe("detached");
     let peer = Peer::new();
     let options = ["--detach-endings", "--log", log.to_str().expect("text")];
-    let child = python(&options, LEAVES, peer.port(), &[])
-        .stdin(Stdio::null())
+    let child = leaving(&options, &peer)
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
     let stream = peer.accept();
@@ -62,12 +70,7 @@ fn the_command_returns_with_the_program_and_the_log_is_completed_later() {
 fn the_summary_comes_when_all_is_over() {
     let peer = Peer::new();
     let options = ["--detach-endings", "--summary"];
-    let mut child = python(&options, LEAVES, peer.port(), &[])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let mut child = leaving(&options, &peer).spawn().expect("it starts");
     let stream = peer.accept();
     assert_eq!(child.wait().expect("ours").code(), Some(7));
     assert_eq!(read_all(&stream), (BIG, End::Eof));
@@ -121,10 +124,7 @@ fn the_program_is_named_to_service_managers_as_it_would_be_without() {
 fn a_wait_of_seconds_says_how_long_and_why() {
     let peer = Peer::new();
     let began = Instant::now();
-    let child = python(&["--patience", "4s"], LEAVES, peer.port(), &[])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
+    let child = leaving(&["--patience", "4s"], &peer)
         .spawn()
         .expect("it starts");
     let _stream = peer.accept();
@@ -139,12 +139,7 @@ fn a_wait_of_seconds_says_how_long_and_why() {
 #[test]
 fn a_quick_wait_says_nothing() {
     let peer = Peer::new();
-    let child = python(&[], LEAVES, peer.port(), &[])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let child = leaving(&[], &peer).spawn().expect("it starts");
     let stream = peer.accept();
     assert_eq!(read_all(&stream), (BIG, End::Eof));
     drop(stream);

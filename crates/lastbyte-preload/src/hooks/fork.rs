@@ -179,13 +179,10 @@ pub unsafe extern "C-unwind" fn pidfd_spawn(
     environment: *const c_void,
 ) -> c_int {
     if real_libc::PIDFD_SPAWN.find().is_none() {
-        let mut pid: c_int = 0;
-        let place = (&raw mut pid).cast();
-        // SAFETY: the program's own arguments, and a local.
-        let error =
-            unsafe { posix_spawn(place, path, actions, attributes, arguments, environment) };
-        // SAFETY: the program's own place for it.
-        return unsafe { opened(error, pid, pidfd) };
+        // SAFETY: the program's own arguments, and a place for the pid.
+        return put_together(pidfd, |pid| unsafe {
+            posix_spawn(pid, path, actions, attributes, arguments, environment)
+        });
     }
     // SAFETY: the program's own path.
     unsafe { coverage::announce(path) };
@@ -209,13 +206,10 @@ pub unsafe extern "C-unwind" fn pidfd_spawnp(
     environment: *const c_void,
 ) -> c_int {
     if real_libc::PIDFD_SPAWNP.find().is_none() {
-        let mut pid: c_int = 0;
-        let place = (&raw mut pid).cast();
-        // SAFETY: the program's own arguments, and a local.
-        let error =
-            unsafe { posix_spawnp(place, file, actions, attributes, arguments, environment) };
-        // SAFETY: the program's own place for it.
-        return unsafe { opened(error, pid, pidfd) };
+        // SAFETY: the program's own arguments, and a place for the pid.
+        return put_together(pidfd, |pid| unsafe {
+            posix_spawnp(pid, file, actions, attributes, arguments, environment)
+        });
     }
     // SAFETY: the program's own file name.
     unsafe { coverage::announce_found(file) };
@@ -228,17 +222,17 @@ pub unsafe extern "C-unwind" fn pidfd_spawnp(
     })
 }
 
-/// Opens the child that was spawned. It cannot be another: nobody has waited for it.
-///
-/// # Safety
-/// `pidfd` is where pidfd_spawn(3) puts the descriptor.
-unsafe fn opened(error: c_int, pid: c_int, pidfd: *mut c_int) -> c_int {
+/// pidfd_spawn(3) out of posix_spawn(3). The child that is opened cannot be another:
+/// nobody has waited for it.
+fn put_together(pidfd: *mut c_int, spawn: impl FnOnce(*mut c_void) -> c_int) -> c_int {
+    let mut pid: c_int = 0;
+    let error = spawn((&raw mut pid).cast());
     if error != 0 {
         return error;
     }
     match sys::open_process(pid) {
         Ok(fd) => {
-            // SAFETY: the caller's promise.
+            // SAFETY: the program's own place for the descriptor.
             unsafe { *pidfd = fd };
             0
         }

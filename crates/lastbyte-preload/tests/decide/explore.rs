@@ -4,17 +4,10 @@
 use lastbyte_handoff::{Linger, Override, Settings};
 
 use crate::decide::{Decision, Facts, How, Waits, decide};
-
-const ESTABLISHED: u8 = 1;
-const SYN_SENT: u8 = 2;
-const SYN_RECV: u8 = 3;
-const FIN_WAIT1: u8 = 4;
-const FIN_WAIT2: u8 = 5;
-const CLOSE: u8 = 7;
-const CLOSE_WAIT: u8 = 8;
-const LAST_ACK: u8 = 9;
-const LISTEN: u8 = 10;
-const CLOSING: u8 = 11;
+use crate::{
+    CLOSE, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK, LISTEN, SYN_RECV,
+    SYN_SENT,
+};
 
 /// Every state of include/net/tcp_states.h, and numbers that are none.
 const STATES: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, u8::MAX];

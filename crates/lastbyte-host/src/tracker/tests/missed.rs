@@ -21,15 +21,22 @@ fn what_was_seen_whole_is_observed() {
     assert_eq!(ending.evidence, Evidence::Observed);
 }
 
+/// A connection that this end closed first, whose socket is gone, and what is answered
+/// of its ends at these milliseconds.
+fn closed_first(answers: &[(u64, Option<State>)]) -> (Tracker, Life) {
+    let (mut tracker, life) = opened();
+    life.closes_first(&mut tracker);
+    life.destroy_notice(&mut tracker);
+    for (ms, state) in answers {
+        answer(&mut tracker, ms * MS, *state);
+    }
+    (tracker, life)
+}
+
 #[test]
 fn delivered_is_observed_only_where_the_peer_is_known_not_to_have_closed() {
     let told = |answers: &[(u64, Option<State>)]| {
-        let (mut tracker, life) = opened();
-        life.closes_first(&mut tracker);
-        life.destroy_notice(&mut tracker);
-        for (ms, state) in answers {
-            answer(&mut tracker, ms * MS, *state);
-        }
+        let (mut tracker, _) = closed_first(answers);
         let ending = only(&mut tracker);
         assert_eq!(ending.fate, Some(Fate::Delivered));
         ending.evidence
@@ -55,10 +62,7 @@ fn delivered_is_observed_only_where_the_peer_is_known_not_to_have_closed() {
 #[test]
 fn an_rst_that_ended_the_wait_for_the_peer_is_told_though_the_look_up_was_faster() {
     let told = |by: Side, reason: Reason, faster: bool| {
-        let (mut tracker, life) = opened();
-        life.closes_first(&mut tracker);
-        life.destroy_notice(&mut tracker);
-        answer(&mut tracker, 40 * MS, Some(FinWait2));
+        let (mut tracker, life) = closed_first(&[(40, Some(FinWait2))]);
         if faster {
             asked(&mut tracker, 95 * MS, None);
             // Joined is what happened before the look-up, and not all of it.
@@ -94,12 +98,7 @@ fn an_rst_that_ended_the_wait_for_the_peer_is_told_though_the_look_up_was_faster
 #[test]
 fn no_rst_is_told_only_where_none_can_have_come() {
     let told = |answers: &[(u64, Option<State>)]| {
-        let (mut tracker, life) = opened();
-        life.closes_first(&mut tracker);
-        life.destroy_notice(&mut tracker);
-        for (ms, state) in answers {
-            answer(&mut tracker, ms * MS, *state);
-        }
+        let (mut tracker, life) = closed_first(answers);
         // Long after, the peer's end meets an RST of its own making.
         life.reset(&mut tracker, 9_000, Side::Peer, Reason::ABORT_ON_CLOSE);
         only(&mut tracker).rst
