@@ -338,6 +338,11 @@ class Outcome:
     tests: dict = dataclasses.field(default_factory=dict)
     errors: list = dataclasses.field(default_factory=list)
 
+    def tested(self):
+        if not self.tests:
+            return "no tests run"
+        return f"{sum(passed for passed, _ in self.tests.values())} tests passed"
+
     def faults(self):
         if not self.ended:
             yield "the guest did not come to its end"
@@ -375,8 +380,7 @@ def read(kernel, text, seconds):
 def report(outcome):
     lab = outcome.lab["kept"] if outcome.lab else None
     kept = f"lab: lastbyte {lab['lastbyte']}, close(2) {lab['kernel']} of {lab['rows']}" if lab else "no lab"
-    passed = sum(passed for passed, _ in outcome.tests.values())
-    print(f"{outcome.kernel.release}: {kept}; {passed} tests passed; {outcome.seconds:.0f} s", flush=True)
+    print(f"{outcome.kernel.release}: {kept}; {outcome.tested()}; {outcome.seconds:.0f} s", flush=True)
     faults = list(outcome.faults())
     for fault in faults:
         print(f"    {fault}")
@@ -400,10 +404,7 @@ def table(outcomes, architecture):
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
     sums = (f"{o.lab['kept']['kernel']} → {o.lab['kept']['lastbyte']}" for o in labs)
     lines.append("| **kept** | " + " | ".join(sums) + " |")
-    tests = (
-        f"{sum(p for p, _ in o.tests.values())} passed" if o.tests else "not run" for o in labs
-    )
-    lines.append("| **library's tests** | " + " | ".join(tests) + " |")
+    lines.append("| **library's tests** | " + " | ".join(o.tested() for o in labs) + " |")
     for outcome in labs:
         lines += ["", f"`lastbyte watch --sources` on {outcome.kernel.release}:", "```"]
         lines += [*outcome.sources.splitlines(), "```"]
