@@ -113,7 +113,7 @@ fn two_drains_tell_the_same() {
 #[test]
 fn a_callback_that_waits_is_told_so_at_once() {
     let closer = Arc::new(Closer::new().unwrap());
-    let (other, _other_peer) = pair();
+    let (other, _otherpeer) = pair();
     fill(&other);
     closer.close(other, Policy::wait(LONG), |_| {}).unwrap();
     let (ours, _peer) = pair();
@@ -216,4 +216,57 @@ fn the_background_can_be_waited_for_until_all_is_delivered() {
     assert!(!lastbyte::background().wait(Duration::from_millis(50)));
     drop(peer);
     assert!(lastbyte::background().wait(SOON));
+}
+
+/// Whoever a report wakes finds nothing in flight that has ended. The closer's thread has
+/// the same processor and runs only where nobody else does, so that it stands still at the
+/// moment when it wakes another.
+#[test]
+fn nothing_is_in_flight_once_everything_is_reported() {
+    let waiting = std::thread::spawn(|| {
+        stay_on_one_processor();
+        for drains in [true, false].into_iter().cycle().take(40) {
+            let closer = Closer::new().unwrap();
+            let (filled, peer) = pair();
+            fill(&filled);
+            let (send, idle) = mpsc::channel();
+            let yielding = move |_| send.send(yield_to_all()).unwrap();
+            closer.close(pair().0, Linger::Abort, yielding).unwrap();
+            assert_eq!(idle.recv(), Ok(0));
+            closer.close(filled, Policy::wait(LONG), |_| {}).unwrap();
+            if drains {
+                assert_eq!(closer.drain(Duration::ZERO).sums.timed_out, 1);
+            } else {
+                common::reset(peer);
+                assert!(closer.wait_reported(LONG));
+            }
+            assert_eq!(closer.in_flight(), 0, "after a drain: {drains}");
+        }
+    });
+    waiting.join().unwrap();
+}
+
+fn stay_on_one_processor() {
+    // SAFETY: the sets are plain memory of the size that is passed, alive meanwhile; 0 is
+    // the calling thread.
+    unsafe {
+        let mut all: libc::cpu_set_t = std::mem::zeroed();
+        let size = size_of_val(&all);
+        assert_eq!(libc::sched_getaffinity(0, size, &raw mut all), 0);
+        let first = (0..libc::CPU_SETSIZE as usize)
+            .find(|&cpu| libc::CPU_ISSET(cpu, &all))
+            .unwrap();
+        let mut one: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(first, &mut one);
+        assert_eq!(libc::sched_setaffinity(0, size, &raw const one), 0);
+    }
+}
+
+/// Has the calling thread run only where no other wants to. 0, or -1 where it failed.
+fn yield_to_all() -> i32 {
+    // SAFETY: it is plain data, and alive during the call.
+    unsafe {
+        let none: libc::sched_param = std::mem::zeroed();
+        libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none)
+    }
 }

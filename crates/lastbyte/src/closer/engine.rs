@@ -168,9 +168,12 @@ impl<R: Readiness> Engine<R> {
             entry.tell(&report, connection, &self.shared);
         }
         if over {
+            drop(entry);
             self.shared.inbox.done();
+            self.settle_account(report.is_some());
             return;
         }
+        self.settle_account(report.is_some());
         let key = self.seat(entry);
         if let (Some(connection), Some(draining)) = (connection, &mut self.draining) {
             draining.connections.insert(key, connection);
@@ -190,8 +193,8 @@ impl<R: Readiness> Engine<R> {
             self.shared.account.note_unseen();
         }
         contain(|| sink(Err(error)));
-        self.shared.account.settle();
         self.shared.inbox.done();
+        self.shared.account.settle();
     }
 
     /// Leaves a connection to the kernel where its last word will be heard, and
@@ -287,6 +290,16 @@ impl<R: Readiness> Engine<R> {
         } else {
             self.schedule(key);
         }
+        self.settle_account(report.is_some());
+    }
+
+    /// One connection fewer is awaited, if it is reported. That comes after
+    /// [`Inbox::done`](super::inbox::Inbox::done): whoever a report wakes finds in flight
+    /// only what is held.
+    fn settle_account(&self, reported: bool) {
+        if reported {
+            self.shared.account.settle();
+        }
     }
 
     fn remove(&mut self, key: Key) {
@@ -297,12 +310,15 @@ impl<R: Readiness> Engine<R> {
         if entry.watched {
             self.readiness.forget(key);
         }
-        if !entry.reported {
+        let lost = !entry.reported;
+        if lost {
             // No ending ends like that; whoever waited would wait for ever.
             let error = io::Error::other("it ended without a report");
             entry.lose(CloseError::lost_sight(error), &self.shared);
         }
+        drop(entry);
         self.shared.inbox.done();
+        self.settle_account(lost);
     }
 
     fn watch_anew(&mut self, token: u64) -> io::Result<()> {
@@ -425,6 +441,7 @@ impl<R: Readiness> Engine<R> {
         let error = io::ErrorKind::TimedOut.into();
         entry.lose(CloseError::lost_sight(error), &self.shared);
         self.remove(key);
+        self.settle_account(true);
     }
 
     fn time_left(&mut self) -> Option<Duration> {
@@ -475,10 +492,15 @@ impl<R: Readiness> Engine<R> {
         for mut entry in self.slots.drain() {
             entry.reported |= entry.live.is_holding();
             entry.live.release();
-            if !entry.reported {
+            let lost = !entry.reported;
+            if lost {
                 entry.lose(CloseError::lost_sight(again(error)), &self.shared);
             }
+            drop(entry);
             self.shared.inbox.done();
+            if lost {
+                self.shared.account.settle();
+            }
         }
         if let Some(mut receipts) = self.receipts.take() {
             receipts.give_up(|told| tell_receipt(told, &self.shared));
@@ -500,8 +522,8 @@ fn tell_receipt(told: Told, shared: &Shared) {
     shared.account.note(connection, &report);
     hook::publish(connection, &report);
     contain(|| sink(outcome(report)));
-    shared.account.settle();
     shared.inbox.done();
+    shared.account.settle();
 }
 
 fn again(error: &io::Error) -> io::Error {
@@ -521,14 +543,14 @@ impl Entry {
         }
     }
 
-    /// Counts the report, and gives it to whoever awaits it.
+    /// Counts the report, and gives it to whoever awaits it. The caller settles the
+    /// account.
     fn tell(&mut self, report: &Report, connection: Option<Connection>, shared: &Shared) {
         self.reported = true;
         shared.account.note(connection, report);
         if let Some(sink) = self.sink.take() {
             contain(|| sink(outcome(*report)));
         }
-        shared.account.settle();
     }
 
     /// As [`tell`](Self::tell), where there is no report.
@@ -540,6 +562,5 @@ impl Entry {
         if let Some(sink) = self.sink.take() {
             contain(|| sink(result));
         }
-        shared.account.settle();
     }
 }

@@ -268,8 +268,9 @@ impl Closer {
     ///
     /// Connections that reach their own end before are reported as they are; the
     /// rest are cut short when the time is over (`timed_out`, what is lost
-    /// counted). Callbacks are called as ever, each before the drain returns. From
-    /// here on the closer takes no further connections.
+    /// counted). Callbacks are called as ever, each before the drain returns. What is then
+    /// still [in flight](Self::in_flight) is reported, and held for late input. From here on
+    /// the closer takes no further connections.
     ///
     /// Every close that was accepted before is in the result: in [`DrainReport::sums`] if it was in
     /// flight, in [`DrainReport::before`] if it had ended. Where two threads drain, or one
