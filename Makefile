@@ -26,7 +26,7 @@ LIBRARY := liblastbyte.so.$(VERSION)
 .PHONY: build install uninstall
 
 build:
-	$(CARGO) build --profile $(PROFILE) -p lastbyte-cli -p lastbyte-preload -p lastbyte-capi
+	$(CARGO) build --profile $(PROFILE) -p lastbyte-cli -p lastbyte-run-shim -p lastbyte-capi
 
 install: build
 	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBDIR)/lastbyte $(DESTDIR)$(LIBDIR)/pkgconfig \
@@ -34,7 +34,7 @@ install: build
 		$(DESTDIR)$(DATADIR)/bash-completion/completions $(DESTDIR)$(DATADIR)/zsh/site-functions \
 		$(DESTDIR)$(DATADIR)/fish/vendor_completions.d
 	$(INSTALL) -m 755 $(OUT)/lastbyte $(DESTDIR)$(BINDIR)/lastbyte
-	$(INSTALL) -m 755 $(OUT)/liblastbyte_preload.so $(DESTDIR)$(LIBDIR)/lastbyte/
+	$(INSTALL) -m 755 $(OUT)/liblastbyte_run_shim.so $(DESTDIR)$(LIBDIR)/lastbyte/
 	$(INSTALL) -m 755 $(OUT)/liblastbyte_capi.so $(DESTDIR)$(LIBDIR)/$(LIBRARY)
 	ln -sf $(LIBRARY) $(DESTDIR)$(LIBDIR)/liblastbyte.so.$(MAJOR)
 	ln -sf liblastbyte.so.$(MAJOR) $(DESTDIR)$(LIBDIR)/liblastbyte.so
@@ -50,7 +50,7 @@ install: build
 	$(OUT)/lastbyte completions fish > $(DESTDIR)$(DATADIR)/fish/vendor_completions.d/lastbyte.fish
 
 uninstall:
-	rm -f $(DESTDIR)$(BINDIR)/lastbyte $(DESTDIR)$(LIBDIR)/lastbyte/liblastbyte_preload.so \
+	rm -f $(DESTDIR)$(BINDIR)/lastbyte $(DESTDIR)$(LIBDIR)/lastbyte/liblastbyte_run_shim.so \
 		$(DESTDIR)$(LIBDIR)/$(LIBRARY) $(DESTDIR)$(LIBDIR)/liblastbyte.so.$(MAJOR) \
 		$(DESTDIR)$(LIBDIR)/liblastbyte.so $(DESTDIR)$(LIBDIR)/liblastbyte.a \
 		$(DESTDIR)$(INCLUDEDIR)/lastbyte.h $(DESTDIR)$(LIBDIR)/pkgconfig/lastbyte.pc \

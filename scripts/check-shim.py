@@ -5,7 +5,7 @@ The shim runs in signal handlers and vforked children, so none of its functions 
 reach an allocator, a lock, thread-local storage or a panic. This disassembles the
 release build and follows every call from the functions that programs find.
 
-    scripts/check-shim.py [target/release/deps/liblastbyte_preload.so]   (needs objdump)
+    scripts/check-shim.py [target/release/deps/liblastbyte_run_shim.so]   (needs objdump)
 """
 
 import collections
@@ -21,7 +21,7 @@ FORBIDDEN = re.compile(r"panic|alloc|malloc|calloc|free$|pthread|__tls_get_addr|
 
 
 def main():
-    library = sys.argv[1] if len(sys.argv) > 1 else "target/release/deps/liblastbyte_preload.so"
+    library = sys.argv[1] if len(sys.argv) > 1 else "target/release/deps/liblastbyte_run_shim.so"
     text = subprocess.run(["objdump", "-dC", "--no-show-raw-insn", library], capture_output=True, text=True,
                           check=True).stdout
     exported = {line.split()[-1].split("@")[0] for line in subprocess.run(
@@ -46,7 +46,7 @@ def main():
             target = slots[int(through.group(1), 16)]
         if target != current and target in code:
             calls[current].add(target)
-    roots = exported & calls.keys() | {name for name in calls if name.startswith("lastbyte_preload::")}
+    roots = exported & calls.keys() | {name for name in calls if name.startswith("lastbyte_run_shim::")}
     if len(roots) < 40:
         sys.exit(f"only {len(roots)} of the shim's functions found in {library}")
     seen, queue, bad = set(roots), [(root, (root,)) for root in sorted(roots)], []

@@ -238,7 +238,7 @@ fn an_installed_library_is_found_by_pkg_config() {
     let shim = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         shim.trim_end()
-            .ends_with("/usr/lib/lastbyte/liblastbyte_preload.so"),
+            .ends_with("/usr/lib/lastbyte/liblastbyte_run_shim.so"),
         "{shim}"
     );
     for file in [

@@ -12,10 +12,10 @@ use std::path::PathBuf;
 
 use proc_macro::TokenStream;
 
-const CRATE: &str = "lastbyte_preload";
+const CRATE: &str = "lastbyte_run_shim";
 
 /// `Option<&'static [u8]>`: the shared library that was built of the crate
-/// `lastbyte-preload`; `None` where none was built, as with `cargo check`.
+/// `lastbyte-run-shim`; `None` where none was built, as with `cargo check`.
 #[proc_macro]
 pub fn shim(_input: TokenStream) -> TokenStream {
     let source = match library(args_os()) {
@@ -27,7 +27,7 @@ pub fn shim(_input: TokenStream) -> TokenStream {
     source.parse().expect("an expression")
 }
 
-/// The shared library beside the rlib of `--extern lastbyte_preload=PATH`.
+/// The shared library beside the rlib of `--extern lastbyte_run_shim=PATH`.
 fn library(arguments: impl Iterator<Item = OsString>) -> Option<PathBuf> {
     let arguments: Vec<String> = arguments
         .filter_map(|argument| argument.into_string().ok())

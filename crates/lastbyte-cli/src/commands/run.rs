@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lastbyte_undertaker::{Error, Keep, Options, Override, Part, messages};
+use lastbyte_run_supervisor::{Error, Keep, Options, Override, Part, messages};
 
 use crate::status::{NOT_EXECUTABLE, NOT_FOUND, Status, USAGE};
 
@@ -48,7 +48,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: Args) -> Status {
-    let shim = match lastbyte_undertaker::find_shim(lastbyte_shim_embed::shim!()) {
+    let shim = match lastbyte_run_supervisor::find_shim(lastbyte_shim_embed::shim!()) {
         Ok(shim) => shim,
         Err(text) => {
             messages::print(text);
@@ -77,7 +77,7 @@ pub(crate) fn run(args: Args) -> Status {
         }
     };
     let mut command = args.command.into_iter();
-    let outcome = lastbyte_undertaker::run(Options {
+    let outcome = lastbyte_run_supervisor::run(Options {
         // clap requires at least one.
         program: command.next().unwrap_or_default(),
         arguments: command.collect(),
@@ -121,7 +121,7 @@ fn detach(args: &Args) -> io::Result<Part> {
         errors: args.summary,
     };
     // SAFETY: nothing before this starts a thread but a message, after which we end.
-    unsafe { lastbyte_undertaker::detach(keep) }
+    unsafe { lastbyte_run_supervisor::detach(keep) }
 }
 
 fn open_log(path: &Path) -> Result<Box<dyn Write + Send>, String> {

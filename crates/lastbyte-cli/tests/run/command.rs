@@ -169,7 +169,7 @@ fn a_log_line_has_the_contracts_fields() {
     );
     assert_eq!(line["unread"], 1000);
     assert_eq!(line["rst_sent"], false);
-    // Null where the undertaker looked again only after both FINs.
+    // Null where the supervisor looked again only after both FINs.
     assert_ne!(line["closed_first"], "peer");
     assert!(
         line["time"]

@@ -183,7 +183,7 @@ fn no_descriptor_is_leaked() {
 }
 
 #[test]
-fn if_the_undertaker_dies_the_program_goes_on_with_plain_close() {
+fn if_the_supervisor_dies_the_program_goes_on_with_plain_close() {
     let peer = Peer::new();
     let source = "s = connect(); t = connect(); linger(t, 1); big(t, 100000); hear()\n\
                   s.sendall(b'12345'); close(s.detach()); close(t.detach()); say('alive')";
@@ -201,7 +201,7 @@ fn if_the_undertaker_dies_the_program_goes_on_with_plain_close() {
 }
 
 #[test]
-fn if_the_undertaker_dies_during_a_wait_the_close_returns() {
+fn if_the_supervisor_dies_during_a_wait_the_close_returns() {
     let peer = Peer::new();
     let source = "s = connect(); linger(s, 1000)\n\
                   s.setblocking(False)\n\
@@ -316,7 +316,7 @@ fn a_program_under_seccomp_goes_on_with_plain_close() {
 }
 
 #[test]
-fn an_undertaker_that_is_full_leaves_closes_to_the_kernel() {
+fn a_supervisor_that_is_full_leaves_closes_to_the_kernel() {
     let peer = Peer::new();
     let count = 60;
     let source = "kept = []\n\

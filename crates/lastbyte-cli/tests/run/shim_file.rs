@@ -13,7 +13,7 @@ pub(crate) fn shim() -> PathBuf {
     let folder = Path::new(env!("CARGO_BIN_EXE_lastbyte"))
         .parent()
         .expect("a folder");
-    folder.join("deps/liblastbyte_preload.so")
+    folder.join("deps/liblastbyte_run_shim.so")
 }
 
 /// Installs the command and the shim in a folder of their own and runs a program.
@@ -57,12 +57,12 @@ macro_rules! multiarch {
 #[test]
 fn the_shim_is_found_beside_the_command_and_in_lib() {
     for place in [
-        "bin/liblastbyte_preload.so",
-        "lib/liblastbyte_preload.so",
-        "lib/lastbyte/liblastbyte_preload.so",
-        "lib64/lastbyte/liblastbyte_preload.so",
+        "bin/liblastbyte_run_shim.so",
+        "lib/liblastbyte_run_shim.so",
+        "lib/lastbyte/liblastbyte_run_shim.so",
+        "lib64/lastbyte/liblastbyte_run_shim.so",
         // Debian's.
-        concat!("lib/", multiarch!(), "/lastbyte/liblastbyte_preload.so"),
+        concat!("lib/", multiarch!(), "/lastbyte/liblastbyte_run_shim.so"),
     ] {
         let output = installed("bin/lastbyte", Some(place));
         assert_eq!(
@@ -133,7 +133,7 @@ fn another_users_programs_load_the_shim_that_the_command_brings() {
         .output()
         .expect("it starts");
     let (maps, errors) = text(&output);
-    assert!(maps.contains("liblastbyte_preload.so"), "{maps}{errors}");
+    assert!(maps.contains("liblastbyte_run_shim.so"), "{maps}{errors}");
     assert_eq!(errors, "");
     fs::remove_dir_all(folder).expect("ours");
 }
@@ -163,14 +163,14 @@ fn a_command_that_finds_no_place_for_its_shim_says_so() {
     let errors = text(&output).1;
     assert_eq!(output.status.code(), Some(2), "{errors}");
     assert!(errors.contains("it is mounted noexec"), "{errors}");
-    assert!(errors.contains("LASTBYTE_PRELOAD"), "{errors}");
+    assert!(errors.contains("LASTBYTE_SHIM"), "{errors}");
 }
 
 #[test]
 fn a_shim_of_another_version_is_refused() {
     let folder = scratch().join(format!("versions-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
-    let file = folder.join("liblastbyte_preload.so");
+    let file = folder.join("liblastbyte_run_shim.so");
     let mut bytes = fs::read(shim()).expect("cargo puts the shim into deps");
     let mark = b"lastbyte shim, version ";
     let at = bytes.windows(mark.len()).position(|here| here == mark);
@@ -191,7 +191,7 @@ fn a_shim_of_another_version_is_refused() {
         fs::write(&file, text_of_it).expect("ours");
         let output = lastbyte()
             .args(["run", "--", "echo", "it ran"])
-            .env("LASTBYTE_PRELOAD", &file)
+            .env("LASTBYTE_SHIM", &file)
             .output()
             .expect("it starts");
         assert_eq!(output.status.code(), Some(2));
@@ -208,17 +208,17 @@ fn a_shim_that_cannot_come_up_is_said() {
     fs::write(&file, marked).expect("written");
     let output = lastbyte()
         .args(["run", "--", "true"])
-        .env("LASTBYTE_PRELOAD", &file)
+        .env("LASTBYTE_SHIM", &file)
         .output();
     let errors = text(&output.expect("it starts")).1;
     assert!(errors.contains("the shim did not come up"), "{errors}");
     let output = lastbyte()
         .args(["run", "--", "true"])
-        .env("LASTBYTE_PRELOAD", "/no/shim")
+        .env("LASTBYTE_SHIM", "/no/shim")
         .output();
     let output = output.expect("it starts");
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output).1.contains("LASTBYTE_PRELOAD names /no/shim"));
+    assert!(text(&output).1.contains("LASTBYTE_SHIM names /no/shim"));
 }
 
 #[test]
@@ -232,6 +232,6 @@ fn other_preloaded_libraries_stay() {
         text(&output)
             .0
             .trim_end()
-            .ends_with("liblastbyte_preload.so:libc.so.6")
+            .ends_with("liblastbyte_run_shim.so:libc.so.6")
     );
 }

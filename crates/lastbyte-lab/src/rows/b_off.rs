@@ -163,7 +163,7 @@ fn b4(bench: &Bench) -> Result<Verdict, Stop> {
         }
     }
     if bench.subject.child() == Child::Lastbyte {
-        v.saw("run with a process that waits for lastbyte::background() before it exits; no undertaker outlived it");
+        v.saw("run with a process that waits for lastbyte::background() before it exits; no supervisor outlived it");
     }
     Ok(v)
 }

@@ -46,7 +46,7 @@ written. Where the reader of standard output has gone, the command ends by SIGPI
 
 | variable | meaning |
 |---|---|
-| `LASTBYTE_PRELOAD` | the path of the shim of `lastbyte run` |
+| `LASTBYTE_SHIM` | the path of the shim of `lastbyte run` |
 | `XDG_CACHE_HOME` | where the shim that travels in the command is written, below `lastbyte` |
 | `NO_COLOR` | if set and not empty: no colours |
 
@@ -54,7 +54,7 @@ written. Where the reader of standard output has gone, the command ends by SIGPI
 
 | path | what |
 |---|---|
-| `../lib/lastbyte/liblastbyte_preload.so` | the shim, seen from the folder of the command |
+| `../lib/lastbyte/liblastbyte_run_shim.so` | the shim, seen from the folder of the command |
 | `/var/cache/lastbyte`, `~/.cache/lastbyte` | the shim that travels in the command |
 ";
 
