@@ -225,7 +225,7 @@ fn the_background_can_be_waited_for_until_all_is_delivered() {
 fn nothing_is_in_flight_once_everything_is_reported() {
     let waiting = std::thread::spawn(|| {
         stay_on_one_processor();
-        for drains in [true, false].into_iter().cycle().take(40) {
+        for drains in [true, false].into_iter().cycle().take(10) {
             let closer = Closer::new().unwrap();
             let (filled, peer) = pair();
             fill(&filled);
