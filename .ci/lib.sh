@@ -52,6 +52,8 @@ install_programs() {
     for program in "${!package[@]}"; do
         command -v "$program" >/dev/null || missing+=("${package[$program]}")
     done
+    # Headers, for the lab's feature lwip.
+    [ -d /usr/include/lwip ] || missing+=(liblwip-dev)
     install "${missing[@]}"
     # With all of them there, a test that reports that it lacks something has failed.
     export LASTBYTE_REQUIRE_ALL_TESTS=1

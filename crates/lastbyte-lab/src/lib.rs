@@ -18,6 +18,8 @@ mod child;
 pub mod contract;
 pub mod harness;
 mod lab;
+#[cfg(feature = "lwip")]
+pub mod lwip;
 mod rows;
 pub mod show;
 mod subject;
