@@ -51,10 +51,19 @@ def debian_source(package, folder):
         text = re.sub(r"^Types:.*$", "Types: deb-src", text, flags=re.M)
         text = re.sub(r"^deb ", "deb-src ", text, flags=re.M)
         Path(folder, "parts", f"{number}{path.suffix}").write_text(text)
-    apt = ["apt-get", "-qq", "-o", "Dir::Etc::SourceList=/dev/null", "-o", f"Dir::Etc::SourceParts={folder}/parts",
+    options = ["-qq", "-o", "Dir::Etc::SourceList=/dev/null", "-o", f"Dir::Etc::SourceParts={folder}/parts",
            "-o", f"Dir::State::Lists={folder}/lists", "-o", f"Dir::Cache={folder}/cache", "-o", "APT::Sandbox::User="]
-    subprocess.run([*apt, "update"], check=True, timeout=900)
-    subprocess.run([*apt, "source", "--download-only", package], cwd=folder, check=True, timeout=900)
+    subprocess.run(["apt-get", *options, "update"], check=True, timeout=900)
+    shown = subprocess.run(["apt-cache", *options, "showsrc", package], stdout=subprocess.PIPE, text=True, check=True)
+    versions = list(dict.fromkeys(re.findall(r"^Version: (.*)$", shown.stdout, re.M)))
+    # A mirror may list a version whose files it no longer has.
+    for version in versions:
+        got = subprocess.run(["apt-get", *options, "source", "--download-only", f"{package}={version}"],
+                             cwd=folder, timeout=900)
+        if got.returncode == 0:
+            break
+    else:
+        sys.exit(f"no version of the source of {package} can be had: {', '.join(versions)}")
     origin = [name for name in glob.glob(f"{folder}/*.orig.tar.*") if Path(name).name.startswith(f"{package}_")]
     subprocess.run(["tar", "-xf", origin[0]], cwd=folder, check=True)
     return debian_source(package, folder)
