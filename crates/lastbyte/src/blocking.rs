@@ -1,7 +1,6 @@
 //! One ending on the calling thread.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use crate::closer::background;
@@ -11,7 +10,7 @@ use crate::linger::Linger;
 use crate::live::Ready;
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::{self, Edges, Event, Look};
+use crate::sys::{self, Edges, Event, HasSocket, Look, OwnedSocket, code};
 
 /// Closes a TCP connection, and returns the report of what became of its bytes.
 ///
@@ -75,13 +74,13 @@ use crate::sys::{self, Edges, Event, Look};
 #[doc(alias("SO_LINGER", "closesocket", "shutdown", "graceful", "lingering close"))]
 pub fn close<S, P>(socket: S, policy: P) -> Result<Report, CloseError>
 where
-    S: Into<OwnedFd>,
+    S: Into<OwnedSocket>,
     P: Into<Policy>,
 {
     close_owned(socket.into(), &policy.into())
 }
 
-fn close_owned(socket: OwnedFd, policy: &Policy) -> Result<Report, CloseError> {
+fn close_owned(socket: OwnedSocket, policy: &Policy) -> Result<Report, CloseError> {
     let began = Instant::now();
     match policy.linger() {
         Linger::Off => off(Ready::look(socket, policy, began)?),
@@ -90,7 +89,7 @@ fn close_owned(socket: OwnedFd, policy: &Policy) -> Result<Report, CloseError> {
             outcome(progress.report.expect("an abort reports at once"))
         }
         Linger::Wait(_) | Linger::Endless { .. } => {
-            let nonblocking = match sys::is_nonblocking(socket.as_fd()) {
+            let nonblocking = match sys::is_nonblocking(socket.borrowed()) {
                 Ok(nonblocking) => nonblocking,
                 Err(error) => return Err(unusable(error, socket)),
             };
@@ -173,9 +172,9 @@ fn wait(ready: Ready) -> Result<Report, CloseError> {
 }
 
 /// Why it cannot be told whether the program wants to wait.
-fn unusable(error: io::Error, socket: OwnedFd) -> CloseError {
+fn unusable(error: io::Error, socket: OwnedSocket) -> CloseError {
     match error.raw_os_error() {
-        Some(libc::EBADF) => CloseError::refused(Refusal::BadDescriptor, socket),
+        Some(code::EBADF) => CloseError::refused(Refusal::BadDescriptor, socket),
         _ => CloseError::resources(error, socket),
     }
 }

@@ -1,7 +1,6 @@
 //! One ending as a handle, for any event loop.
 
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use crate::blocking;
@@ -11,7 +10,7 @@ use crate::linger::Linger;
 use crate::live::{Live, Progress, Ready};
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::{Edges, Event, Look, Timer};
+use crate::sys::{Edges, Event, HasSocket, Look, OwnedSocket, Timer};
 
 /// Holds a close under way: the non-blocking form, for any event loop.
 ///
@@ -74,14 +73,14 @@ impl Closing {
     /// Refused, or no resources: the socket is in the error, untouched.
     pub fn begin<S, P>(socket: S, policy: P) -> Result<Self, CloseError>
     where
-        S: Into<OwnedFd>,
+        S: Into<OwnedSocket>,
         P: Into<Policy>,
     {
         Self::begin_at(socket.into(), &policy.into(), Instant::now())
     }
 
     pub(crate) fn begin_at(
-        socket: OwnedFd,
+        socket: OwnedSocket,
         policy: &Policy,
         began: Instant,
     ) -> Result<Self, CloseError> {
@@ -145,6 +144,11 @@ impl Closing {
         self.live.as_ref().and_then(|live| live.due())
     }
 
+    /// What an event loop can wait on; the platform says which.
+    pub(crate) fn watch(&self) -> (&Edges, &Timer) {
+        (&self.edges, &self.timer)
+    }
+
     fn advance(&mut self, progress: Progress) {
         match (progress.report, &self.live) {
             (Some(report), _) => {
@@ -170,7 +174,7 @@ fn watch(ready: &Ready) -> std::io::Result<(Edges, Timer)> {
     let edges = Edges::new()?;
     let timer = Timer::new()?;
     edges.add(ready.socket(), CONNECTION)?;
-    edges.add_readable(timer.as_fd(), TIMER)?;
+    edges.add_readable(timer.borrowed(), TIMER)?;
     Ok((edges, timer))
 }
 
@@ -180,19 +184,6 @@ impl Drop for Closing {
             let _ = self.edges.remove(live.socket());
             background::adopt_or_release(*live);
         }
-    }
-}
-
-impl AsFd for Closing {
-    /// Returns the descriptor to be polled for readability; it is not the connection's.
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.edges.as_fd()
-    }
-}
-
-impl AsRawFd for Closing {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
     }
 }
 

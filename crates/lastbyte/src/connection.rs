@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 
-use crate::sys;
+use crate::sys::{self, AsSocket, HasSocket};
 
 /// Identifies a connection in hooks and drains: an id and both addresses.
 ///
@@ -39,8 +38,8 @@ impl Connection {
     /// Returns what the kernel says of `socket` now: SO_COOKIE, getsockname(2),
     /// getpeername(2). What it does not say is `None`.
     #[must_use]
-    pub fn of(socket: &impl AsFd) -> Self {
-        let socket = socket.as_fd();
+    pub fn of(socket: &impl AsSocket) -> Self {
+        let socket = socket.borrowed();
         Self {
             id: sys::cookie(socket),
             local: sys::local_address(socket),
@@ -50,8 +49,8 @@ impl Connection {
 
     /// As [`of`](Self::of), for a connection whose peer accept(2) has told.
     #[cfg(feature = "tokio")]
-    pub(crate) fn accepted(socket: &impl AsFd, peer: SocketAddr) -> Self {
-        let socket = socket.as_fd();
+    pub(crate) fn accepted(socket: &impl AsSocket, peer: SocketAddr) -> Self {
+        let socket = socket.borrowed();
         Self {
             id: sys::cookie(socket),
             local: sys::local_address(socket),

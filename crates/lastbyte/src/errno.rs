@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use crate::error::CloseError;
+use crate::sys::code;
 
 /// Holds an errno value, and knows its name.
 ///
@@ -23,14 +24,14 @@ pub struct Errno(i32);
 impl Errno {
     /// A wait ran out of time. On Linux the same number as `EAGAIN`; here it
     /// carries the name that the manual gives it.
-    pub const EWOULDBLOCK: Errno = Errno(libc::EWOULDBLOCK);
+    pub const EWOULDBLOCK: Errno = Errno(code::EWOULDBLOCK);
     /// The peer sent an RST.
-    pub const ECONNRESET: Errno = Errno(libc::ECONNRESET);
+    pub const ECONNRESET: Errno = Errno(code::ECONNRESET);
     /// The peer answered nothing any more.
-    pub const ETIMEDOUT: Errno = Errno(libc::ETIMEDOUT);
+    pub const ETIMEDOUT: Errno = Errno(code::ETIMEDOUT);
 
     /// There is no connection (any more).
-    pub(crate) const ENOTCONN: Errno = Errno(libc::ENOTCONN);
+    pub(crate) const ENOTCONN: Errno = Errno(code::ENOTCONN);
 
     /// Makes one from its number, which is positive as in `errno`.
     #[must_use]
@@ -57,39 +58,7 @@ impl Errno {
     /// [errno(3)]: https://man7.org/linux/man-pages/man3/errno.3.html
     #[must_use]
     pub const fn name(self) -> Option<&'static str> {
-        Some(match self.0 {
-            libc::EPERM => "EPERM",
-            libc::EINTR => "EINTR",
-            libc::EIO => "EIO",
-            libc::EBADF => "EBADF",
-            libc::EWOULDBLOCK => "EWOULDBLOCK",
-            libc::ENOMEM => "ENOMEM",
-            libc::EACCES => "EACCES",
-            libc::EINVAL => "EINVAL",
-            libc::ENFILE => "ENFILE",
-            libc::EMFILE => "EMFILE",
-            libc::EPIPE => "EPIPE",
-            libc::EPROTO => "EPROTO",
-            libc::ENOTSOCK => "ENOTSOCK",
-            libc::EPROTOTYPE => "EPROTOTYPE",
-            libc::ENOPROTOOPT => "ENOPROTOOPT",
-            libc::EPROTONOSUPPORT => "EPROTONOSUPPORT",
-            libc::EOPNOTSUPP => "EOPNOTSUPP",
-            libc::ENETDOWN => "ENETDOWN",
-            libc::ENETUNREACH => "ENETUNREACH",
-            libc::ENETRESET => "ENETRESET",
-            libc::ECONNABORTED => "ECONNABORTED",
-            libc::ECONNRESET => "ECONNRESET",
-            libc::ENOBUFS => "ENOBUFS",
-            libc::ENOTCONN => "ENOTCONN",
-            libc::ETIMEDOUT => "ETIMEDOUT",
-            libc::ECONNREFUSED => "ECONNREFUSED",
-            libc::EHOSTDOWN => "EHOSTDOWN",
-            libc::EHOSTUNREACH => "EHOSTUNREACH",
-            libc::EALREADY => "EALREADY",
-            libc::EINPROGRESS => "EINPROGRESS",
-            _ => return None,
-        })
+        code::name(self.0)
     }
 }
 

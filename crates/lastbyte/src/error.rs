@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{IntoRawFd, OwnedFd};
 
 use crate::closing::Closing;
 use crate::errno::Errno;
 use crate::report::{Fate, Report};
-use crate::sys::NoLook;
+use crate::sys::{self, NoLook, OwnedSocket, code};
 
 /// Says why a close did not end as asked, or did not begin. Nothing is lost in it: it
 /// carries the [`Report`] of a close that ended badly, the [`Closing`] of one that goes
@@ -62,8 +61,8 @@ pub struct CloseError(Box<Inner>);
 enum Inner {
     Ended(Report),
     WouldBlock(Option<Closing>),
-    Refused(Refusal, Option<OwnedFd>),
-    NotBegun(io::Error, OwnedFd),
+    Refused(Refusal, Option<OwnedSocket>),
+    NotBegun(io::Error, OwnedSocket),
     Unseen(io::Error),
 }
 
@@ -115,13 +114,13 @@ impl Refusal {
     #[must_use]
     pub const fn errno(self) -> Errno {
         Errno::from_raw(match self {
-            Refusal::BadDescriptor => libc::EBADF,
-            Refusal::NotASocket => libc::ENOTSOCK,
-            Refusal::NotTcp => libc::EPROTOTYPE,
-            Refusal::Mptcp => libc::EPROTONOSUPPORT,
-            Refusal::Listening => libc::EINVAL,
-            Refusal::Connecting => libc::EINPROGRESS,
-            Refusal::NotConnected => libc::ENOTCONN,
+            Refusal::BadDescriptor => code::EBADF,
+            Refusal::NotASocket => code::ENOTSOCK,
+            Refusal::NotTcp => code::EPROTOTYPE,
+            Refusal::Mptcp => code::EPROTONOSUPPORT,
+            Refusal::Listening => code::EINVAL,
+            Refusal::Connecting => code::EINPROGRESS,
+            Refusal::NotConnected => code::ENOTCONN,
         })
     }
 }
@@ -152,18 +151,18 @@ impl CloseError {
     }
 
     /// The connection could not be looked at, and was not touched.
-    pub(crate) fn not_begun(why: NoLook, socket: OwnedFd) -> Self {
+    pub(crate) fn not_begun(why: NoLook, socket: OwnedSocket) -> Self {
         match why {
             NoLook::Refused(refusal) => Self::refused(refusal, socket),
             NoLook::Failed(error) => Self::resources(error, socket),
         }
     }
 
-    pub(crate) fn refused(refusal: Refusal, socket: OwnedFd) -> Self {
+    pub(crate) fn refused(refusal: Refusal, socket: OwnedSocket) -> Self {
         let socket = if refusal == Refusal::BadDescriptor {
             // Not open, so there is nothing to give back, and closing the number
             // could close somebody else's descriptor.
-            let _ = socket.into_raw_fd();
+            sys::forget(socket);
             None
         } else {
             Some(socket)
@@ -171,7 +170,7 @@ impl CloseError {
         Self(Box::new(Inner::Refused(refusal, socket)))
     }
 
-    pub(crate) fn resources(error: io::Error, socket: OwnedFd) -> Self {
+    pub(crate) fn resources(error: io::Error, socket: OwnedSocket) -> Self {
         Self(Box::new(Inner::NotBegun(error, socket)))
     }
 
@@ -249,7 +248,7 @@ impl CloseError {
     /// # Errors
     /// The error itself, if it has no socket: of another kind, or for a descriptor that
     /// was not open.
-    pub fn into_socket(self) -> Result<OwnedFd, Self> {
+    pub fn into_socket(self) -> Result<OwnedSocket, Self> {
         match *self.0 {
             Inner::Refused(_, Some(socket)) | Inner::NotBegun(_, socket) => Ok(socket),
             other => Err(Self(Box::new(other))),

@@ -1,14 +1,13 @@
 //! What is done with every report, whichever form of close it comes from.
 
 use std::fmt;
-use std::os::fd::BorrowedFd;
 
 use crate::blocking::outcome;
 use crate::connection::Connection;
 use crate::contain::contain;
 use crate::error::CloseError;
 use crate::report::Report;
-use crate::sys::Leaked;
+use crate::sys::{BorrowedSocket, Leaked};
 
 type Hook = Box<dyn Fn(&Connection, &Result<Report, CloseError>) + Send + Sync>;
 
@@ -69,7 +68,7 @@ impl std::error::Error for HookError {}
 
 /// Which connection this is, where somebody wants to know. Asked at the beginning of
 /// a close: at its end the connection no longer has an address.
-pub(crate) fn connection(socket: BorrowedFd<'_>) -> Option<Connection> {
+pub(crate) fn connection(socket: BorrowedSocket<'_>) -> Option<Connection> {
     wanted().then(|| Connection::of(&socket))
 }
 

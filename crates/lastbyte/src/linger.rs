@@ -5,10 +5,9 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use crate::sys;
+use crate::sys::{self, AsSocket, BorrowedSocket, HasSocket};
 
 /// Says what a close is to do: the three combinations of `struct linger`, and the one
 /// that only a mistake produces.
@@ -69,8 +68,8 @@ impl Linger {
     ///
     /// [getsockopt(2)]: https://man7.org/linux/man-pages/man2/getsockopt.2.html
     #[doc(alias("getsockopt", "linger"))]
-    pub fn of(socket: &impl AsFd) -> io::Result<Linger> {
-        sys::linger(socket.as_fd()).map(|raw| LingerForm::NATIVE.linger(raw))
+    pub fn of(socket: &impl AsSocket) -> io::Result<Linger> {
+        sys::linger(socket.borrowed()).map(|raw| LingerForm::NATIVE.linger(raw))
     }
 
     /// Sets this option on `socket`, and returns what the socket now holds:
@@ -94,12 +93,12 @@ impl Linger {
     ///
     /// [setsockopt(2)]: https://man7.org/linux/man-pages/man2/setsockopt.2.html
     #[doc(alias("setsockopt", "set_linger"))]
-    pub fn set(self, socket: &impl AsFd) -> io::Result<Linger> {
+    pub fn set(self, socket: &impl AsSocket) -> io::Result<Linger> {
         let form = LingerForm::NATIVE;
         let raw = form
             .raw(self)
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        put(socket.as_fd(), raw)?;
+        put(socket.borrowed(), raw)?;
         Ok(form.linger(raw))
     }
 
@@ -120,7 +119,7 @@ const NEVER_WRAPPED: i32 = (u32::MAX / 1000) as i32;
 
 /// Sets the option. A kernel that takes a long time and keeps a shorter one gets its
 /// former option back.
-fn put(socket: BorrowedFd<'_>, raw: RawLinger) -> io::Result<()> {
+fn put(socket: BorrowedSocket<'_>, raw: RawLinger) -> io::Result<()> {
     if raw.l_linger <= NEVER_WRAPPED {
         return sys::set_linger(socket, raw);
     }

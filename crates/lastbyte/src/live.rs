@@ -1,7 +1,6 @@
 //! An ending with its socket: shows the machine what there is and does what it
 //! says. Every form of close is a way to decide when to take the next step.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::connection::Connection;
@@ -12,11 +11,11 @@ use crate::error::CloseError;
 use crate::hook;
 use crate::policy::Policy;
 use crate::report::{Report, Side};
-use crate::sys::{self, Filters, Look, NoLook};
+use crate::sys::{self, BorrowedSocket, Filters, HasSocket, Look, NoLook, OwnedSocket};
 
 /// A connection on its way to the end. `S` is whatever owns its descriptor.
 #[derive(Debug)]
-pub(crate) struct Live<S = OwnedFd> {
+pub(crate) struct Live<S = OwnedSocket> {
     /// Until the ending is over.
     socket: Option<S>,
     ending: Ending,
@@ -40,14 +39,14 @@ pub(crate) struct Progress {
 
 /// An ending that has looked at its connection and touched nothing yet, so that
 /// whatever else it needs can still fail harmlessly.
-pub(crate) struct Ready<S = OwnedFd> {
+pub(crate) struct Ready<S = OwnedSocket> {
     live: Live<S>,
     first: Step,
 }
 
 impl Ready {
     pub(crate) fn look(
-        socket: OwnedFd,
+        socket: OwnedSocket,
         policy: &Policy,
         began: Instant,
     ) -> Result<Self, CloseError> {
@@ -56,10 +55,10 @@ impl Ready {
     }
 }
 
-impl<S: AsFd> Ready<S> {
+impl<S: HasSocket> Ready<S> {
     /// As [`look`](Ready::look), for any owner of a descriptor.
     pub(crate) fn inspect(socket: S, policy: &Policy, began: Instant) -> Result<Self, (NoLook, S)> {
-        let seen = sys::first_look(socket.as_fd());
+        let seen = sys::first_look(socket.borrowed());
         Self::seen(socket, seen, policy, began)
     }
 
@@ -70,7 +69,7 @@ impl<S: AsFd> Ready<S> {
         policy: &Policy,
         began: Instant,
     ) -> Result<Self, (NoLook, S)> {
-        let seen = sys::first_look_at_tcp(socket.as_fd());
+        let seen = sys::first_look_at_tcp(socket.borrowed());
         Self::seen(socket, seen, policy, began)
     }
 
@@ -86,7 +85,7 @@ impl<S: AsFd> Ready<S> {
             Err(no_look) => return Err((no_look, socket)),
         };
         let (ending, first) = Ending::begin(policy, &seen);
-        let connection = hook::connection(socket.as_fd()).map(Box::new);
+        let connection = hook::connection(socket.borrowed()).map(Box::new);
         let live = Live {
             socket: Some(socket),
             ending,
@@ -104,7 +103,7 @@ impl<S: AsFd> Ready<S> {
     }
 
     /// The socket; open, because nothing was done yet.
-    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+    pub(crate) fn socket(&self) -> BorrowedSocket<'_> {
         self.live.socket()
     }
 
@@ -160,7 +159,7 @@ impl<S: AsFd> Ready<S> {
 /// dropped at once. None, with nothing changed, where that would lose data, because
 /// input is unread, or say less than a look: the close is under way already, or the
 /// connection gone.
-pub(crate) fn leave(socket: BorrowedFd<'_>, heard: Option<u64>) -> Option<(u64, Left)> {
+pub(crate) fn leave(socket: BorrowedSocket<'_>, heard: Option<u64>) -> Option<(u64, Left)> {
     let identity = sys::identify(socket)?;
     // Another network namespace's last words do not come here.
     if heard.is_none() || identity.namespace != heard {
@@ -181,7 +180,7 @@ pub(crate) fn leave(socket: BorrowedFd<'_>, heard: Option<u64>) -> Option<(u64, 
     Some((identity.cookie, left))
 }
 
-impl<S: AsFd> Live<S> {
+impl<S: HasSocket> Live<S> {
     /// Looks again and does what follows.
     pub(crate) fn step(&mut self, how: Look) -> Progress {
         let Some(socket) = &self.socket else {
@@ -195,7 +194,7 @@ impl<S: AsFd> Live<S> {
             _ if self.ending.is_holding() => Look::Late,
             _ => how,
         };
-        let seen = sys::look(socket.as_fd(), self.ending.drain_allowance(), how);
+        let seen = sys::look(socket.borrowed(), self.ending.drain_allowance(), how);
         let step = self.ending.observe(self.elapsed(), &seen);
         self.act(step, false)
     }
@@ -275,7 +274,7 @@ impl<S: AsFd> Live<S> {
         let Some(socket) = &self.socket else {
             return true;
         };
-        self.filters.frozen = sys::freeze_if_settled(socket.as_fd());
+        self.filters.frozen = sys::freeze_if_settled(socket.borrowed());
         self.filters.frozen
     }
 
@@ -300,11 +299,11 @@ impl<S: AsFd> Live<S> {
     ///
     /// # Panics
     /// When the ending is over; its drivers stop at that.
-    pub(crate) fn socket(&self) -> BorrowedFd<'_> {
+    pub(crate) fn socket(&self) -> BorrowedSocket<'_> {
         self.socket
             .as_ref()
             .expect("an ending that is not over has its socket")
-            .as_fd()
+            .borrowed()
     }
 
     /// Does what the machine says until it waits or is over; `unseen` leaves the
@@ -365,7 +364,7 @@ impl<S: AsFd> Live<S> {
     /// Keeps input out where it would make the kernel reset the connection.
     fn trim(&mut self) {
         if let (true, Some(socket)) = (self.ending.wants_trim(), &self.socket) {
-            self.filters.trimmed = sys::trim(socket.as_fd());
+            self.filters.trimmed = sys::trim(socket.borrowed());
             self.ending.trimmed(self.filters.trimmed);
         }
     }

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::linger::Linger;
+use crate::sys::AsSocket;
 
 #[cfg(test)]
 mod samples;
@@ -132,7 +132,7 @@ impl Policy {
     /// # Errors
     /// Those of [`Linger::of`].
     #[doc(alias = "SO_LINGER")]
-    pub fn from_socket(socket: &impl AsFd) -> io::Result<Self> {
+    pub fn from_socket(socket: &impl AsSocket) -> io::Result<Self> {
         Linger::of(socket).map(Self::new)
     }
 

@@ -2,9 +2,8 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 
-use crate::sys;
+use crate::sys::{self, AsSocket, HasSocket};
 
 /// Shuts down a side of a connection, as shutdown(2) does, and keeps input from resetting
 /// the connection afterwards.
@@ -56,11 +55,11 @@ use crate::sys;
 /// shutdown(2); socket(7) `SO_ATTACH_FILTER`; `tcp_rcv_state_process`,
 /// net/ipv4/tcp_input.c.
 #[doc(alias("SHUT_RD", "SHUT_WR", "SHUT_RDWR", "half-close"))]
-pub fn shutdown(socket: &impl AsFd, how: Shutdown) -> io::Result<bool> {
+pub fn shutdown(socket: &impl AsSocket, how: Shutdown) -> io::Result<bool> {
     let safe = match how {
         Shutdown::Write => true,
-        Shutdown::Read | Shutdown::Both => sys::trim(socket.as_fd()),
+        Shutdown::Read | Shutdown::Both => sys::trim(socket.borrowed()),
     };
-    sys::shut_down(socket.as_fd(), how)?;
+    sys::shut_down(socket.borrowed(), how)?;
     Ok(safe)
 }

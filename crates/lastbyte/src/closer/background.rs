@@ -11,7 +11,7 @@ use crate::error::CloseError;
 use crate::hook;
 use crate::live::Live;
 use crate::sums::Sums;
-use crate::sys::Leaked;
+use crate::sys::{Leaked, code};
 
 /// Stands for the one closer that this process has for closes nobody waits for.
 ///
@@ -128,7 +128,7 @@ impl Seat {
 
     fn adopt_and_tell(self, live: Live, sink: Option<Sink>) {
         if let Err(Job::Adopt(live, sink)) = self.0.shared.adopt(live, sink) {
-            release(live, sink, io::Error::from_raw_os_error(libc::EAGAIN));
+            release(live, sink, io::Error::from_raw_os_error(code::EAGAIN));
         }
     }
 }
@@ -140,7 +140,7 @@ impl Seat {
 pub(crate) fn get() -> io::Result<Seat> {
     let closer = start()?;
     if closer.in_flight() >= Background::LIMIT {
-        return Err(io::Error::from_raw_os_error(libc::EAGAIN));
+        return Err(io::Error::from_raw_os_error(code::EAGAIN));
     }
     Ok(Seat(closer))
 }

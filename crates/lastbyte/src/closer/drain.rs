@@ -6,6 +6,7 @@ use std::io;
 use crate::connection::Connection;
 use crate::report::Report;
 use crate::sums::Sums;
+use crate::sys::code;
 
 /// Reports what became of the connections that were in flight when a drain began.
 ///
@@ -81,8 +82,8 @@ impl WaitError {
     #[must_use]
     pub const fn errno(self) -> crate::Errno {
         crate::Errno::from_raw(match self {
-            Self::OwnThread => libc::EDEADLK,
-            Self::Forked | Self::ThreadFailed => libc::ESRCH,
+            Self::OwnThread => code::EDEADLK,
+            Self::Forked | Self::ThreadFailed => code::ESRCH,
         })
     }
 }

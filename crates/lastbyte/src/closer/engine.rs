@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,7 +20,7 @@ use crate::error::CloseError;
 use crate::hook;
 use crate::live::{self, Live, Progress, Ready};
 use crate::report::Report;
-use crate::sys::{Look, Readiness, descriptor_limit};
+use crate::sys::{HasSocket, Look, Readiness, descriptor_limit};
 
 const WAKER: u64 = u64::MAX;
 const RECEIPTS: u64 = u64::MAX - 2;
@@ -70,7 +69,7 @@ struct Entry {
 
 impl<R: Readiness> Engine<R> {
     pub(super) fn new(shared: Arc<Shared>, mut readiness: R) -> io::Result<Self> {
-        readiness.add_readable(shared.inbox.waker.as_fd(), WAKER)?;
+        readiness.add_readable(shared.inbox.waker.borrowed(), WAKER)?;
         Ok(Self {
             shared,
             readiness,
@@ -206,8 +205,8 @@ impl<R: Readiness> Engine<R> {
         let Some(receipts) = &mut self.receipts else {
             return self.begin(begin);
         };
-        let connection = hook::connection(begin.socket.as_fd());
-        match live::leave(begin.socket.as_fd(), receipts.namespace()) {
+        let connection = hook::connection(begin.socket.borrowed());
+        match live::leave(begin.socket.borrowed(), receipts.namespace()) {
             Some((cookie, left)) => {
                 let Begin { began, sink, .. } = begin;
                 receipts.await_word(cookie, left, began, connection, sink);
@@ -218,7 +217,7 @@ impl<R: Readiness> Engine<R> {
 
     fn subscribe(&mut self) -> io::Result<Receipts> {
         let receipts = Receipts::subscribe()?;
-        self.readiness.add_readable(receipts.as_fd(), RECEIPTS)?;
+        self.readiness.add_readable(receipts.borrowed(), RECEIPTS)?;
         Ok(receipts)
     }
 
@@ -323,11 +322,11 @@ impl<R: Readiness> Engine<R> {
 
     fn watch_anew(&mut self, token: u64) -> io::Result<()> {
         if token == WAKER {
-            let waker = self.shared.inbox.waker.as_fd();
+            let waker = self.shared.inbox.waker.borrowed();
             return self.readiness.add_readable(waker, WAKER);
         }
         if let (RECEIPTS, Some(receipts)) = (token, &self.receipts) {
-            return self.readiness.add_readable(receipts.as_fd(), RECEIPTS);
+            return self.readiness.add_readable(receipts.borrowed(), RECEIPTS);
         }
         match self.slots.get_mut(token) {
             Some(entry) => self.readiness.add(entry.live.socket(), token),

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -12,6 +11,7 @@ use super::Closer;
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
+use crate::sys::OwnedSocket;
 
 type Outcome = Result<Report, CloseError>;
 
@@ -79,7 +79,7 @@ impl Closer {
     /// in the error. In a child process that was forked meanwhile it gives `ESRCH`.
     pub fn finish<S, P>(&self, socket: S, policy: P) -> Finish
     where
-        S: Into<OwnedFd>,
+        S: Into<OwnedSocket>,
         P: Into<Policy>,
     {
         let slot = Arc::new(Mutex::new(Slot::default()));

@@ -1,12 +1,11 @@
 //! What other threads ask of a closer's thread.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use super::Sink;
 use crate::live::Live;
 use crate::policy::Policy;
-use crate::sys;
+use crate::sys::{self, BorrowedSocket, HasSocket, OwnedSocket};
 
 /// Something to end.
 pub(super) enum Job {
@@ -26,32 +25,32 @@ pub(super) struct Begin {
 /// A socket on its way to the thread that closes. Input that comes meanwhile for a
 /// reading side that is shut down is kept out: it would reset the connection.
 pub(super) struct Submitted {
-    socket: OwnedFd,
+    socket: OwnedSocket,
     trimmed: bool,
 }
 
 impl Submitted {
-    pub(super) fn new(socket: OwnedFd) -> Self {
-        let trimmed = sys::trim_ahead(socket.as_fd());
+    pub(super) fn new(socket: OwnedSocket) -> Self {
+        let trimmed = sys::trim_ahead(socket.borrowed());
         Self { socket, trimmed }
     }
 
     /// The socket, to be closed.
-    pub(super) fn into_closing(self) -> OwnedFd {
+    pub(super) fn into_closing(self) -> OwnedSocket {
         self.socket
     }
 
     /// The socket as it came, whose close does not begin.
-    pub(super) fn into_untouched(self) -> OwnedFd {
+    pub(super) fn into_untouched(self) -> OwnedSocket {
         if self.trimmed {
-            sys::untrim(self.socket.as_fd());
+            sys::untrim(self.socket.borrowed());
         }
         self.socket
     }
 }
 
-impl AsFd for Submitted {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.socket.as_fd()
+impl HasSocket for Submitted {
+    fn borrowed(&self) -> BorrowedSocket<'_> {
+        self.socket.borrowed()
     }
 }

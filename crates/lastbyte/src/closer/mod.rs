@@ -15,7 +15,6 @@ mod wheel;
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc;
@@ -27,7 +26,7 @@ use crate::live::Live;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sums::Sums;
-use crate::sys::{Edges, Waker};
+use crate::sys::{Edges, OwnedSocket, Waker, code};
 use account::Account;
 pub use drain::{ConnectionReport, DrainReport, WaitError};
 use engine::Engine;
@@ -237,7 +236,7 @@ impl Closer {
     /// connection is refused through `then`.
     pub fn close<S, P, F>(&self, socket: S, policy: P, then: F) -> Result<(), CloseError>
     where
-        S: Into<OwnedFd>,
+        S: Into<OwnedSocket>,
         P: Into<Policy>,
         F: FnOnce(Result<Report, CloseError>) + Send + 'static,
     {
@@ -253,7 +252,7 @@ impl Closer {
                 sink: Box::new(then),
             }))
             .map_err(|job| {
-                let full = io::Error::from_raw_os_error(libc::EAGAIN);
+                let full = io::Error::from_raw_os_error(code::EAGAIN);
                 match job {
                     Job::Begin(Begin { socket, .. }) => {
                         CloseError::resources(full, socket.into_untouched())

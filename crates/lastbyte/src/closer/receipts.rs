@@ -2,14 +2,13 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::Sink;
 use crate::connection::Connection;
 use crate::ending::receipt::{LastWord, Left};
 use crate::report::Report;
-use crate::sys::{Destroyed, Notice, Overrun};
+use crate::sys::{BorrowedSocket, Destroyed, HasSocket, Notice, Overrun};
 
 /// How long a notice is awaited: longer than the kernel itself keeps a connection
 /// without progress that no process holds. One that is held elsewhere by a duplicate
@@ -141,9 +140,9 @@ impl Receipts {
     }
 }
 
-impl AsFd for Receipts {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.notices.as_fd()
+impl HasSocket for Receipts {
+    fn borrowed(&self) -> BorrowedSocket<'_> {
+        self.notices.borrowed()
     }
 }
 

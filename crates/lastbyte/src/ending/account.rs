@@ -8,6 +8,7 @@ use super::{
 };
 use crate::errno::Errno;
 use crate::report::{Fate, Report};
+use crate::sys::code;
 
 /// An observation as the machine reckons with it: a FIN that the kernel has put off
 /// is counted like one that waits in the queue.
@@ -100,17 +101,17 @@ impl Ending {
     /// one where both sides have not closed yet (`tcp_abort`, net/ipv4/tcp.c).
     fn rst_with(&self, error: Errno, seen: &Seen, detail: &Detail) -> Option<bool> {
         match error.raw() {
-            libc::ECONNABORTED => match detail.peer_fin {
+            code::ECONNABORTED => match detail.peer_fin {
                 _ if self.fin != Fin::Sent => Some(true),
                 _ if self.eof => Some(false),
                 PeerFin::Missing => Some(true),
                 PeerFin::Came => Some(false),
                 PeerFin::NotAsked | PeerFin::Unknown => None,
             },
-            libc::ETIMEDOUT | libc::EHOSTUNREACH | libc::ENETUNREACH => {
+            code::ETIMEDOUT | code::EHOSTUNREACH | code::ENETUNREACH => {
                 seen.queued.map(|queued| queued == 0)
             }
-            libc::ECONNREFUSED => Some(false),
+            code::ECONNREFUSED => Some(false),
             _ => None,
         }
     }
@@ -176,5 +177,5 @@ impl Ending {
 
 /// The error of a reset: in CLOSE_WAIT Linux says EPIPE.
 fn is_reset(error: Errno) -> bool {
-    matches!(error.raw(), libc::ECONNRESET | libc::EPIPE)
+    matches!(error.raw(), code::ECONNRESET | code::EPIPE)
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::sys::code;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -110,7 +111,7 @@ fn an_epipe_is_the_peers_reset() {
     let mut ending = begin(Policy::wait(SECOND));
     let mut gone = full(TcpState::Closed, 41, 11);
     if let Some(detail) = &mut gone.detail {
-        detail.error = Pending::Error(Errno::from_raw(libc::EPIPE));
+        detail.error = Pending::Error(Errno::from_raw(code::EPIPE));
     }
     let report = ending.observe(Duration::ZERO, &gone).report.unwrap();
     assert_eq!(report.fate, Fate::Reset);

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::future::Future;
-use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -18,6 +17,7 @@ use crate::linger::Linger;
 use crate::live::Ready;
 use crate::policy::Policy;
 use crate::report::Report;
+use crate::sys::OwnedSocket;
 
 /// Closes a TCP connection, and returns a future of what became of its bytes.
 ///
@@ -178,8 +178,8 @@ impl sealed::Sealed for TcpStream {
     }
 }
 
-impl Closable for OwnedFd {}
-impl sealed::Sealed for OwnedFd {
+impl Closable for OwnedSocket {}
+impl sealed::Sealed for OwnedSocket {
     fn close_with(self, policy: Policy) -> Close {
         let began = Instant::now();
         if policy.linger() == Linger::Off {
@@ -192,7 +192,7 @@ impl sealed::Sealed for OwnedFd {
 impl Closable for std::net::TcpStream {}
 impl sealed::Sealed for std::net::TcpStream {
     fn close_with(self, policy: Policy) -> Close {
-        OwnedFd::from(self).close_with(policy)
+        OwnedSocket::from(self).close_with(policy)
     }
 }
 
@@ -205,6 +205,6 @@ impl sealed::Sealed for Stream {
 }
 
 /// Returns at once, as the contract has it; the background delivers.
-fn off(fd: OwnedFd, policy: &Policy, began: Instant) -> Close {
+fn off(fd: OwnedSocket, policy: &Policy, began: Instant) -> Close {
     Close::known(Ready::look(fd, policy, began).and_then(blocking::off))
 }

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -20,14 +19,16 @@ use crate::error::CloseError;
 use crate::live::{Live, Progress, Ready};
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys::{self, Edges, Event, Look, NoLook, Throttled};
+use crate::sys::{
+    self, BorrowedSocket, Edges, Event, HasSocket, Look, NoLook, OwnedSocket, Throttled,
+};
 
 /// A connection, and whether the reactor watches it already.
 pub(super) enum Socket {
     Stream(TcpStream),
     /// By a listener that is known to be one of TCP.
     Accepted(TcpStream),
-    Fd(OwnedFd),
+    Fd(OwnedSocket),
 }
 
 impl Socket {
@@ -52,7 +53,7 @@ impl Socket {
     }
 
     /// The descriptor, out of the reactor.
-    fn into_fd(self) -> io::Result<OwnedFd> {
+    fn into_fd(self) -> io::Result<OwnedSocket> {
         Ok(match self {
             Socket::Stream(stream) | Socket::Accepted(stream) => stream.into_std()?.into(),
             Socket::Fd(fd) => fd,
@@ -60,11 +61,11 @@ impl Socket {
     }
 }
 
-impl AsFd for Socket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
+impl HasSocket for Socket {
+    fn borrowed(&self) -> BorrowedSocket<'_> {
         match self {
-            Socket::Stream(stream) | Socket::Accepted(stream) => stream.as_fd(),
-            Socket::Fd(fd) => fd.as_fd(),
+            Socket::Stream(stream) | Socket::Accepted(stream) => stream.borrowed(),
+            Socket::Fd(fd) => fd.borrowed(),
         }
     }
 }
@@ -333,7 +334,7 @@ impl Drive {
     /// Watches the connection in an epoll instance of its own, or not at all.
     fn nest(&mut self) {
         let Some(socket) = self.socket() else { return };
-        self.watch = nest(socket.as_fd()).unwrap_or(Watch::Unwatched { looks: 0 });
+        self.watch = nest(socket.borrowed()).unwrap_or(Watch::Unwatched { looks: 0 });
         // An unwatched one is looked at before that.
         self.due = None;
     }
@@ -358,7 +359,7 @@ impl Drive {
             *looks += 1;
             self.due = None;
             // There may be a descriptor by now.
-            if let Some(watch) = self.socket().and_then(|s| nest(s.as_fd()).ok()) {
+            if let Some(watch) = self.socket().and_then(|s| nest(s.borrowed()).ok()) {
                 self.watch = watch;
             }
         }
@@ -475,7 +476,7 @@ fn resources(ready: &Ready<Socket>) -> io::Result<Watch> {
     deprecated,
     reason = "its successor is unsafe, and not in the oldest tokio that we support"
 )]
-fn nest(socket: BorrowedFd<'_>) -> io::Result<Watch> {
+fn nest(socket: BorrowedSocket<'_>) -> io::Result<Watch> {
     let edges = Edges::new()?;
     edges.add(socket, 0)?;
     timer::register(|| AsyncFd::with_interest(edges, Interest::READABLE)).map(Watch::Nested)

@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -22,7 +21,7 @@ use crate::connection::Connection;
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
-use crate::sys;
+use crate::sys::{self, BorrowedSocket, HasSocket, code};
 
 /// Accepts connections that end as its policy says, however the server drops them: a
 /// [`TcpListener`](::tokio::net::TcpListener) whose connections are [`Stream`]s and are
@@ -99,9 +98,9 @@ impl Listener {
     /// Wraps a listener of tokio's: the connections that it accepts end as `policy` says.
     #[must_use]
     pub fn new(tcp: TcpListener, policy: impl Into<Policy>) -> Self {
-        let is_tcp = sys::is_tcp(tcp.as_fd()).unwrap_or(false);
+        let is_tcp = sys::is_tcp(tcp.borrowed()).unwrap_or(false);
         let roll = Arc::new(Roll::new(is_tcp));
-        roll.listens(tcp.as_raw_fd());
+        roll.listens(tcp.raw());
         let mut stages = roll.stages();
         let last_call = async move {
             // An error would mean that the listener is gone.
@@ -215,7 +214,7 @@ impl Listener {
             return Poll::Ready(Ok(None));
         };
         let connection = Connection::accepted(&tcp, peer);
-        let entry = self.roll.enter(tcp.as_raw_fd(), connection);
+        let entry = self.roll.enter(tcp.raw(), connection);
         let stream = Stream::listed(tcp, self.policy, entry, self.runtime.clone());
         Poll::Ready(Ok(Some((stream, peer))))
     }
@@ -268,10 +267,10 @@ impl Listener {
     /// That is why a listener is not `AsFd` itself.
     #[must_use]
     #[doc(alias = "AsFd")]
-    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+    pub fn fd(&self) -> Option<BorrowedSocket<'_>> {
         match &self.socket {
-            Socket::Open(tcp) => Some(tcp.as_fd()),
-            Socket::LastCall { tcp, .. } => Some(tcp.as_fd()),
+            Socket::Open(tcp) => Some(tcp.borrowed()),
+            Socket::LastCall { tcp, .. } => Some(tcp.borrowed()),
             Socket::Closed => None,
         }
     }
@@ -299,9 +298,9 @@ impl Listener {
                 let tcp = tcp
                     .into_std()
                     .inspect_err(|_| self.roll.listener_closed())?;
-                self.roll.listens(tcp.as_raw_fd());
+                self.roll.listens(tcp.raw());
                 // The queue is first in, first out.
-                let left = sys::backlog(tcp.as_fd()).unwrap_or(usize::MAX);
+                let left = sys::backlog(tcp.borrowed()).unwrap_or(usize::MAX);
                 Socket::LastCall { tcp, left }
             }
             begun => begun,
@@ -366,7 +365,7 @@ async fn room_in_background() -> bool {
 
 /// Whether the process or the system has no descriptors left (accept(2)).
 pub(super) fn is_want_of_descriptors(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+    matches!(error.raw_os_error(), Some(code::EMFILE | code::ENFILE))
 }
 
 impl Drop for Listener {

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Waker};
@@ -25,7 +24,7 @@ use crate::live::Ready;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sums::Sums;
-use crate::sys::{self, NoLook, Throttled};
+use crate::sys::{self, BorrowedSocket, NoLook, RawSocket, Throttled};
 
 /// What is done with each result.
 pub(super) type Hook = Box<dyn Fn(&Connection, &Result<Report, CloseError>) + Send + Sync>;
@@ -91,7 +90,7 @@ pub(super) struct Roll {
 #[derive(Default)]
 struct Listening {
     /// Whoever owns the descriptor takes it from here before closing it.
-    fd: Option<RawFd>,
+    fd: Option<RawSocket>,
     /// Somebody waits for a connection.
     accepting: bool,
 }
@@ -120,7 +119,7 @@ enum State {
     /// In the program's hands. Whoever owns the descriptor leaves this state,
     /// under the lock, before closing it.
     Open {
-        fd: RawFd,
+        fd: RawSocket,
         half_closed: bool,
         patience: Patience,
         /// The pacing from before transmission was held back.
@@ -200,7 +199,7 @@ impl Roll {
         self.hook.set(hook).is_ok()
     }
 
-    pub(super) fn enter(self: &Arc<Self>, fd: RawFd, connection: Connection) -> Entry {
+    pub(super) fn enter(self: &Arc<Self>, fd: RawSocket, connection: Connection) -> Entry {
         let mut book = self.book();
         let id = book.next;
         book.next += 1;
@@ -250,7 +249,7 @@ impl Roll {
         self.advance(Stage::Draining);
     }
 
-    pub(super) fn listens(&self, fd: RawFd) {
+    pub(super) fn listens(&self, fd: RawSocket) {
         self.listening().fd = Some(fd);
     }
 
@@ -271,7 +270,7 @@ impl Roll {
         let waiting = || {
             listening.fd.is_some_and(|fd| {
                 // SAFETY: see `Listening::fd`; the lock is held.
-                let listener = unsafe { BorrowedFd::borrow_raw(fd) };
+                let listener = unsafe { BorrowedSocket::borrow_raw(fd) };
                 sys::backlog(listener) != Some(0)
             })
         };
@@ -352,7 +351,7 @@ impl Roll {
         self.each(|seat, _| {
             if let State::Open { fd, throttled, .. } = &mut *seat.lock() {
                 // SAFETY: see `State::Open`; the lock is held.
-                let socket = unsafe { BorrowedFd::borrow_raw(*fd) };
+                let socket = unsafe { BorrowedSocket::borrow_raw(*fd) };
                 if throttled.is_none() {
                     *throttled = sys::throttle(socket, self.held_back());
                 }
@@ -472,7 +471,7 @@ impl Roll {
             return;
         };
         // SAFETY: see `State::Open`; the lock is held.
-        let socket = unsafe { BorrowedFd::borrow_raw(*fd) };
+        let socket = unsafe { BorrowedSocket::borrow_raw(*fd) };
         if !sys::freeze_if_settled(socket) && !patience.is_over() {
             return;
         }
@@ -572,7 +571,7 @@ impl State {
         if let State::Open { fd, throttled, .. } = self {
             if let Some(before) = throttled.take() {
                 // SAFETY: see `State::Open`; the lock is held.
-                sys::unthrottle(unsafe { BorrowedFd::borrow_raw(*fd) }, before);
+                sys::unthrottle(unsafe { BorrowedSocket::borrow_raw(*fd) }, before);
             }
         }
     }

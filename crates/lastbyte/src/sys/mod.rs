@@ -2,6 +2,10 @@
 //!
 //! A platform provides:
 //!
+//! - `OwnedSocket`, `BorrowedSocket`, `AsSocket`, `RawSocket`: what owns, lends and
+//!   numbers a socket there, in public bounds too; `HasSocket`, `forget`; and what the
+//!   public types lend (`AsFd`, or `AsSocket` and `AsHandle`);
+//! - `code`: the error numbers and their names;
 //! - `linger`, `set_linger`: the raw option of any socket;
 //! - `first_look`: is this a connection that can be ended, and what there is to
 //!   see of it; a [`NoLook`] if not;

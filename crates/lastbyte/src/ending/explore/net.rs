@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::*;
-use crate::sys::Look;
+use crate::sys::{Look, code};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[allow(
@@ -88,7 +88,7 @@ pub(super) enum LocalFin {
     Acked,
 }
 
-const EPERM: Errno = Errno::from_raw(libc::EPERM);
+const EPERM: Errno = Errno::from_raw(code::EPERM);
 
 impl Net {
     fn fin_waits(&self) -> u64 {
@@ -146,7 +146,7 @@ impl Net {
             Hand::SynSent | Hand::Done => LocalFin::Queued,
         };
         if self.slips_in == Some(SlipsIn::CountedBefore) {
-            self.die(Whose::Input, libc::ECONNRESET, true);
+            self.die(Whose::Input, code::ECONNRESET, true);
         }
         Ok(())
     }
@@ -310,11 +310,11 @@ impl Net {
                 });
                 // An ICMP message gives the same error as the peer's RST.
                 let (whose, refused) = match self.hand {
-                    Hand::SynSent => (Whose::Kernel, libc::ECONNREFUSED),
-                    Hand::SynReceived | Hand::Done => (Whose::Peer, libc::ECONNRESET),
+                    Hand::SynSent => (Whose::Kernel, code::ECONNREFUSED),
+                    Hand::SynReceived | Hand::Done => (Whose::Peer, code::ECONNRESET),
                 };
                 then(&|n| n.die(whose, refused, false));
-                then(&|n| n.die(Whose::Kernel, libc::ETIMEDOUT, false));
+                then(&|n| n.die(Whose::Kernel, code::ETIMEDOUT, false));
                 return next;
             }
             Hand::Done => {}
@@ -344,14 +344,14 @@ impl Net {
         let state = self.state();
         if state != TcpState::Closed {
             let reset = match state {
-                TcpState::CloseWait => libc::EPIPE,
-                _ => libc::ECONNRESET,
+                TcpState::CloseWait => code::EPIPE,
+                _ => code::ECONNRESET,
             };
             then(&|n| n.die(Whose::Peer, reset, false));
             // Keepalives run while nothing is queued, and say goodbye.
-            then(&|n| n.die(Whose::Kernel, libc::ETIMEDOUT, n.queued() == 0));
+            then(&|n| n.die(Whose::Kernel, code::ETIMEDOUT, n.queued() == 0));
             let says_goodbye = !matches!(state, TcpState::Closing | TcpState::LastAck);
-            then(&|n| n.die(Whose::Kernel, libc::ECONNABORTED, says_goodbye));
+            then(&|n| n.die(Whose::Kernel, code::ECONNABORTED, says_goodbye));
         }
         next
     }
@@ -364,7 +364,7 @@ impl Net {
         }
         self.segments_in += 1;
         if self.input_resets() {
-            self.die(Whose::Input, libc::ECONNRESET, true);
+            self.die(Whose::Input, code::ECONNRESET, true);
         } else {
             self.unread += 1;
         }
@@ -377,13 +377,13 @@ impl Net {
     fn peer_closes(&mut self) {
         // Its FIN is behind data that never came in.
         if self.trimmed_away > 0 && self.input_resets() {
-            return self.die(Whose::Input, libc::ECONNRESET, true);
+            return self.die(Whose::Input, code::ECONNRESET, true);
         }
         self.peer_fin = true;
         self.first = self.first.or(Some(Side::Peer));
     }
 
-    fn die(&mut self, whose: Whose, error: libc::c_int, rst: bool) {
+    fn die(&mut self, whose: Whose, error: i32, rst: bool) {
         self.gone = Some(Gone {
             whose,
             error: Some(Errno::from_raw(error)),
@@ -462,10 +462,10 @@ fn open_starts(fresh: &Net) -> Vec<Net> {
 fn gone_starts(fresh: &Net) -> Vec<Net> {
     let mut starts = Vec::new();
     for (whose, error, taken) in [
-        (Whose::Peer, libc::ECONNRESET, false),
-        (Whose::Peer, libc::ECONNRESET, true),
-        (Whose::Kernel, libc::ETIMEDOUT, false),
-        (Whose::Kernel, libc::ETIMEDOUT, true),
+        (Whose::Peer, code::ECONNRESET, false),
+        (Whose::Peer, code::ECONNRESET, true),
+        (Whose::Kernel, code::ETIMEDOUT, false),
+        (Whose::Kernel, code::ETIMEDOUT, true),
     ] {
         for unread in [0, 1] {
             starts.push(Net {

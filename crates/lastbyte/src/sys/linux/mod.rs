@@ -1,6 +1,7 @@
 //! Linux.
 
 mod address;
+pub(crate) mod code;
 mod destroyed;
 mod edges;
 mod filter;
@@ -11,6 +12,8 @@ mod limit;
 mod listener;
 mod look;
 mod option;
+mod public;
+mod socket;
 mod stream;
 mod timer;
 #[cfg(feature = "io-uring")]
@@ -28,6 +31,7 @@ pub(crate) use look::{Look, NoLook, first_look, identify, look};
 #[cfg(feature = "tokio")]
 pub(crate) use look::{first_look_at_tcp, is_tcp};
 pub(crate) use option::{linger, set_linger};
+pub(crate) use socket::{AsSocket, BorrowedSocket, HasSocket, OwnedSocket, RawSocket, forget};
 pub(crate) use stream::{Filters, abort, close, is_nonblocking, send_fin, shut_down};
 #[cfg(feature = "tokio")]
 pub(crate) use stream::{Throttled, freeze_if_settled, throttle, unthrottle};

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd};
 #[cfg(feature = "tokio")]
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use super::filter;
 #[cfg(feature = "tokio")]
 use super::look::is_settled;
 use super::option::{self, get, set};
+use super::socket::HasSocket;
 use crate::errno::Errno;
 use crate::linger::RawLinger;
 
@@ -125,8 +126,8 @@ pub(crate) struct Filters {
 /// The program's own options are taken off first: linger on with a time would
 /// block here, on with 0 reset a connection whose data arrived, and so would a
 /// negative TCP_LINGER2 (`__tcp_close`, net/ipv4/tcp.c).
-pub(crate) fn close(socket: impl AsFd, filters: Filters) {
-    let fd = socket.as_fd();
+pub(crate) fn close(socket: impl HasSocket, filters: Filters) {
+    let fd = socket.borrowed();
     if filters.frozen {
         filter::thaw(fd, filters.trimmed);
     }
@@ -147,12 +148,12 @@ pub(crate) fn close(socket: impl AsFd, filters: Filters) {
 ///
 /// # Errors
 /// The kernel refused both, so that the close is an ordinary one.
-pub(crate) fn abort(socket: impl AsFd) -> Result<(), Errno> {
+pub(crate) fn abort(socket: impl HasSocket) -> Result<(), Errno> {
     let on_zero = RawLinger {
         l_onoff: 1,
         l_linger: 0,
     };
-    let lingers = option::set_linger(socket.as_fd(), on_zero);
+    let lingers = option::set_linger(socket.borrowed(), on_zero);
     let nowhere = libc::sockaddr {
         sa_family: libc::AF_UNSPEC as libc::sa_family_t,
         sa_data: [0; 14],
@@ -160,7 +161,7 @@ pub(crate) fn abort(socket: impl AsFd) -> Result<(), Errno> {
     // SAFETY: `nowhere` is a whole sockaddr of the length passed, read only.
     let rc = unsafe {
         libc::connect(
-            socket.as_fd().as_raw_fd(),
+            socket.raw(),
             &nowhere,
             size_of::<libc::sockaddr>() as libc::socklen_t,
         )
