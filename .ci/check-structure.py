@@ -19,9 +19,9 @@ LINES = 500
 # Modules of one crate that may form a circle with each other, and why.
 CIRCLES = {
     ("blocking", "closer::background", "closer::job", "closing", "ending", "ending::observation", "ending::receipt",
-     "ending::tally", "errno", "error", "hook", "live", "report", "sums"):
+     "ending::payload", "errno", "error", "driver", "hook", "report", "sums"):
         "the library: blocking::outcome and off are used by every form, and an error carries a closing; to be cut",
-    ("on_tokio::end", "on_tokio::held", "on_tokio::lobby", "on_tokio::roll"):
+    ("on_tokio::held", "on_tokio::registry", "on_tokio::sweeper", "on_tokio::task"):
         "the library on tokio: the registry knows the sweeper and the tasks; to be cut",
     ("on_tokio::close", "on_tokio::stream"): "the library on tokio: closing a Stream takes it apart",
     ("harness::pair", "harness::peer"): "the lab: a pair has a peer, and a peer checks the pattern that a pair is filled with",
@@ -34,8 +34,8 @@ CIRCLES = {
 LONG = {
     "src/ending.rs": "the state machine reads as a whole; what it needs is in ending/",
     "src/ending/explore/net.rs": "the model of the network that explore.rs tries",
-    "src/closer/engine.rs": "the closer's loop",
-    "src/on_tokio/roll.rs": "the registry; to be split",
+    "src/closer/event_loop.rs": "the closer's loop",
+    "src/on_tokio/registry.rs": "the registry; to be split",
     "src/policy/text.rs": "one text format, written and read",
     "src/explain/words.rs": "a table",
     "src/judge/tests.rs": "a test for each piece of evidence",

@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use crate::closer::background;
 use crate::closing::Closing;
+use crate::driver::Ready;
 use crate::error::{CloseError, Refusal};
 use crate::linger::Linger;
-use crate::live::Ready;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sys::{self, Edges, Event, HasSocket, Look, OwnedSocket, code};

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::blocking;
 use crate::closer::background;
+use crate::driver::{Live, Progress, Ready};
 use crate::error::CloseError;
 use crate::linger::Linger;
-use crate::live::{Live, Progress, Ready};
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sys::{Edges, Event, HasSocket, Look, OwnedSocket, Timer};

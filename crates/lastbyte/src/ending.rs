@@ -30,8 +30,8 @@ mod account;
 #[cfg(test)]
 mod explore;
 mod observation;
+mod payload;
 pub(crate) mod receipt;
-mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -235,7 +235,7 @@ impl Ending {
         let closed = detail.state == TcpState::Closed;
         let fin = if closed {
             let told = policy.has_sent_fin();
-            queued.is_some_and(|n| tally::fin_of_closed(n, detail, told))
+            queued.is_some_and(|n| payload::fin_of_closed(n, detail, told))
         } else {
             detail.state.fin_queued()
         };
@@ -243,7 +243,7 @@ impl Ending {
             self.fin = Fin::Sent;
         }
         self.in_handshake = detail.state.in_handshake();
-        self.written = queued.and_then(|queued| tally::written(queued, detail, fin));
+        self.written = queued.and_then(|queued| payload::written(queued, detail, fin));
         self.closed_first = observation::closed_first(detail.state);
         self.eof = detail.state.peer_closed();
         self.read_side = match detail.read_shut {

@@ -121,12 +121,12 @@ mod closer;
 mod closing;
 mod connection;
 mod contain;
+mod driver;
 mod ending;
 mod errno;
 mod error;
 mod hook;
 mod linger;
-mod live;
 pub mod manual;
 #[cfg(feature = "tokio")]
 pub mod on_tokio;

@@ -6,12 +6,12 @@
 
 #[path = "../../src/closer/inbox.rs"]
 mod inbox;
-#[path = "../../src/closer/jobs.rs"]
-mod jobs;
+#[path = "../../src/closer/block_queue.rs"]
+mod block_queue;
 mod sync;
 
 use inbox::{Inbox, Wake};
-use jobs::Jobs;
+use block_queue::Jobs;
 use loom::sync::Arc;
 use loom::thread;
 use sync::{Condvar, Mutex, Ordering};

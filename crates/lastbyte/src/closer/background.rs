@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::job::Job;
 use super::{Closer, Sink};
 use crate::contain::contain;
+use crate::driver::Live;
 use crate::error::CloseError;
 use crate::hook;
-use crate::live::Live;
 use crate::sums::Sums;
 use crate::sys::{Leaked, code};
 

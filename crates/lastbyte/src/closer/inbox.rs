@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::jobs::Jobs;
+use super::block_queue::Jobs;
 use super::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
 
 pub(super) struct Inbox<W, J> {

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Sink;
-use crate::live::Live;
+use crate::driver::Live;
 use crate::policy::Policy;
 use crate::sys::{self, BorrowedSocket, HasSocket, OwnedSocket};
 

@@ -2,16 +2,16 @@
 
 mod account;
 pub(crate) mod background;
+mod block_queue;
+mod destroy_notices;
 mod drain;
-mod engine;
+mod event_loop;
 mod finish;
 mod inbox;
 mod job;
-mod jobs;
-mod receipts;
-mod slots;
+mod slab;
 mod sync;
-mod wheel;
+mod timer_wheel;
 
 use std::fmt;
 use std::io;
@@ -21,15 +21,15 @@ use std::sync::mpsc;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
+use crate::driver::Live;
 use crate::error::CloseError;
-use crate::live::Live;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sums::Sums;
 use crate::sys::{Edges, OwnedSocket, Waker, code};
 use account::Account;
 pub use drain::{ConnectionReport, DrainReport, WaitError};
-use engine::Engine;
+use event_loop::Engine;
 pub use finish::Finish;
 use inbox::{Inbox, Wake};
 use job::{Begin, Job, Submitted};

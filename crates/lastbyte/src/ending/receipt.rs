@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Detail, TcpState, tally};
+use super::{Detail, TcpState, payload};
 use crate::report::{Fate, Report, Side};
 
 /// What was known when the descriptor was closed.
@@ -28,7 +28,7 @@ impl Left {
         let lost = payload(word.queued);
         let written = word
             .detail
-            .and_then(|detail| tally::written(word.queued, &detail, true));
+            .and_then(|detail| payload::written(word.queued, &detail, true));
         // Input for a socket that nobody can read from makes the kernel reset it.
         let late_input = word.data_segments_in.map(|now| now > self.data_segments_in);
         // Else it was the peer's RST, a time-out, or this host was short of memory

@@ -9,12 +9,12 @@ use std::time::Instant;
 use ::tokio::net::TcpStream;
 
 use super::drive::Socket;
-use super::end::{Ending, Outcome};
 use super::stream::Stream;
+use super::task::{Ending, Outcome};
 use crate::blocking;
+use crate::driver::Ready;
 use crate::error::CloseError;
 use crate::linger::Linger;
-use crate::live::Ready;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sys::OwnedSocket;

@@ -15,8 +15,8 @@ use ::tokio::time::Sleep;
 
 use super::timer;
 use crate::closer::{Sink, background};
+use crate::driver::{Live, Progress, Ready};
 use crate::error::CloseError;
-use crate::live::{Live, Progress, Ready};
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sys::{

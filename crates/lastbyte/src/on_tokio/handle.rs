@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::roll::{LETTING_IN, ONE_ACK, PATIENCE, Roll, Stage};
+use super::registry::{LETTING_IN, ONE_ACK, PATIENCE, Roll, Stage};
 use super::timer;
 use crate::closer::DrainReport;
 use crate::sums::Sums;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::roll::Seat;
+use super::registry::Seat;
 use crate::sys;
 
 /// The connections of a listener that are held for late input.

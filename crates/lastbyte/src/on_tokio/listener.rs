@@ -13,7 +13,7 @@ use ::tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use ::tokio::runtime;
 
 use super::handle::Handle;
-use super::roll::{Roll, Stage};
+use super::registry::{Roll, Stage};
 use super::stream::Stream;
 use super::timer;
 use crate::closer::background::{self, background};

@@ -145,15 +145,15 @@ mod close;
 #[cfg(any(feature = "hyper-util", feature = "tonic"))]
 mod connected;
 mod drive;
-mod end;
 mod handle;
 mod held;
 #[cfg(feature = "stream")]
 mod incoming;
 mod listener;
-mod lobby;
-mod roll;
+mod registry;
 mod stream;
+mod sweeper;
+mod task;
 mod timer;
 
 pub use close::{Closable, Close, close};

@@ -13,8 +13,8 @@ use ::tokio::runtime::Handle;
 
 use super::close::Close;
 use super::drive::Socket;
-use super::end::{Ending, Outcome};
-use super::roll::{Entry, Turn};
+use super::registry::{Entry, Turn};
+use super::task::{Ending, Outcome};
 use super::timer;
 use crate::error::CloseError;
 use crate::policy::Policy;

@@ -7,18 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::block_queue::Jobs;
+use super::destroy_notices::{Receipts, Told};
 use super::job::{Begin, Job, Submitted};
-use super::jobs::Jobs;
-use super::receipts::{Receipts, Told};
-use super::slots::{Key, Slots, place};
-use super::wheel::Wheel;
+use super::slab::{Key, Slots, place};
+use super::timer_wheel::Wheel;
 use super::{Shared, Sink};
 use crate::blocking::outcome;
 use crate::connection::Connection;
 use crate::contain::contain;
+use crate::driver::{self, Live, Progress, Ready};
 use crate::error::CloseError;
 use crate::hook;
-use crate::live::{self, Live, Progress, Ready};
 use crate::report::Report;
 use crate::sys::{HasSocket, Look, Readiness, descriptor_limit};
 
@@ -206,7 +206,7 @@ impl<R: Readiness> Engine<R> {
             return self.begin(begin);
         };
         let connection = hook::connection(begin.socket.borrowed());
-        match live::leave(begin.socket.borrowed(), receipts.namespace()) {
+        match driver::leave(begin.socket.borrowed(), receipts.namespace()) {
             Some((cookie, left)) => {
                 let Begin { began, sink, .. } = begin;
                 receipts.await_word(cookie, left, began, connection, sink);

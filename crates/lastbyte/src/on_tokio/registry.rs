@@ -12,15 +12,15 @@ use ::tokio::sync::{Notify, watch};
 
 use super::held::Held;
 pub(super) use super::held::Hold;
-use super::lobby::Lobby;
+use super::sweeper::Lobby;
 use super::timer;
 use crate::blocking::outcome;
 use crate::closer::DrainReport;
 use crate::connection::Connection;
 use crate::contain::contain;
+use crate::driver::Ready;
 use crate::error::CloseError;
 use crate::hook;
-use crate::live::Ready;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sums::Sums;

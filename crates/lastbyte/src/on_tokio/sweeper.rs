@@ -13,7 +13,7 @@ use std::time::Duration;
 use ::tokio::runtime::Handle;
 use ::tokio::sync::Notify;
 
-use super::end::Ending;
+use super::task::Ending;
 use super::timer;
 
 /// Between two sweeps.

@@ -11,7 +11,7 @@ use ::tokio::runtime::Handle;
 use ::tokio::sync::oneshot;
 
 use super::drive::{Drive, Socket};
-use super::roll::{Entry, Hold, Patience, Stage};
+use super::registry::{Entry, Hold, Patience, Stage};
 use crate::blocking::outcome;
 use crate::closer::Sink;
 use crate::error::CloseError;
