@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::closer::background;
 use crate::closing::Closing;
-use crate::driver::Ready;
+use crate::driver::Prepared;
 use crate::error::{CloseError, Refusal};
 use crate::linger::Linger;
 use crate::policy::Policy;
@@ -83,9 +83,9 @@ where
 fn close_owned(socket: OwnedSocket, policy: &Policy) -> Result<Report, CloseError> {
     let began = Instant::now();
     match policy.linger() {
-        Linger::Off => off(Ready::look(socket, policy, began)?),
+        Linger::Off => off(Prepared::look(socket, policy, began)?),
         Linger::Abort => {
-            let (_, progress) = Ready::look(socket, policy, began)?.start();
+            let (_, progress) = Prepared::look(socket, policy, began)?.start();
             outcome(progress.report.expect("an abort reports at once"))
         }
         Linger::Wait(_) | Linger::Endless { .. } => {
@@ -102,15 +102,15 @@ fn close_owned(socket: OwnedSocket, policy: &Policy) -> Result<Report, CloseErro
                     done => done,
                 };
             }
-            wait(Ready::look(socket, policy, began)?)
+            wait(Prepared::look(socket, policy, began)?)
         }
     }
 }
 
 /// Returns at once; what is not done by then goes to the background closer.
-pub(crate) fn off(ready: Ready) -> Result<Report, CloseError> {
-    if !ready.may_wait() {
-        let (_, progress) = ready.start();
+pub(crate) fn off(prepared: Prepared) -> Result<Report, CloseError> {
+    if !prepared.may_wait() {
+        let (_, progress) = prepared.start();
         return outcome(
             progress
                 .report
@@ -119,54 +119,54 @@ pub(crate) fn off(ready: Ready) -> Result<Report, CloseError> {
     }
     let background = match background::get() {
         Ok(background) => background,
-        Err(error) => return Err(CloseError::resources(error, ready.into_socket())),
+        Err(error) => return Err(CloseError::resources(error, prepared.into_socket())),
     };
-    let (live, progress) = ready.start();
+    let (driver, progress) = prepared.start();
     match progress.report {
         Some(report) => {
             // Delivered already; the peer may still be sending.
             if !progress.over {
-                background.adopt(live);
+                background.adopt(driver);
             }
             outcome(report)
         }
         None => {
-            let report = live.detached();
-            background.adopt(live);
+            let report = driver.detached();
+            background.adopt(driver);
             Ok(report)
         }
     }
 }
 
-fn wait(ready: Ready) -> Result<Report, CloseError> {
+fn wait(prepared: Prepared) -> Result<Report, CloseError> {
     let edges = match Edges::new() {
         Ok(edges) => edges,
-        Err(error) => return Err(CloseError::resources(error, ready.into_socket())),
+        Err(error) => return Err(CloseError::resources(error, prepared.into_socket())),
     };
-    if let Err(error) = edges.add(ready.socket(), 0) {
-        return Err(CloseError::resources(error, ready.into_socket()));
+    if let Err(error) = edges.add(prepared.socket(), 0) {
+        return Err(CloseError::resources(error, prepared.into_socket()));
     }
-    let (mut live, mut progress) = ready.start();
+    let (mut driver, mut progress) = prepared.start();
     let report = loop {
         if let Some(report) = progress.report {
             break report;
         }
         let mut events = [Event::NONE];
-        let how = match edges.wait(&mut events, live.due_in()) {
+        let how = match edges.wait(&mut events, driver.due_in()) {
             // Nothing happened: a timer, which wants to see everything.
             Ok([]) => Look::Full,
             Ok([event, ..]) => event.look(),
             // The kernel refuses to wait (it cannot, on a descriptor of ours):
             // the background closer has a descriptor of its own to wait with.
             Err(error) => {
-                background::adopt_or_release(live);
+                background::adopt_or_release(driver);
                 return Err(CloseError::lost_sight(error));
             }
         };
-        progress = live.step(how);
+        progress = driver.step(how);
     };
     if !progress.over {
-        background::adopt_or_release(live);
+        background::adopt_or_release(driver);
     }
     outcome(report)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::blocking;
 use crate::closer::background;
-use crate::driver::{Live, Progress, Ready};
+use crate::driver::{Driver, Prepared, Progress};
 use crate::error::CloseError;
 use crate::linger::Linger;
 use crate::policy::Policy;
@@ -55,7 +55,7 @@ use crate::sys::{Edges, Event, HasSocket, Look, OwnedSocket, Timer};
 #[must_use = "dropped, the close goes on in the background and its report is lost"]
 pub struct Closing {
     /// Until the ending is over or left to the background.
-    live: Option<Box<Live>>,
+    driver: Option<Box<Driver>>,
     report: Option<Report>,
     edges: Edges,
     timer: Timer,
@@ -84,19 +84,19 @@ impl Closing {
         policy: &Policy,
         began: Instant,
     ) -> Result<Self, CloseError> {
-        let ready = Ready::look(socket, policy, began)?;
-        let (edges, timer) = match watch(&ready) {
+        let prepared = Prepared::look(socket, policy, began)?;
+        let (edges, timer) = match watch(&prepared) {
             Ok(watch) => watch,
-            Err(error) => return Err(CloseError::resources(error, ready.into_socket())),
+            Err(error) => return Err(CloseError::resources(error, prepared.into_socket())),
         };
         let mut closing = Self {
-            live: None,
+            driver: None,
             report: None,
             edges,
             timer,
         };
         if policy.linger() == Linger::Off {
-            let report = match blocking::off(ready) {
+            let report = match blocking::off(prepared) {
                 Ok(report) => report,
                 Err(error) => match error.report() {
                     Some(report) => *report,
@@ -105,8 +105,8 @@ impl Closing {
             };
             closing.settle(report);
         } else {
-            let (live, progress) = ready.start();
-            closing.live = Some(Box::new(live));
+            let (driver, progress) = prepared.start();
+            closing.driver = Some(Box::new(driver));
             closing.advance(progress);
         }
         Ok(closing)
@@ -119,7 +119,7 @@ impl Closing {
     /// [Would block](CloseError::would_block) while the close is under way; else
     /// as [`close`](crate::close()).
     pub fn try_finish(&mut self) -> Result<Report, CloseError> {
-        if let (None, Some(live)) = (self.report, &mut self.live) {
+        if let (None, Some(driver)) = (self.report, &mut self.driver) {
             let mut events = [Event::NONE; 2];
             let how = match self.edges.wait(&mut events, Some(Duration::ZERO)) {
                 Ok([event]) if event.token() == CONNECTION => event.look(),
@@ -128,7 +128,7 @@ impl Closing {
                 Ok([_, ..]) | Err(_) => Look::Full,
                 Ok([]) => Look::Input,
             };
-            let progress = live.step(how);
+            let progress = driver.step(how);
             self.advance(progress);
         }
         match self.report {
@@ -141,7 +141,7 @@ impl Closing {
     /// earlier look for progress. The descriptor is readable then too.
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
-        self.live.as_ref().and_then(|live| live.due())
+        self.driver.as_ref().and_then(|driver| driver.due())
     }
 
     /// What an event loop can wait on; the platform says which.
@@ -150,15 +150,15 @@ impl Closing {
     }
 
     fn advance(&mut self, progress: Progress) {
-        match (progress.report, &self.live) {
+        match (progress.report, &self.driver) {
             (Some(report), _) => {
-                if let Some(live) = self.live.take().filter(|_| !progress.over) {
-                    let _ = self.edges.remove(live.socket());
-                    background::adopt_or_release(*live);
+                if let Some(driver) = self.driver.take().filter(|_| !progress.over) {
+                    let _ = self.edges.remove(driver.socket());
+                    background::adopt_or_release(*driver);
                 }
                 self.settle(report);
             }
-            (None, Some(live)) => self.timer.set(live.due_in()),
+            (None, Some(driver)) => self.timer.set(driver.due_in()),
             (None, None) => {}
         }
     }
@@ -170,19 +170,19 @@ impl Closing {
     }
 }
 
-fn watch(ready: &Ready) -> std::io::Result<(Edges, Timer)> {
+fn watch(prepared: &Prepared) -> std::io::Result<(Edges, Timer)> {
     let edges = Edges::new()?;
     let timer = Timer::new()?;
-    edges.add(ready.socket(), CONNECTION)?;
+    edges.add(prepared.socket(), CONNECTION)?;
     edges.add_readable(timer.borrowed(), TIMER)?;
     Ok((edges, timer))
 }
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        if let Some(live) = self.live.take() {
-            let _ = self.edges.remove(live.socket());
-            background::adopt_or_release(*live);
+        if let Some(driver) = self.driver.take() {
+            let _ = self.edges.remove(driver.socket());
+            background::adopt_or_release(*driver);
         }
     }
 }

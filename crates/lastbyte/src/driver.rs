@@ -15,7 +15,7 @@ use crate::sys::{self, BorrowedSocket, Filters, HasSocket, Look, NoLook, OwnedSo
 
 /// A connection on its way to the end. `S` is whatever owns its descriptor.
 #[derive(Debug)]
-pub(crate) struct Live<S = OwnedSocket> {
+pub(crate) struct Driver<S = OwnedSocket> {
     /// Until the ending is over.
     socket: Option<S>,
     ending: Ending,
@@ -39,12 +39,12 @@ pub(crate) struct Progress {
 
 /// An ending that has looked at its connection and touched nothing yet, so that
 /// whatever else it needs can still fail harmlessly.
-pub(crate) struct Ready<S = OwnedSocket> {
-    live: Live<S>,
+pub(crate) struct Prepared<S = OwnedSocket> {
+    driver: Driver<S>,
     first: Step,
 }
 
-impl Ready {
+impl Prepared {
     pub(crate) fn look(
         socket: OwnedSocket,
         policy: &Policy,
@@ -55,8 +55,8 @@ impl Ready {
     }
 }
 
-impl<S: HasSocket> Ready<S> {
-    /// As [`look`](Ready::look), for any owner of a descriptor.
+impl<S: HasSocket> Prepared<S> {
+    /// As [`look`](Prepared::look), for any owner of a descriptor.
     pub(crate) fn inspect(socket: S, policy: &Policy, began: Instant) -> Result<Self, (NoLook, S)> {
         let seen = sys::first_look(socket.borrowed());
         Self::seen(socket, seen, policy, began)
@@ -86,7 +86,7 @@ impl<S: HasSocket> Ready<S> {
         };
         let (ending, first) = Ending::begin(policy, &seen);
         let connection = hook::connection(socket.borrowed()).map(Box::new);
-        let live = Live {
+        let driver = Driver {
             socket: Some(socket),
             ending,
             began,
@@ -94,7 +94,7 @@ impl<S: HasSocket> Ready<S> {
             filters: Filters::default(),
             connection,
         };
-        Ok(Self { live, first })
+        Ok(Self { driver, first })
     }
 
     /// Whether the connection may need more than this call.
@@ -104,27 +104,27 @@ impl<S: HasSocket> Ready<S> {
 
     /// The socket; open, because nothing was done yet.
     pub(crate) fn socket(&self) -> BorrowedSocket<'_> {
-        self.live.socket()
+        self.driver.socket()
     }
 
     /// Whatever owns it.
     #[cfg(feature = "tokio")]
     pub(crate) fn owner(&self) -> &S {
-        self.live
+        self.driver
             .owner()
             .expect("a close that has not started has its socket")
     }
 
     /// The same with another owner of the descriptor.
-    pub(crate) fn map<T>(self, own: impl FnOnce(S) -> T) -> Ready<T> {
-        let Self { live, first } = self;
-        let live = live.map(|socket| Some(own(socket)));
-        let live = live.expect("a close that has not started has its socket");
-        Ready { live, first }
+    pub(crate) fn map<T>(self, own: impl FnOnce(S) -> T) -> Prepared<T> {
+        let Self { driver, first } = self;
+        let driver = driver.map(|socket| Some(own(socket)));
+        let driver = driver.expect("a close that has not started has its socket");
+        Prepared { driver, first }
     }
 
     pub(crate) fn into_socket(self) -> S {
-        self.live
+        self.driver
             .socket
             .expect("a close that has not started has its socket")
     }
@@ -132,25 +132,25 @@ impl<S: HasSocket> Ready<S> {
     /// Goes by another clock, from now on.
     #[cfg(feature = "tokio")]
     pub(crate) fn by_clock(mut self, clock: fn() -> Instant) -> Self {
-        self.live.began = clock()
-            .checked_sub(self.live.elapsed())
-            .unwrap_or(self.live.began);
-        self.live.clock = clock;
+        self.driver.began = clock()
+            .checked_sub(self.driver.elapsed())
+            .unwrap_or(self.driver.began);
+        self.driver.clock = clock;
         self
     }
 
     /// Starts the close.
-    pub(crate) fn start(self) -> (Live<S>, Progress) {
-        let Self { mut live, first } = self;
-        let progress = live.act(first, false);
-        (live, progress)
+    pub(crate) fn start(self) -> (Driver<S>, Progress) {
+        let Self { mut driver, first } = self;
+        let progress = driver.act(first, false);
+        (driver, progress)
     }
 
     /// Starts the close, and leaves the look at what came of it to the caller.
-    pub(crate) fn start_unseen(self) -> (Live<S>, Progress) {
-        let Self { mut live, first } = self;
-        let progress = live.act(first, true);
-        (live, progress)
+    pub(crate) fn start_unseen(self) -> (Driver<S>, Progress) {
+        let Self { mut driver, first } = self;
+        let progress = driver.act(first, true);
+        (driver, progress)
     }
 }
 
@@ -159,7 +159,10 @@ impl<S: HasSocket> Ready<S> {
 /// dropped at once. None, with nothing changed, where that would lose data, because
 /// input is unread, or say less than a look: the close is under way already, or the
 /// connection gone.
-pub(crate) fn leave(socket: BorrowedSocket<'_>, heard: Option<u64>) -> Option<(u64, Left)> {
+pub(crate) fn leave_to_kernel(
+    socket: BorrowedSocket<'_>,
+    heard: Option<u64>,
+) -> Option<(u64, Left)> {
     let identity = sys::identify(socket)?;
     // Another network namespace's last words do not come here.
     if heard.is_none() || identity.namespace != heard {
@@ -180,7 +183,7 @@ pub(crate) fn leave(socket: BorrowedSocket<'_>, heard: Option<u64>) -> Option<(u
     Some((identity.cookie, left))
 }
 
-impl<S: HasSocket> Live<S> {
+impl<S: HasSocket> Driver<S> {
     /// Looks again and does what follows.
     pub(crate) fn step(&mut self, how: Look) -> Progress {
         let Some(socket) = &self.socket else {
@@ -255,8 +258,8 @@ impl<S: HasSocket> Live<S> {
 
     /// The same ending with another owner of the descriptor. `None`, and the
     /// descriptor closed, where `own` fails.
-    pub(crate) fn map<T>(self, own: impl FnOnce(S) -> Option<T>) -> Option<Live<T>> {
-        Some(Live {
+    pub(crate) fn map<T>(self, own: impl FnOnce(S) -> Option<T>) -> Option<Driver<T>> {
+        Some(Driver {
             socket: Some(own(self.socket?)?),
             ending: self.ending,
             began: self.began,

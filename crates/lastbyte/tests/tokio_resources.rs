@@ -152,7 +152,7 @@ async fn streams_are_delivered_without_descriptors() {
         .unwrap_err();
     assert_eq!(error.errno().unwrap().raw(), libc::EMFILE, "{error}");
     let refused = error.into_socket().unwrap();
-    // The endings have been tried by now, in the lobby and as tasks.
+    // The endings have been tried by now, by the sweeper and as tasks.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let readers: Vec<_> = clients
         .into_iter()

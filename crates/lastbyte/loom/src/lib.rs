@@ -4,14 +4,14 @@
 #![allow(dead_code, reason = "the closer uses more of it than these tests")]
 #![allow(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
-#[path = "../../src/closer/inbox.rs"]
-mod inbox;
 #[path = "../../src/closer/block_queue.rs"]
 mod block_queue;
+#[path = "../../src/closer/inbox.rs"]
+mod inbox;
 mod sync;
 
+use block_queue::BlockQueue;
 use inbox::{Inbox, Wake};
-use block_queue::Jobs;
 use loom::sync::Arc;
 use loom::thread;
 use sync::{Condvar, Mutex, Ordering};
@@ -58,10 +58,10 @@ fn no_job_is_lost_and_no_wake_up_missed() {
     model.preemption_bound = Some(3);
     model.check(|| {
         let inbox = Arc::new(Inbox::<Flag, u32>::new(1, Flag::new()));
-        let engine = {
+        let event_loop = {
             let inbox = Arc::clone(&inbox);
             thread::spawn(move || {
-                let (mut jobs, mut taken) = (Jobs::new(), 0);
+                let (mut jobs, mut taken) = (BlockQueue::new(), 0);
                 let mut open = true;
                 while open {
                     inbox.waker.sleep();
@@ -88,7 +88,7 @@ fn no_job_is_lost_and_no_wake_up_missed() {
             .collect();
         let accepted: u32 = submitters.into_iter().map(|s| s.join().unwrap()).sum();
         inbox.no_more();
-        assert_eq!(engine.join().unwrap(), accepted);
+        assert_eq!(event_loop.join().unwrap(), accepted);
         assert!(accepted >= 1);
         assert_eq!(inbox.in_flight.load(Ordering::Acquire), 0);
         assert_eq!(inbox.submit(9), Err(9));

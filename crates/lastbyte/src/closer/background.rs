@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::job::Job;
 use super::{Closer, Sink};
 use crate::contain::contain;
-use crate::driver::Live;
+use crate::driver::Driver;
 use crate::error::CloseError;
 use crate::hook;
 use crate::sums::Sums;
@@ -118,17 +118,17 @@ static RUNNING: Leaked<Closer> = Leaked::none();
 static RELEASED: AtomicU64 = AtomicU64::new(0);
 
 /// A place with the background closer, so that what is started can be left to it.
-pub(crate) struct Seat(&'static Closer);
+pub(crate) struct Handle(&'static Closer);
 
-impl Seat {
+impl Handle {
     /// Leaves an ending to the background.
-    pub(crate) fn adopt(self, live: Live) {
-        self.adopt_and_tell(live, None);
+    pub(crate) fn adopt(self, driver: Driver) {
+        self.adopt_and_tell(driver, None);
     }
 
-    fn adopt_and_tell(self, live: Live, sink: Option<Sink>) {
-        if let Err(Job::Adopt(live, sink)) = self.0.shared.adopt(live, sink) {
-            release(live, sink, io::Error::from_raw_os_error(code::EAGAIN));
+    fn adopt_and_tell(self, driver: Driver, sink: Option<Sink>) {
+        if let Err(Job::Adopt(driver, sink)) = self.0.shared.adopt(driver, sink) {
+            release(driver, sink, io::Error::from_raw_os_error(code::EAGAIN));
         }
     }
 }
@@ -137,34 +137,34 @@ impl Seat {
 ///
 /// # Errors
 /// It cannot be started, or is full.
-pub(crate) fn get() -> io::Result<Seat> {
+pub(crate) fn get() -> io::Result<Handle> {
     let closer = start()?;
     if closer.in_flight() >= Background::LIMIT {
         return Err(io::Error::from_raw_os_error(code::EAGAIN));
     }
-    Ok(Seat(closer))
+    Ok(Handle(closer))
 }
 
 /// Leaves an ending to the background; where there is none to be had, to the
 /// kernel.
-pub(crate) fn adopt_or_release(live: Live) {
-    adopt_and_tell(live, None);
+pub(crate) fn adopt_or_release(driver: Driver) {
+    adopt_and_tell(driver, None);
 }
 
 /// As [`adopt_or_release`]; `sink` is given what became of an ending that was not
 /// reported yet.
-pub(crate) fn adopt_and_tell(live: Live, sink: Option<Sink>) {
+pub(crate) fn adopt_and_tell(driver: Driver, sink: Option<Sink>) {
     match start() {
-        Ok(closer) => Seat(closer).adopt_and_tell(live, sink),
-        Err(error) => release(live, sink, error),
+        Ok(closer) => Handle(closer).adopt_and_tell(driver, sink),
+        Err(error) => release(driver, sink, error),
     }
 }
 
 /// Leaves an ending to the kernel, and says so.
-fn release(mut live: Live, sink: Option<Sink>, error: io::Error) {
-    let reported = live.is_holding();
-    let connection = live.connection();
-    live.release();
+fn release(mut driver: Driver, sink: Option<Sink>, error: io::Error) {
+    let reported = driver.is_holding();
+    let connection = driver.connection();
+    driver.release();
     if reported {
         return;
     }

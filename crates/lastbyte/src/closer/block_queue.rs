@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 
 const BLOCK: usize = 64;
 
-pub(super) struct Jobs<J> {
+pub(super) struct BlockQueue<J> {
     /// The first is being emptied, the last being filled.
     blocks: VecDeque<VecDeque<J>>,
 }
 
-impl<J> Jobs<J> {
+impl<J> BlockQueue<J> {
     pub(super) const fn new() -> Self {
         Self {
             blocks: VecDeque::new(),
@@ -56,7 +56,7 @@ mod tests {
 
     #[test]
     fn first_in_first_out_over_blocks_and_queues() {
-        let (mut a, mut b) = (Jobs::new(), Jobs::new());
+        let (mut a, mut b) = (BlockQueue::new(), BlockQueue::new());
         for i in 0..100 {
             a.push(i).unwrap();
             b.push(100 + i).unwrap();

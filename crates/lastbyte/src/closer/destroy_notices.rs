@@ -15,7 +15,7 @@ use crate::sys::{BorrowedSocket, Destroyed, HasSocket, Notice, Overrun};
 /// of its descriptor can be open for ever.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
 
-pub(super) struct Receipts {
+pub(super) struct DestroyNotices {
     notices: Destroyed,
     waiting: HashMap<u64, Waiting>,
     /// By when each is given up, in order; those that were told meanwhile too.
@@ -29,16 +29,16 @@ struct Waiting {
     sink: Sink,
 }
 
-/// Something to be told.
-pub(super) struct Told {
+/// A close whose result is known.
+pub(super) struct Finished {
     pub(super) sink: Sink,
     pub(super) report: Report,
     pub(super) connection: Option<Connection>,
 }
 
 impl Waiting {
-    fn told(self, report: impl FnOnce(&Left, Duration) -> Report) -> Told {
-        Told {
+    fn finish(self, report: impl FnOnce(&Left, Duration) -> Report) -> Finished {
+        Finished {
             report: report(&self.left, self.began.elapsed()),
             sink: self.sink,
             connection: self.connection,
@@ -46,7 +46,7 @@ impl Waiting {
     }
 }
 
-impl Receipts {
+impl DestroyNotices {
     pub(super) fn subscribe() -> io::Result<Self> {
         Ok(Self {
             notices: Destroyed::subscribe()?,
@@ -101,26 +101,26 @@ impl Receipts {
     }
 
     /// Gives up those whose time is over.
-    pub(super) fn expire(&mut self, now: Instant, mut tell: impl FnMut(Told)) {
+    pub(super) fn expire(&mut self, now: Instant, mut tell: impl FnMut(Finished)) {
         while self.next_due().is_some_and(|due| due <= now) {
             let Some((_, cookie)) = self.due.pop_front() else {
                 return;
             };
             if let Some(waiting) = self.waiting.remove(&cookie) {
-                tell(waiting.told(Left::unseen));
+                tell(waiting.finish(Left::unseen));
             }
         }
     }
 
     /// Takes in what the kernel has said. Where it lost some, whoever still waits
     /// is told that the fate is unseen.
-    pub(super) fn read(&mut self, mut tell: impl FnMut(Told)) {
+    pub(super) fn read(&mut self, mut tell: impl FnMut(Finished)) {
         let Self {
             notices, waiting, ..
         } = self;
         let read = notices.read(|notice| {
             if let Some(waiting) = waiting.remove(&notice.cookie) {
-                tell(waiting.told(|left, time| left.report(&last_word(&notice), time)));
+                tell(waiting.finish(|left, time| left.report(&last_word(&notice), time)));
             }
         });
         if let Err(Overrun) = read {
@@ -129,9 +129,9 @@ impl Receipts {
     }
 
     /// Tells whoever still waits that the fate is not awaited any longer.
-    pub(super) fn give_up(&mut self, mut tell: impl FnMut(Told)) {
+    pub(super) fn give_up(&mut self, mut tell: impl FnMut(Finished)) {
         for (_, waiting) in self.waiting.drain() {
-            tell(waiting.told(Left::unseen));
+            tell(waiting.finish(Left::unseen));
         }
     }
 
@@ -140,7 +140,7 @@ impl Receipts {
     }
 }
 
-impl HasSocket for Receipts {
+impl HasSocket for DestroyNotices {
     fn borrowed(&self) -> BorrowedSocket<'_> {
         self.notices.borrowed()
     }
@@ -163,7 +163,7 @@ mod tests {
     /// A duplicate of the descriptor keeps the connection, and no notice comes.
     #[test]
     fn what_never_comes_is_given_up_in_time() {
-        let Ok(mut receipts) = Receipts::subscribe() else {
+        let Ok(mut notices) = DestroyNotices::subscribe() else {
             return; // no netlink here, as in some sandboxes
         };
         let began = Instant::now();
@@ -172,18 +172,18 @@ mod tests {
                 closed_first: Side::Local,
                 data_segments_in: 0,
             };
-            receipts.await_word(cookie, left, began, None, Box::new(|_| {}));
+            notices.await_word(cookie, left, began, None, Box::new(|_| {}));
         }
-        receipts.waiting.remove(&1);
-        let due = receipts.next_due().expect("one waits");
+        notices.waiting.remove(&1);
+        let due = notices.next_due().expect("one waits");
         assert!(due >= began + PATIENCE);
         let mut told = Vec::new();
-        receipts.expire(began, |one| told.push(one.report));
+        notices.expire(began, |one| told.push(one.report));
         assert!(told.is_empty());
-        receipts.expire(due, |one| told.push(one.report));
+        notices.expire(due, |one| told.push(one.report));
         assert_eq!(told.len(), 1);
         assert_eq!((told[0].fate, told[0].lost), (Fate::Detached, None));
-        assert!(receipts.is_empty());
-        assert_eq!(receipts.next_due(), None);
+        assert!(notices.is_empty());
+        assert_eq!(notices.next_due(), None);
     }
 }

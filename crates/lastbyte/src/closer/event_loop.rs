@@ -7,23 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use super::block_queue::Jobs;
-use super::destroy_notices::{Receipts, Told};
+use super::block_queue::BlockQueue;
+use super::destroy_notices::{DestroyNotices, Finished};
 use super::job::{Begin, Job, Submitted};
-use super::slab::{Key, Slots, place};
-use super::timer_wheel::Wheel;
+use super::slab::{Key, Slab, place};
+use super::timer_wheel::TimerWheel;
 use super::{Shared, Sink};
 use crate::blocking::outcome;
 use crate::connection::Connection;
 use crate::contain::contain;
-use crate::driver::{self, Live, Progress, Ready};
+use crate::driver::{self, Driver, Prepared, Progress};
 use crate::error::CloseError;
 use crate::hook;
 use crate::report::Report;
 use crate::sys::{HasSocket, Look, Readiness, descriptor_limit};
 
 const WAKER: u64 = u64::MAX;
-const RECEIPTS: u64 = u64::MAX - 2;
+const NOTICES: u64 = u64::MAX - 2;
 /// Jobs taken up between two looks at what has happened.
 const BATCH: usize = 512;
 /// How long a connection's ACK is given, while there are jobs waiting, before
@@ -33,23 +33,23 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// When watching is tried again that could not be had.
 const AGAIN: Duration = Duration::from_millis(5);
 
-pub(super) struct Engine<R> {
+pub(super) struct EventLoop<R> {
     shared: Arc<Shared>,
     readiness: R,
-    slots: Slots<Entry>,
-    wheel: Wheel,
-    /// The wheel's zero.
+    entries: Slab<Entry>,
+    timers: TimerWheel,
+    /// The time that the timers count from.
     epoch: Instant,
-    jobs: Jobs<Job>,
+    jobs: BlockQueue<Job>,
     /// Begun and not watched yet, oldest first. Most are acknowledged by the time
     /// a burst of closes is through, and then one look is cheaper than a watch.
     fresh: VecDeque<(Key, Nanos)>,
     draining: Option<Draining>,
     /// Subscribed with the first close that asks for it.
-    receipts: Option<Receipts>,
+    notices: Option<DestroyNotices>,
 }
 
-/// Since the engine's epoch.
+/// Since the loop's epoch.
 type Nanos = u64;
 
 /// A drain under way.
@@ -60,26 +60,26 @@ struct Draining {
 }
 
 struct Entry {
-    live: Live,
+    driver: Driver,
     /// Until the report, where somebody awaits it.
     sink: Option<Sink>,
     reported: bool,
     watched: bool,
 }
 
-impl<R: Readiness> Engine<R> {
+impl<R: Readiness> EventLoop<R> {
     pub(super) fn new(shared: Arc<Shared>, mut readiness: R) -> io::Result<Self> {
         readiness.add_readable(shared.inbox.waker.borrowed(), WAKER)?;
         Ok(Self {
             shared,
             readiness,
-            slots: Slots::new(),
-            wheel: Wheel::new(),
+            entries: Slab::new(),
+            timers: TimerWheel::new(),
             epoch: Instant::now(),
-            jobs: Jobs::new(),
+            jobs: BlockQueue::new(),
             fresh: VecDeque::new(),
             draining: None,
-            receipts: None,
+            notices: None,
         })
     }
 
@@ -109,7 +109,7 @@ impl<R: Readiness> Engine<R> {
             for event in &events {
                 match event.token() {
                     WAKER => woken = true,
-                    RECEIPTS => self.read_receipts(),
+                    NOTICES => self.read_notices(),
                     key => self.step(key, event.look()),
                 }
                 if event.spent() {
@@ -133,17 +133,17 @@ impl<R: Readiness> Engine<R> {
 
     fn admit(&mut self, job: Job) {
         match job {
-            Job::Begin(begin) if begin.policy.is_by_receipt() => self.leave(begin),
+            Job::Begin(begin) if begin.policy.is_by_receipt() => self.leave_to_kernel(begin),
             Job::Begin(begin) => self.begin(begin),
-            Job::Adopt(live, sink) => self.adopt(live, sink),
+            Job::Adopt(driver, sink) => self.adopt(driver, sink),
         }
     }
 
-    fn adopt(&mut self, live: Live, sink: Option<Sink>) {
-        let mut entry = Entry::new(live, sink);
+    fn adopt(&mut self, driver: Driver, sink: Option<Sink>) {
+        let mut entry = Entry::new(driver, sink);
         // It came with its report, or its caller has told it.
-        entry.reported = entry.live.is_holding();
-        self.seat(entry);
+        entry.reported = entry.driver.is_holding();
+        self.insert(entry);
     }
 
     fn begin(&mut self, begin: Begin) {
@@ -153,16 +153,16 @@ impl<R: Readiness> Engine<R> {
             began,
             sink,
         } = begin;
-        let ready = match Ready::inspect(socket, &policy, began) {
-            Ok(ready) => ready.map(Submitted::into_closing),
+        let prepared = match Prepared::inspect(socket, &policy, began) {
+            Ok(prepared) => prepared.map(Submitted::into_closing),
             Err((no_look, socket)) => {
                 let error = CloseError::not_begun(no_look, socket.into_untouched());
                 return self.refuse(sink, error);
             }
         };
-        let connection = self.connection_for_drain(&ready);
-        let (live, Progress { report, over }) = ready.start_unseen();
-        let mut entry = Entry::new(live, Some(sink));
+        let connection = self.connection_for_drain(&prepared);
+        let (driver, Progress { report, over }) = prepared.start_unseen();
+        let mut entry = Entry::new(driver, Some(sink));
         if let Some(report) = report {
             entry.tell(&report, connection, &self.shared);
         }
@@ -173,16 +173,16 @@ impl<R: Readiness> Engine<R> {
             return;
         }
         self.settle_account(report.is_some());
-        let key = self.seat(entry);
+        let key = self.insert(entry);
         if let (Some(connection), Some(draining)) = (connection, &mut self.draining) {
             draining.connections.insert(key, connection);
         }
     }
 
-    fn connection_for_drain(&mut self, ready: &Ready) -> Option<Connection> {
+    fn connection_for_drain(&mut self, prepared: &Prepared) -> Option<Connection> {
         self.begin_draining();
         self.draining.as_ref()?;
-        Some(Connection::of(&ready.socket()))
+        Some(Connection::of(&prepared.socket()))
     }
 
     /// Gives a socket back that cannot be closed as a connection.
@@ -198,42 +198,42 @@ impl<R: Readiness> Engine<R> {
 
     /// Leaves a connection to the kernel where its last word will be heard, and
     /// holds it where not.
-    fn leave(&mut self, begin: Begin) {
-        if self.receipts.is_none() {
-            self.receipts = self.subscribe().ok();
+    fn leave_to_kernel(&mut self, begin: Begin) {
+        if self.notices.is_none() {
+            self.notices = self.subscribe().ok();
         }
-        let Some(receipts) = &mut self.receipts else {
+        let Some(notices) = &mut self.notices else {
             return self.begin(begin);
         };
         let connection = hook::connection(begin.socket.borrowed());
-        match driver::leave(begin.socket.borrowed(), receipts.namespace()) {
+        match driver::leave_to_kernel(begin.socket.borrowed(), notices.namespace()) {
             Some((cookie, left)) => {
                 let Begin { began, sink, .. } = begin;
-                receipts.await_word(cookie, left, began, connection, sink);
+                notices.await_word(cookie, left, began, connection, sink);
             }
             None => self.begin(begin),
         }
     }
 
-    fn subscribe(&mut self) -> io::Result<Receipts> {
-        let receipts = Receipts::subscribe()?;
-        self.readiness.add_readable(receipts.borrowed(), RECEIPTS)?;
-        Ok(receipts)
+    fn subscribe(&mut self) -> io::Result<DestroyNotices> {
+        let notices = DestroyNotices::subscribe()?;
+        self.readiness.add_readable(notices.borrowed(), NOTICES)?;
+        Ok(notices)
     }
 
-    fn read_receipts(&mut self) {
-        if let Some(receipts) = &mut self.receipts {
+    fn read_notices(&mut self) {
+        if let Some(notices) = &mut self.notices {
             let shared = &self.shared;
-            receipts.read(|told| tell_receipt(told, shared));
+            notices.read(|finished| report_notice(finished, shared));
         }
     }
 
     fn is_idle(&self) -> bool {
-        self.slots.is_empty() && self.receipts.as_ref().is_none_or(Receipts::is_empty)
+        self.entries.is_empty() && self.notices.as_ref().is_none_or(DestroyNotices::is_empty)
     }
 
-    fn seat(&mut self, entry: Entry) -> Key {
-        let key = self.slots.insert(entry);
+    fn insert(&mut self, entry: Entry) -> Key {
+        let key = self.entries.insert(entry);
         self.schedule(key);
         let now = self.since_epoch(Instant::now());
         self.fresh.push_back((key, now));
@@ -260,11 +260,11 @@ impl<R: Readiness> Engine<R> {
     }
 
     fn watch(&mut self, key: Key, now: Nanos) {
-        let Some(entry) = self.slots.get_mut(key).filter(|e| !e.watched) else {
+        let Some(entry) = self.entries.get_mut(key).filter(|e| !e.watched) else {
             return;
         };
         // What holds already comes as the first event.
-        match self.readiness.add(entry.live.socket(), key) {
+        match self.readiness.add(entry.driver.socket(), key) {
             Ok(()) => entry.watched = true,
             // No memory, or too many watches. It must not be lost: another look,
             // and another try, a little later.
@@ -275,10 +275,10 @@ impl<R: Readiness> Engine<R> {
     fn step(&mut self, key: Key, how: Look) {
         self.begin_draining();
         // An event of an ending that an earlier one of the same batch finished.
-        let Some(entry) = self.slots.get_mut(key) else {
+        let Some(entry) = self.entries.get_mut(key) else {
             return;
         };
-        let Progress { report, over } = entry.live.step(how);
+        let Progress { report, over } = entry.driver.step(how);
         if let Some(report) = report {
             let draining = self.draining.as_mut();
             let connection = draining.and_then(|draining| draining.connections.remove(&key));
@@ -302,8 +302,8 @@ impl<R: Readiness> Engine<R> {
     }
 
     fn remove(&mut self, key: Key) {
-        self.wheel.set(place(key), None);
-        let Some(mut entry) = self.slots.remove(key) else {
+        self.timers.set(place(key), None);
+        let Some(mut entry) = self.entries.remove(key) else {
             return;
         };
         if entry.watched {
@@ -325,19 +325,22 @@ impl<R: Readiness> Engine<R> {
             let waker = self.shared.inbox.waker.borrowed();
             return self.readiness.add_readable(waker, WAKER);
         }
-        if let (RECEIPTS, Some(receipts)) = (token, &self.receipts) {
-            return self.readiness.add_readable(receipts.borrowed(), RECEIPTS);
+        if let (NOTICES, Some(notices)) = (token, &self.notices) {
+            return self.readiness.add_readable(notices.borrowed(), NOTICES);
         }
-        match self.slots.get_mut(token) {
-            Some(entry) => self.readiness.add(entry.live.socket(), token),
+        match self.entries.get_mut(token) {
+            Some(entry) => self.readiness.add(entry.driver.socket(), token),
             None => Ok(()),
         }
     }
 
     fn schedule(&mut self, key: Key) {
-        let due = self.slots.get_mut(key).and_then(|entry| entry.live.due());
+        let due = self
+            .entries
+            .get_mut(key)
+            .and_then(|entry| entry.driver.due());
         let due = due.map(|due| self.since_epoch(due));
-        self.wheel.set(place(key), due);
+        self.timers.set(place(key), due);
     }
 
     /// Closes connections that are held for late input where their descriptors are
@@ -349,16 +352,16 @@ impl<R: Readiness> Engine<R> {
             return;
         }
         let mut holding: Vec<(bool, Key)> = self
-            .slots
+            .entries
             .iter()
             .filter(|(_, entry)| entry.reported)
-            .map(|(key, entry)| (!entry.live.is_quiet(), key))
+            .map(|(key, entry)| (!entry.driver.is_quiet(), key))
             .collect();
         holding.sort_unstable_by_key(|&(sending, _)| sending);
         let part = holding.len().div_ceil(4);
         for (_, key) in holding.into_iter().take(part) {
-            if let Some(entry) = self.slots.get_mut(key) {
-                entry.live.release();
+            if let Some(entry) = self.entries.get_mut(key) {
+                entry.driver.release();
                 self.remove(key);
             }
         }
@@ -366,14 +369,14 @@ impl<R: Readiness> Engine<R> {
 
     fn expire(&mut self) {
         let now = self.since_epoch(Instant::now());
-        while let Some(place) = self.wheel.pop(now) {
-            if let Some(key) = self.slots.key(place) {
+        while let Some(place) = self.timers.pop(now) {
+            if let Some(key) = self.entries.key(place) {
                 self.step(key, Look::Full);
             }
         }
-        if let Some(receipts) = &mut self.receipts {
+        if let Some(notices) = &mut self.notices {
             let shared = &self.shared;
-            receipts.expire(Instant::now(), |told| tell_receipt(told, shared));
+            notices.expire(Instant::now(), |finished| report_notice(finished, shared));
         }
     }
 
@@ -387,10 +390,10 @@ impl<R: Readiness> Engine<R> {
             return;
         };
         let connections = self
-            .slots
+            .entries
             .iter()
             .filter(|(_, entry)| !entry.reported)
-            .map(|(key, entry)| (key, Connection::of(&entry.live.socket())))
+            .map(|(key, entry)| (key, Connection::of(&entry.driver.socket())))
             .collect();
         self.draining = Some(Draining { until, connections });
     }
@@ -413,7 +416,7 @@ impl<R: Readiness> Engine<R> {
             self.admit(job);
         }
         let unreported: Vec<Key> = self
-            .slots
+            .entries
             .iter()
             .filter(|(_, entry)| !entry.reported)
             .map(|(key, _)| key)
@@ -421,22 +424,22 @@ impl<R: Readiness> Engine<R> {
         for key in unreported {
             self.cut_short(key);
         }
-        if let Some(receipts) = &mut self.receipts {
+        if let Some(notices) = &mut self.notices {
             let shared = &self.shared;
-            receipts.give_up(|told| tell_receipt(told, shared));
+            notices.give_up(|finished| report_notice(finished, shared));
         }
     }
 
     fn cut_short(&mut self, key: Key) {
-        if let Some(entry) = self.slots.get_mut(key) {
-            entry.live.cut_short();
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.driver.cut_short();
         }
         self.step(key, Look::Full);
-        let Some(entry) = self.slots.get_mut(key).filter(|entry| !entry.reported) else {
+        let Some(entry) = self.entries.get_mut(key).filter(|entry| !entry.reported) else {
             return;
         };
         // It cannot be seen: no drain waits for that.
-        entry.live.release();
+        entry.driver.release();
         let error = io::ErrorKind::TimedOut.into();
         entry.lose(CloseError::lost_sight(error), &self.shared);
         self.remove(key);
@@ -444,24 +447,24 @@ impl<R: Readiness> Engine<R> {
     }
 
     fn time_left(&mut self) -> Option<Duration> {
-        let turn = self
-            .wheel
-            .next_turn()
-            .map(|turn| self.epoch + Duration::from_nanos(turn));
+        let tick = self
+            .timers
+            .next_tick()
+            .map(|tick| self.epoch + Duration::from_nanos(tick));
         if !self.jobs.is_empty() {
             return Some(Duration::ZERO);
         }
-        let receipt = self.receipts.as_mut().and_then(Receipts::next_due);
+        let notice = self.notices.as_mut().and_then(DestroyNotices::next_due);
         // Past it nothing is left to be cut short.
         let drain = self.draining.as_ref().map(|draining| draining.until);
         let drain = drain.filter(|_| self.shared.account.unreported() > 0);
         let now = Instant::now();
         let again = (!self.fresh.is_empty()).then(|| now + AGAIN);
-        let next = turn
+        let next = tick
             .into_iter()
             .chain(drain)
             .chain(again)
-            .chain(receipt)
+            .chain(notice)
             .min()?;
         Some(next.saturating_duration_since(now))
     }
@@ -483,14 +486,14 @@ impl<R: Readiness> Engine<R> {
                     let socket = socket.into_untouched();
                     self.refuse(sink, CloseError::resources(again(error), socket));
                 }
-                Job::Adopt(live, sink) => {
-                    self.slots.insert(Entry::new(live, sink));
+                Job::Adopt(driver, sink) => {
+                    self.entries.insert(Entry::new(driver, sink));
                 }
             }
         }
-        for mut entry in self.slots.drain() {
-            entry.reported |= entry.live.is_holding();
-            entry.live.release();
+        for mut entry in self.entries.drain() {
+            entry.reported |= entry.driver.is_holding();
+            entry.driver.release();
             let lost = !entry.reported;
             if lost {
                 entry.lose(CloseError::lost_sight(again(error)), &self.shared);
@@ -501,8 +504,8 @@ impl<R: Readiness> Engine<R> {
                 self.shared.account.settle();
             }
         }
-        if let Some(mut receipts) = self.receipts.take() {
-            receipts.give_up(|told| tell_receipt(told, &self.shared));
+        if let Some(mut notices) = self.notices.take() {
+            notices.give_up(|finished| report_notice(finished, &self.shared));
         }
     }
 }
@@ -512,12 +515,12 @@ fn held_limit() -> usize {
     descriptor_limit().map_or(usize::MAX, |limit| limit / 2)
 }
 
-fn tell_receipt(told: Told, shared: &Shared) {
-    let Told {
+fn report_notice(finished: Finished, shared: &Shared) {
+    let Finished {
         sink,
         report,
         connection,
-    } = told;
+    } = finished;
     shared.account.note(connection, &report);
     hook::publish(connection, &report);
     contain(|| sink(outcome(report)));
@@ -533,9 +536,9 @@ fn again(error: &io::Error) -> io::Error {
 }
 
 impl Entry {
-    const fn new(live: Live, sink: Option<Sink>) -> Self {
+    const fn new(driver: Driver, sink: Option<Sink>) -> Self {
         Self {
-            live,
+            driver,
             sink,
             reported: false,
             watched: false,
@@ -557,7 +560,7 @@ impl Entry {
         self.reported = true;
         shared.account.note_unseen();
         let result = Err(error);
-        hook::publish_unseen(self.live.connection(), &result);
+        hook::publish_unseen(self.driver.connection(), &result);
         if let Some(sink) = self.sink.take() {
             contain(|| sink(result));
         }

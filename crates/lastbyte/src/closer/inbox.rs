@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::block_queue::Jobs;
+use super::block_queue::BlockQueue;
 use super::sync::{AtomicUsize, Condvar, Mutex, MutexGuard, Ordering};
 
 pub(super) struct Inbox<W, J> {
@@ -15,7 +15,7 @@ pub(super) struct Inbox<W, J> {
 }
 
 struct Queue<J> {
-    jobs: Jobs<J>,
+    jobs: BlockQueue<J>,
     /// No further jobs will come.
     closed: bool,
 }
@@ -30,7 +30,7 @@ impl<W: Wake, J> Inbox<W, J> {
     pub(super) fn new(limit: usize, waker: W) -> Self {
         Self {
             queue: Mutex::new(Queue {
-                jobs: Jobs::new(),
+                jobs: BlockQueue::new(),
                 closed: false,
             }),
             idle: Condvar::new(),
@@ -74,7 +74,7 @@ impl<W: Wake, J> Inbox<W, J> {
     }
 
     /// Adds the waiting jobs to those at hand. False when none will follow.
-    pub(super) fn take(&self, into: &mut Jobs<J>) -> bool {
+    pub(super) fn take(&self, into: &mut BlockQueue<J>) -> bool {
         self.waker.reset();
         let mut queue = self.lock();
         into.append(&mut queue.jobs);

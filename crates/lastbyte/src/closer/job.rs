@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Sink;
-use crate::driver::Live;
+use crate::driver::Driver;
 use crate::policy::Policy;
 use crate::sys::{self, BorrowedSocket, HasSocket, OwnedSocket};
 
@@ -11,7 +11,7 @@ use crate::sys::{self, BorrowedSocket, HasSocket, OwnedSocket};
 pub(super) enum Job {
     Begin(Begin),
     /// Begun elsewhere. Where nobody awaits its report any more there is no sink.
-    Adopt(Live, Option<Sink>),
+    Adopt(Driver, Option<Sink>),
 }
 
 /// A connection to be closed.

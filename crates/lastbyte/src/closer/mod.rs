@@ -21,7 +21,7 @@ use std::sync::mpsc;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use crate::driver::Live;
+use crate::driver::Driver;
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
@@ -29,7 +29,7 @@ use crate::sums::Sums;
 use crate::sys::{Edges, OwnedSocket, Waker, code};
 use account::Account;
 pub use drain::{ConnectionReport, DrainReport, WaitError};
-use event_loop::Engine;
+use event_loop::EventLoop;
 pub use finish::Finish;
 use inbox::{Inbox, Wake};
 use job::{Begin, Job, Submitted};
@@ -179,14 +179,14 @@ fn run(
     #[cfg(feature = "io-uring")]
     if asked == Some(CloserBackend::IoUring) {
         let ring = crate::sys::Ring::new();
-        if let Ok(engine) = ring.and_then(|ring| Engine::new(Arc::clone(&shared), ring)) {
+        if let Ok(engine) = ring.and_then(|ring| EventLoop::new(Arc::clone(&shared), ring)) {
             let _ = tell.send(Ok(CloserBackend::IoUring));
             return engine.run();
         }
     }
     #[cfg(not(feature = "io-uring"))]
     let _ = asked;
-    match Edges::new().and_then(|edges| Engine::new(shared, edges)) {
+    match Edges::new().and_then(|edges| EventLoop::new(shared, edges)) {
         Ok(engine) => {
             let _ = tell.send(Ok(CloserBackend::Epoll));
             engine.run();
@@ -440,13 +440,13 @@ impl Shared {
 
     /// As [`submit`](Self::submit) whatever the limit, for an ending that has begun.
     #[expect(clippy::result_large_err, reason = "it goes back whole")]
-    fn adopt(&self, live: Live, sink: Option<Sink>) -> Result<(), Job> {
-        let awaited = !live.is_holding();
+    fn adopt(&self, driver: Driver, sink: Option<Sink>) -> Result<(), Job> {
+        let awaited = !driver.is_holding();
         if awaited {
             self.account.expect();
         }
         self.inbox
-            .submit_begun(Job::Adopt(live, sink))
+            .submit_begun(Job::Adopt(driver, sink))
             .inspect_err(|_| {
                 if awaited {
                     self.account.settle();

@@ -1,17 +1,17 @@
 //! Places for endings in flight, reused, each with a number that epoll carries.
 
-/// A slab whose keys are never mistaken for an earlier tenant's.
-pub(super) struct Slots<T> {
+/// A slab whose keys are never mistaken for an value that was in the same place earlier.
+pub(super) struct Slab<T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,
 }
 
 struct Place<T> {
-    turn: u32,
-    tenant: Option<T>,
+    generation: u32,
+    value: Option<T>,
 }
 
-/// A place and whose turn it was.
+/// A place and its generation.
 pub(super) type Key = u64;
 
 /// The place that a key names.
@@ -19,11 +19,11 @@ pub(super) const fn place(key: Key) -> u32 {
     key as u32
 }
 
-fn key_of(turn: u32, index: u32) -> Key {
-    u64::from(turn) << 32 | u64::from(index)
+fn key_of(generation: u32, index: u32) -> Key {
+    u64::from(generation) << 32 | u64::from(index)
 }
 
-impl<T> Slots<T> {
+impl<T> Slab<T> {
     pub(super) const fn new() -> Self {
         Self {
             places: Vec::new(),
@@ -31,46 +31,46 @@ impl<T> Slots<T> {
         }
     }
 
-    pub(super) fn insert(&mut self, tenant: T) -> Key {
+    pub(super) fn insert(&mut self, value: T) -> Key {
         let index = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place {
-                turn: 0,
-                tenant: None,
+                generation: 0,
+                value: None,
             });
             u32::try_from(self.places.len() - 1).expect("fewer endings than descriptors")
         });
         let place = &mut self.places[index as usize];
-        place.tenant = Some(tenant);
-        key_of(place.turn, index)
+        place.value = Some(value);
+        key_of(place.generation, index)
     }
 
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.places.get_mut(place(key) as usize)?;
-        (slot.turn == (key >> 32) as u32)
-            .then_some(slot.tenant.as_mut())
+        (slot.generation == (key >> 32) as u32)
+            .then_some(slot.value.as_mut())
             .flatten()
     }
 
-    /// The key of a place's present tenant.
+    /// The key of a place's present value.
     pub(super) fn key(&self, index: u32) -> Option<Key> {
         let place = self.places.get(index as usize)?;
-        place.tenant.as_ref()?;
-        Some(key_of(place.turn, index))
+        place.value.as_ref()?;
+        Some(key_of(place.generation, index))
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<T> {
         self.get_mut(key)?;
         let slot = &mut self.places[place(key) as usize];
-        // u64::MAX is the waker's token; its turn is never reached.
-        slot.turn = (slot.turn + 1) % u32::MAX;
+        // u64::MAX is the waker's token; its generation is never reached.
+        slot.generation = (slot.generation + 1) % u32::MAX;
         self.free.push(place(key));
-        slot.tenant.take()
+        slot.value.take()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         self.places.iter().enumerate().filter_map(|(index, place)| {
-            let tenant = place.tenant.as_ref()?;
-            Some((key_of(place.turn, index as u32), tenant))
+            let value = place.value.as_ref()?;
+            Some((key_of(place.generation, index as u32), value))
         })
     }
 
@@ -78,7 +78,7 @@ impl<T> Slots<T> {
         self.free.clear();
         std::mem::take(&mut self.places)
             .into_iter()
-            .filter_map(|place| place.tenant)
+            .filter_map(|place| place.value)
     }
 
     pub(super) fn is_empty(&self) -> bool {

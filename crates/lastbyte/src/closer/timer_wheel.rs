@@ -14,7 +14,7 @@ const SLOTS: usize = 1 << BITS;
 const NONE: u32 = u32::MAX;
 
 /// The timers of places numbered from 0, one each.
-pub(super) struct Wheel {
+pub(super) struct TimerWheel {
     /// Ticks up to here have been expired.
     now: u64,
     links: Vec<Link>,
@@ -48,7 +48,7 @@ const UNSET: Link = Link {
     list: List::Unset,
 };
 
-impl Wheel {
+impl TimerWheel {
     pub(super) const fn new() -> Self {
         Self {
             now: 0,
@@ -82,7 +82,7 @@ impl Wheel {
 
     /// When the wheel wants to be turned next, in nanoseconds since its
     /// beginning: a timer is due then, or nearer than its level holds.
-    pub(super) fn next_turn(&self) -> Option<u64> {
+    pub(super) fn next_tick(&self) -> Option<u64> {
         if self.ready != NONE {
             return Some(self.now << TICK_SHIFT);
         }
@@ -227,10 +227,10 @@ mod tests {
 
     proptest! {
         /// As a sorted map would: each timer fires once, never early, and at the
-        /// turn that `next_turn` announced.
+        /// turn that `next_tick` announced.
         #[test]
         fn fires_what_is_due_and_nothing_else(ops in ops()) {
-            let mut wheel = Wheel::new();
+            let mut wheel = TimerWheel::new();
             let mut model: BTreeMap<u32, u64> = BTreeMap::new();
             let mut now = 0u64;
             for op in ops {
@@ -251,7 +251,7 @@ mod tests {
                     prop_assert!(due.is_some_and(|due| due <= now / TICK), "{place} {due:?}");
                 }
                 prop_assert!(model.values().all(|&due| due > now / TICK), "late");
-                match (wheel.next_turn(), model.values().min()) {
+                match (wheel.next_tick(), model.values().min()) {
                     (None, None) => {}
                     (Some(turn), Some(&due)) => {
                         prop_assert!(turn > now, "would spin");
@@ -265,11 +265,11 @@ mod tests {
 
     #[test]
     fn turns_are_few() {
-        let mut wheel = Wheel::new();
+        let mut wheel = TimerWheel::new();
         wheel.set(0, Some(3600 * 1_000_000_000));
         let mut turns = 0;
         loop {
-            let now = wheel.next_turn().unwrap();
+            let now = wheel.next_tick().unwrap();
             turns += 1;
             if wheel.pop(now).is_some() {
                 break;

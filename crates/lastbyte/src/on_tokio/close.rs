@@ -10,9 +10,9 @@ use ::tokio::net::TcpStream;
 
 use super::drive::Socket;
 use super::stream::Stream;
-use super::task::{Ending, Outcome};
+use super::task::{Outcome, Task};
 use crate::blocking;
-use crate::driver::Ready;
+use crate::driver::Prepared;
 use crate::error::CloseError;
 use crate::linger::Linger;
 use crate::policy::Policy;
@@ -86,15 +86,15 @@ pub struct Close(Progress);
 
 enum Progress {
     Known(Outcome),
-    Waiting(Box<Ending>),
+    Waiting(Box<Task>),
     /// It is for others to finish.
     Given,
 }
 
 impl Close {
     pub(super) fn begin(socket: Socket, policy: &Policy, began: Instant) -> Self {
-        match Ending::begin(socket, policy, None, began, true) {
-            Ok((ending, result)) => Self::follow(ending, result),
+        match Task::begin(socket, policy, None, began, true) {
+            Ok((task, result)) => Self::follow(task, result),
             Err(error) => Self::known(Err(error)),
         }
     }
@@ -103,21 +103,21 @@ impl Close {
         Self(Progress::Known(result))
     }
 
-    pub(super) fn follow(ending: Ending, result: Option<Outcome>) -> Self {
+    pub(super) fn follow(task: Task, result: Option<Outcome>) -> Self {
         match result {
             Some(result) => {
-                finish(ending);
+                finish(task);
                 Self::known(result)
             }
-            None => Self(Progress::Waiting(Box::new(ending))),
+            None => Self(Progress::Waiting(Box::new(task))),
         }
     }
 }
 
 /// Sees to what remains once the result is known: late input.
-fn finish(ending: Ending) {
-    if !ending.is_over() {
-        ending.spawn(None);
+fn finish(task: Task) {
+    if !task.is_over() {
+        task.spawn(None);
     }
 }
 
@@ -127,10 +127,10 @@ impl Future for Close {
     /// # Panics
     /// When polled again after it was ready.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Progress::Waiting(ending) = &mut self.0 {
-            let result = ready!(ending.poll_result(cx));
-            if let Progress::Waiting(ending) = std::mem::replace(&mut self.0, Progress::Given) {
-                finish(*ending);
+        if let Progress::Waiting(task) = &mut self.0 {
+            let result = ready!(task.poll_result(cx));
+            if let Progress::Waiting(task) = std::mem::replace(&mut self.0, Progress::Given) {
+                finish(*task);
             }
             return Poll::Ready(result);
         }
@@ -145,7 +145,7 @@ impl Drop for Close {
     fn drop(&mut self) {
         match std::mem::replace(&mut self.0, Progress::Given) {
             // Its listener still wants to know.
-            Progress::Waiting(ending) if ending.is_on_a_roll() => ending.spawn(None),
+            Progress::Waiting(task) if task.is_registered() => task.spawn(None),
             // The rest finds its way by being dropped.
             Progress::Waiting(_) | Progress::Known(_) | Progress::Given => {}
         }
@@ -206,5 +206,5 @@ impl sealed::Sealed for Stream {
 
 /// Returns at once, as the contract has it; the background delivers.
 fn off(fd: OwnedSocket, policy: &Policy, began: Instant) -> Close {
-    Close::known(Ready::look(fd, policy, began).and_then(blocking::off))
+    Close::known(Prepared::look(fd, policy, began).and_then(blocking::off))
 }

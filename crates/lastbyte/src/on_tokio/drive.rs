@@ -15,7 +15,7 @@ use ::tokio::time::Sleep;
 
 use super::timer;
 use crate::closer::{Sink, background};
-use crate::driver::{Live, Progress, Ready};
+use crate::driver::{Driver, Prepared, Progress};
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
@@ -73,7 +73,7 @@ impl HasSocket for Socket {
 /// An ending under way. Dropped unfinished, it goes on in the background.
 pub(super) struct Drive {
     /// Until the ending is over or left to the background.
-    live: Option<Live<Socket>>,
+    driver: Option<Driver<Socket>>,
     watch: Watch,
     alarm: Option<Pin<Box<Sleep>>>,
     /// What the alarm is set to.
@@ -130,21 +130,21 @@ impl Drive {
             // Whatever happens from here on is news.
             clear(stream);
         }
-        let ready = match &socket {
-            Socket::Accepted(_) => Ready::inspect_tcp(socket, policy, began),
-            _ => Ready::inspect(socket, policy, began),
+        let prepared = match &socket {
+            Socket::Accepted(_) => Prepared::inspect_tcp(socket, policy, began),
+            _ => Prepared::inspect(socket, policy, began),
         };
-        let ready = match ready {
-            Ok(ready) => ready,
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
             Err((no_look, socket)) => return Err(refused(no_look, socket)),
         };
-        let watch = match awaited.then(|| resources(&ready)).transpose() {
+        let watch = match awaited.then(|| resources(&prepared)).transpose() {
             Ok(watch) => watch.unwrap_or(Watch::Own),
-            Err(error) => return Err(refused(NoLook::Failed(error), ready.into_socket())),
+            Err(error) => return Err(refused(NoLook::Failed(error), prepared.into_socket())),
         };
-        let (live, progress) = ready.by_clock(timer::now).start();
+        let (driver, progress) = prepared.by_clock(timer::now).start();
         let mut drive = Self {
-            live: Some(live),
+            driver: Some(driver),
             watch,
             alarm: None,
             due: None,
@@ -159,7 +159,7 @@ impl Drive {
 
     /// Whether the descriptor is closed, or somebody else's affair.
     pub(super) fn is_over(&self) -> bool {
-        self.live.is_none()
+        self.driver.is_none()
     }
 
     /// Waits for the report. Where the runtime cannot wait for it, the error says why,
@@ -183,7 +183,7 @@ impl Drive {
     }
 
     fn own(&mut self, own: impl FnOnce(Socket) -> Option<Socket>) {
-        self.live = self.live.take().and_then(|live| live.map(own));
+        self.driver = self.driver.take().and_then(|driver| driver.map(own));
     }
 
     /// Once there is a report, waits until the descriptor is closed.
@@ -198,40 +198,40 @@ impl Drive {
 
     /// Ends what has no report yet as if its deadline had come.
     pub(super) fn cut_short(&mut self) -> Option<Report> {
-        let live = self.live.as_mut()?;
-        live.cut_short();
+        let driver = self.driver.as_mut()?;
+        driver.cut_short();
         self.step(Look::Full).report
     }
 
     /// Holds back what was not transmitted yet. See [`sys::throttle`].
     pub(super) fn throttle(&mut self, time: Duration) {
-        if let (Some(live), None) = (&self.live, self.throttled) {
-            self.throttled = sys::throttle(live.socket(), time);
+        if let (Some(driver), None) = (&self.driver, self.throttled) {
+            self.throttled = sys::throttle(driver.socket(), time);
         }
     }
 
     /// Undoes it.
     pub(super) fn unthrottle(&mut self) {
-        if let (Some(live), Some(before)) = (&self.live, self.throttled.take()) {
-            sys::unthrottle(live.socket(), before);
+        if let (Some(driver), Some(before)) = (&self.driver, self.throttled.take()) {
+            sys::unthrottle(driver.socket(), before);
         }
     }
 
     /// Whether all that was transmitted has been acknowledged; if so, it stays at
-    /// that. See [`Live::settle`].
+    /// that. See [`Driver::settle`].
     pub(super) fn settle(&mut self) -> bool {
-        self.live.as_mut().is_none_or(Live::settle)
+        self.driver.as_mut().is_none_or(Driver::settle)
     }
 
     /// Whether nothing suggests that the peer will send more.
     pub(super) fn is_quiet(&self) -> bool {
-        self.live.as_ref().is_none_or(Live::is_quiet)
+        self.driver.as_ref().is_none_or(Driver::is_quiet)
     }
 
     /// Closes the descriptor now, in the ordinary way.
     pub(super) fn release(&mut self) {
-        if let Some(mut live) = self.live.take() {
-            live.release();
+        if let Some(mut driver) = self.driver.take() {
+            driver.release();
         }
     }
 
@@ -244,23 +244,23 @@ impl Drive {
     /// not reported yet.
     pub(super) fn delegate(&mut self, sink: Option<Sink>) {
         self.unthrottle();
-        if let Some(live) = self
-            .live
+        if let Some(driver) = self
+            .driver
             .take()
-            .and_then(|live| live.map(|socket| socket.into_fd().ok()))
+            .and_then(|driver| driver.map(|socket| socket.into_fd().ok()))
         {
-            background::adopt_and_tell(live.by_system_clock(), sink);
+            background::adopt_and_tell(driver.by_system_clock(), sink);
         }
     }
 
     /// Until the ending is over.
     fn socket(&self) -> Option<&Socket> {
-        self.live.as_ref().and_then(Live::owner)
+        self.driver.as_ref().and_then(Driver::owner)
     }
 
     fn note(&mut self, progress: &Progress) {
         if progress.over {
-            self.live = None;
+            self.driver = None;
         }
     }
 
@@ -280,8 +280,8 @@ impl Drive {
     }
 
     fn step(&mut self, how: Look) -> Progress {
-        let progress = match &mut self.live {
-            Some(live) => live.step(how),
+        let progress = match &mut self.driver {
+            Some(driver) => driver.step(how),
             None => Progress {
                 report: None,
                 over: true,
@@ -368,7 +368,7 @@ impl Drive {
 
     /// When a step is due, and a look even if nothing is known to have happened.
     fn next_look(&self) -> Option<Instant> {
-        let due = self.live.as_ref().and_then(Live::due);
+        let due = self.driver.as_ref().and_then(Driver::due);
         let Watch::Unwatched { looks } = self.watch else {
             return due;
         };
@@ -389,12 +389,12 @@ impl Drive {
             self.settling = None;
             return Poll::Ready(());
         }
-        let due = self.live.as_ref().and_then(Live::due);
+        let due = self.driver.as_ref().and_then(Driver::due);
         let real = self.began.elapsed();
         let ahead = self
-            .live
+            .driver
             .as_ref()
-            .is_some_and(|live| live.elapsed() > real + REAL_TIME);
+            .is_some_and(|driver| driver.elapsed() > real + REAL_TIME);
         if !ahead || self.settled == due {
             return Poll::Ready(());
         }
@@ -461,14 +461,14 @@ fn poll_nested(edges: &AsyncFd<Edges>, cx: &mut Context<'_>) -> Poll<io::Result<
 
 /// What it takes to wait for a close: time, and where the connection is not in the
 /// reactor already a descriptor that is.
-fn resources(ready: &Ready<Socket>) -> io::Result<Watch> {
-    if !ready.may_wait() {
+fn resources(prepared: &Prepared<Socket>) -> io::Result<Watch> {
+    if !prepared.may_wait() {
         return Ok(Watch::Own);
     }
     timer::needs_time()?;
-    match ready.owner().watched() {
+    match prepared.owner().watched() {
         Some(_) => Ok(Watch::Own),
-        None => nest(ready.socket()),
+        None => nest(prepared.socket()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::registry::{LETTING_IN, ONE_ACK, PATIENCE, Roll, Stage};
+use super::registry::{LAST_ACCEPTS_TIME, ONE_ACK, Registry, SETTLE_TIME, Stage};
 use super::timer;
 use crate::closer::DrainReport;
 use crate::sums::Sums;
@@ -14,12 +14,12 @@ use crate::sums::Sums;
 /// open and what became of the others.
 #[derive(Clone)]
 pub struct Handle {
-    roll: Arc<Roll>,
+    registry: Arc<Registry>,
 }
 
 impl Handle {
-    pub(super) fn new(roll: Arc<Roll>) -> Self {
-        Self { roll }
+    pub(super) fn new(registry: Arc<Registry>) -> Self {
+        Self { registry }
     }
 
     /// Ends everything within `time`, and returns what became of it: the drain of a
@@ -76,26 +76,26 @@ impl Handle {
     /// there is none, or it has no time, a thread waits for them.
     #[doc(alias("graceful", "drain"))]
     pub async fn shutdown(&self, time: Duration) -> DrainReport {
-        self.roll.last_call();
+        self.registry.begin_shutdown();
         // Time for what is on its way to be acknowledged, and to end the rest one
         // by one.
         let each = Duration::from_micros(20) * u32::try_from(self.open()).unwrap_or(u32::MAX);
-        let last = (ONE_ACK + PATIENCE).saturating_add(each).min(time / 4);
-        let letting_in = LETTING_IN.min(time - last);
+        let last = (ONE_ACK + SETTLE_TIME).saturating_add(each).min(time / 4);
+        let letting_in = LAST_ACCEPTS_TIME.min(time - last);
         if !self.emptied_within(letting_in).await {
-            self.roll.drain();
+            self.registry.drain();
             if !self.emptied_within(time - last - letting_in).await {
-                let _holding_back = self.roll.hold_back(last).await;
+                let _holding_back = self.registry.throttle(last).await;
                 if !self.emptied_within(last.min(ONE_ACK)).await {
-                    self.roll.cut().await;
+                    self.registry.abort_open().await;
                 }
             }
         }
-        self.roll.drained()
+        self.registry.drained()
     }
 
     async fn emptied_within(&self, time: Duration) -> bool {
-        timer::within(time, self.roll.emptied()).await
+        timer::within(time, self.registry.emptied()).await
     }
 
     /// Returns a future that is ready once a shutdown has begun, so that the server stops:
@@ -105,7 +105,7 @@ impl Handle {
     /// a moment, 50 ms at most; closing it would reset them. Where nobody waits to be
     /// let in, or the listener is closed, it is ready at once.
     pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let mut stages = self.roll.stages();
+        let mut stages = self.registry.stages();
         async move {
             // An error means that the listener and all handles are gone.
             let _ = stages.wait_for(|&stage| stage >= Stage::Draining).await;
@@ -116,20 +116,20 @@ impl Handle {
     /// ending under way.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.roll.open()
+        self.registry.open()
     }
 
     /// Returns the sums of all connections that have ended since the listener was made.
     #[must_use]
     pub fn sums(&self) -> Sums {
-        self.roll.sums()
+        self.registry.sums()
     }
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle")
-            .field("draining", &self.roll.is_at(Stage::LastCall))
+            .field("draining", &self.registry.is_at(Stage::LastAccepts))
             .field("open", &self.open())
             .finish_non_exhaustive()
     }

@@ -4,19 +4,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::registry::Seat;
+use super::registry::Slot;
 use crate::sys;
 
 /// The connections of a listener that are held for late input.
 #[derive(Default)]
 pub(super) struct Held {
     next: u64,
-    /// Where each is, by its number on the roll.
+    /// Where each is, by its number in the registry.
     places: HashMap<u64, Place>,
     /// In the order in which they came. Nothing suggests that these will send more.
-    quiet: BTreeMap<u64, Arc<Seat>>,
+    quiet: BTreeMap<u64, Arc<Slot>>,
     /// These have been sending.
-    sending: BTreeMap<u64, Arc<Seat>>,
+    sending: BTreeMap<u64, Arc<Slot>>,
     /// Given up, and their descriptors not closed yet.
     leaving: usize,
 }
@@ -42,9 +42,9 @@ impl Held {
     pub(super) fn hold(
         &mut self,
         id: u64,
-        seat: &Arc<Seat>,
+        slot: &Arc<Slot>,
         quiet: bool,
-    ) -> (Hold, Option<Arc<Seat>>) {
+    ) -> (Hold, Option<Arc<Slot>>) {
         match self.places.get_mut(&id) {
             Some(place) if place.leaving => return (Hold::GivenUp, None),
             Some(place) if place.quiet == quiet => return (Hold::Kept, None),
@@ -57,7 +57,7 @@ impl Held {
                     (&mut self.quiet, &mut self.sending)
                 };
                 from.remove(&order);
-                to.insert(order, Arc::clone(seat));
+                to.insert(order, Arc::clone(slot));
                 return (Hold::Kept, None);
             }
             None => {}
@@ -75,18 +75,18 @@ impl Held {
         } else {
             &mut self.sending
         };
-        line.insert(order, Arc::clone(seat));
+        line.insert(order, Arc::clone(slot));
         if self.len() <= limit() {
             return (Hold::Kept, None);
         }
         match self.give_up_one() {
-            Some(given_up) if Arc::ptr_eq(&given_up, seat) => (Hold::GivenUp, None),
+            Some(given_up) if Arc::ptr_eq(&given_up, slot) => (Hold::GivenUp, None),
             given_up => (Hold::Kept, given_up),
         }
     }
 
     /// Gives up a part of them, for want of descriptors.
-    pub(super) fn make_room(&mut self) -> Vec<Arc<Seat>> {
+    pub(super) fn make_room(&mut self) -> Vec<Arc<Slot>> {
         let part = self.len().div_ceil(4);
         (0..part).filter_map(|_| self.give_up_one()).collect()
     }
@@ -112,16 +112,16 @@ impl Held {
     }
 
     /// The oldest of the quiet, then the oldest of the others.
-    fn give_up_one(&mut self) -> Option<Arc<Seat>> {
-        let (_, seat) = self
+    fn give_up_one(&mut self) -> Option<Arc<Slot>> {
+        let (_, slot) = self
             .quiet
             .pop_first()
             .or_else(|| self.sending.pop_first())?;
-        if let Some(place) = self.places.get_mut(&seat.id) {
+        if let Some(place) = self.places.get_mut(&slot.id) {
             place.leaving = true;
             self.leaving += 1;
         }
-        Some(seat)
+        Some(slot)
     }
 }
 

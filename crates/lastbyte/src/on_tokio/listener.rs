@@ -13,7 +13,7 @@ use ::tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use ::tokio::runtime;
 
 use super::handle::Handle;
-use super::registry::{Roll, Stage};
+use super::registry::{Registry, Stage};
 use super::stream::Stream;
 use super::timer;
 use crate::closer::background::{self, background};
@@ -65,7 +65,7 @@ pub struct Listener {
     socket: Socket,
     address: Option<SocketAddr>,
     policy: Policy,
-    roll: Arc<Roll>,
+    registry: Arc<Registry>,
     /// Ready when a shutdown begins.
     last_call: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     runtime: Option<runtime::Handle>,
@@ -99,18 +99,18 @@ impl Listener {
     #[must_use]
     pub fn new(tcp: TcpListener, policy: impl Into<Policy>) -> Self {
         let is_tcp = sys::is_tcp(tcp.borrowed()).unwrap_or(false);
-        let roll = Arc::new(Roll::new(is_tcp));
-        roll.listens(tcp.raw());
-        let mut stages = roll.stages();
+        let registry = Arc::new(Registry::new(is_tcp));
+        registry.listens(tcp.raw());
+        let mut stages = registry.stages();
         let last_call = async move {
             // An error would mean that the listener is gone.
-            let _ = stages.wait_for(|&stage| stage >= Stage::LastCall).await;
+            let _ = stages.wait_for(|&stage| stage >= Stage::LastAccepts).await;
         };
         Self {
             address: tcp.local_addr().ok(),
             socket: Socket::Open(tcp),
             policy: policy.into(),
-            roll,
+            registry,
             last_call: Box::pin(last_call),
             runtime: runtime::Handle::try_current().ok(),
             has_time: false,
@@ -156,7 +156,7 @@ impl Listener {
     where
         F: Fn(&Connection, &Result<Report, CloseError>) + Send + Sync + 'static,
     {
-        let first = self.roll.set_hook(Box::new(hook));
+        let first = self.registry.set_hook(Box::new(hook));
         assert!(first, "a listener has one hook for its reports");
         self
     }
@@ -164,7 +164,7 @@ impl Listener {
     /// Returns a handle, with which to shut down and to see how many connections are open.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.roll))
+        Handle::new(Arc::clone(&self.registry))
     }
 
     /// Waits for the next connection. Returns `None` once a [shutdown](Handle::shutdown)
@@ -180,9 +180,9 @@ impl Listener {
     /// are closed that are delivered and held only for what their peers may still send,
     /// quiet peers' first. `Unsupported` in a runtime that was built without time.
     pub async fn accept(&mut self) -> io::Result<Option<(Stream, SocketAddr)>> {
-        let roll = Arc::clone(&self.roll);
+        let registry = Arc::clone(&self.registry);
         // Until this future is ready, or dropped.
-        let _accepting = roll.accepting();
+        let _accepting = registry.accepting();
         (self.room, self.tries) = (None, 0);
         std::future::poll_fn(|cx| self.poll_accept(cx)).await
     }
@@ -197,7 +197,7 @@ impl Listener {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<Option<(Stream, SocketAddr)>>> {
         let accepted = self.poll_accept_stream(cx);
-        self.roll.set_accepting(accepted.is_pending());
+        self.registry.set_accepting(accepted.is_pending());
         accepted
     }
 
@@ -214,8 +214,8 @@ impl Listener {
             return Poll::Ready(Ok(None));
         };
         let connection = Connection::accepted(&tcp, peer);
-        let entry = self.roll.enter(tcp.raw(), connection);
-        let stream = Stream::listed(tcp, self.policy, entry, self.runtime.clone());
+        let registration = self.registry.enter(tcp.raw(), connection);
+        let stream = Stream::listed(tcp, self.policy, registration, self.runtime.clone());
         Poll::Ready(Ok(Some((stream, peer))))
     }
 
@@ -236,7 +236,7 @@ impl Listener {
                     if made == Some(false) || self.tries > TRIES {
                         return Poll::Ready(Err(error));
                     }
-                    self.room = Some(Box::pin(make_room(Arc::clone(&self.roll))));
+                    self.room = Some(Box::pin(make_room(Arc::clone(&self.registry))));
                 }
                 done => return Poll::Ready(done),
             }
@@ -285,27 +285,27 @@ impl Listener {
                 return tcp.poll_accept(cx).map_ok(Some);
             }
         }
-        Poll::Ready(self.last_call())
+        Poll::Ready(self.last_accept())
     }
 
     /// Lets in who has connected already; closing the listener resets whoever is
     /// left. Not by way of the reactor, which may not know of them yet.
-    fn last_call(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    fn last_accept(&mut self) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         self.socket = match std::mem::replace(&mut self.socket, Socket::Closed) {
             Socket::Open(tcp) => {
                 // Where that fails, it closes the listener.
-                self.roll.listener_closes();
+                self.registry.listener_closes();
                 let tcp = tcp
                     .into_std()
-                    .inspect_err(|_| self.roll.listener_closed())?;
-                self.roll.listens(tcp.raw());
+                    .inspect_err(|_| self.registry.listener_closed())?;
+                self.registry.listens(tcp.raw());
                 // The queue is first in, first out.
                 let left = sys::backlog(tcp.borrowed()).unwrap_or(usize::MAX);
                 Socket::LastCall { tcp, left }
             }
             begun => begun,
         };
-        let over = self.roll.is_at(Stage::HeldBack);
+        let over = self.registry.is_at(Stage::Throttled);
         if let Socket::LastCall { tcp, left } = &mut self.socket {
             let accepted = if over || *left == 0 {
                 Err(io::ErrorKind::WouldBlock.into())
@@ -330,20 +330,20 @@ impl Listener {
     }
 
     fn close(&mut self) {
-        self.roll.listener_closes();
+        self.registry.listener_closes();
         self.socket = Socket::Closed;
-        self.roll.listener_closed();
+        self.registry.listener_closed();
     }
 }
 
 /// Has connections closed that are held for late input, or waits a moment for those
 /// whose ending is under way. False where there are none.
-async fn make_room(roll: Arc<Roll>) -> bool {
-    if roll.make_room().await || room_in_background().await {
+async fn make_room(registry: Arc<Registry>) -> bool {
+    if registry.make_room().await || room_in_background().await {
         return true;
     }
     timer::pause(MOMENT).await;
-    roll.has_endings() || background().in_flight() > 0
+    registry.has_endings() || background().in_flight() > 0
 }
 
 /// Has the background closer close connections that are held for late input. Whether
@@ -379,7 +379,7 @@ impl fmt::Debug for Listener {
         f.debug_struct("Listener")
             .field("address", &self.address)
             .field("policy", &self.policy)
-            .field("open", &self.roll.open())
+            .field("open", &self.registry.open())
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! The roll of a listener's connections: who is still here, and what became of
+//! A listener's connections: which are still open, and what became of
 //! the others.
 
 use std::collections::HashMap;
@@ -12,13 +12,13 @@ use ::tokio::sync::{Notify, watch};
 
 use super::held::Held;
 pub(super) use super::held::Hold;
-use super::sweeper::Lobby;
+use super::sweeper::Sweeper;
 use super::timer;
 use crate::blocking::outcome;
 use crate::closer::DrainReport;
 use crate::connection::Connection;
 use crate::contain::contain;
-use crate::driver::Ready;
+use crate::driver::Prepared;
 use crate::error::CloseError;
 use crate::hook;
 use crate::policy::Policy;
@@ -34,16 +34,16 @@ pub(super) type Hook = Box<dyn Fn(&Connection, &Result<Report, CloseError>) + Se
 pub(super) enum Stage {
     Serving,
     /// Accepts what has connected already, and then no more.
-    LastCall,
+    LastAccepts,
     /// The server is told to stop.
     Draining,
     /// The listening socket is closed.
     Closed,
     /// The deadline is near: nothing new is transmitted, so that what was can be
     /// acknowledged.
-    HeldBack,
+    Throttled,
     /// The deadline is here: everything ends, as soon as it is settled.
-    Over,
+    Deadline,
 }
 
 /// Longer than a delayed acknowledgement, which on Linux takes 40 ms.
@@ -51,39 +51,39 @@ pub(super) const ONE_ACK: Duration = Duration::from_millis(50);
 
 /// How long a listener that accepts is given to let in who has connected already,
 /// before the server is told to stop.
-pub(super) const LETTING_IN: Duration = Duration::from_millis(50);
+pub(super) const LAST_ACCEPTS_TIME: Duration = Duration::from_millis(50);
 
 /// How long a connection may take to settle: one of the first ten segments may
 /// follow another.
-pub(super) const PATIENCE: Duration = Duration::from_millis(100);
+pub(super) const SETTLE_TIME: Duration = Duration::from_millis(100);
 
 /// Since when somebody waits for a connection to settle.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Patience(Option<Instant>);
+pub(super) struct SettleTimer(Option<Instant>);
 
-impl Patience {
+impl SettleTimer {
     pub(super) fn is_over(&mut self) -> bool {
         let now = Instant::now();
-        now - *self.0.get_or_insert(now) >= PATIENCE
+        now - *self.0.get_or_insert(now) >= SETTLE_TIME
     }
 }
 
-pub(super) struct Roll {
+pub(super) struct Registry {
     /// The listener's protocol, and so its connections'.
     tcp: bool,
     hook: OnceLock<Hook>,
     stage: AtomicU8,
     /// The same, for those who wait for one.
     stages: watch::Sender<Stage>,
-    book: Mutex<Book>,
+    records: Mutex<Records>,
     empty: Notify,
-    lobby: Arc<Lobby>,
+    sweeper: Arc<Sweeper>,
     held: Mutex<Held>,
-    /// Somebody is struck off, whose descriptor is free then.
+    /// A connection was removed, and its descriptor is free.
     freed: Notify,
     listening: Mutex<Listening>,
     /// For how long transmission is held back, in milliseconds.
-    held_back: AtomicU64,
+    throttle_time: AtomicU64,
 }
 
 /// The listening socket, as far as a shutdown needs it.
@@ -95,9 +95,9 @@ struct Listening {
     accepting: bool,
 }
 
-struct Book {
+struct Records {
     next: u64,
-    open: HashMap<u64, Arc<Seat>>,
+    open: HashMap<u64, Arc<Slot>>,
     /// Nobody new will come.
     listener_closed: bool,
     /// Of all that ended since the beginning.
@@ -105,11 +105,11 @@ struct Book {
     /// Of those that ended since the shutdown began.
     drained: DrainReport,
     /// Shutdowns that hold transmission back.
-    holding_back: usize,
+    throttling: usize,
 }
 
-/// A connection's place on the roll.
-pub(super) struct Seat {
+/// A connection's place in the registry.
+pub(super) struct Slot {
     pub(super) id: u64,
     connection: Connection,
     state: Mutex<State>,
@@ -121,12 +121,12 @@ enum State {
     Open {
         fd: RawSocket,
         half_closed: bool,
-        patience: Patience,
+        settle_timer: SettleTimer,
         /// The pacing from before transmission was held back.
         throttled: Option<Throttled>,
     },
     /// Reset at the deadline, still in the program's hands.
-    Cut,
+    Aborted,
     /// Its ending is under way, and this wakes it.
     Ending(Option<Waker>),
     /// The background closer has it.
@@ -135,23 +135,23 @@ enum State {
 
 /// A shutdown near its deadline, which holds transmission back. Dropped before it is
 /// through, as the last one, it lets everything go on.
-pub(super) struct HoldingBack<'a>(&'a Roll);
+pub(super) struct Throttling<'a>(&'a Registry);
 
-impl Drop for HoldingBack<'_> {
+impl Drop for Throttling<'_> {
     fn drop(&mut self) {
         let last = {
-            let mut book = self.0.book();
-            book.holding_back -= 1;
-            book.holding_back == 0 && !book.open.is_empty()
+            let mut records = self.0.records();
+            records.throttling -= 1;
+            records.throttling == 0 && !records.open.is_empty()
         };
         if last {
-            self.0.let_go_on();
+            self.0.unthrottle_all();
         }
     }
 }
 
 /// While somebody waits for a connection.
-pub(super) struct Accepting<'a>(&'a Roll);
+pub(super) struct Accepting<'a>(&'a Registry);
 
 impl Drop for Accepting<'_> {
     fn drop(&mut self) {
@@ -159,38 +159,38 @@ impl Drop for Accepting<'_> {
     }
 }
 
-/// A connection on the roll. Dropped, it is struck off.
-pub(super) struct Entry {
+/// A connection in the registry. Dropping it removes the connection.
+pub(super) struct Registration {
     id: u64,
-    seat: Arc<Seat>,
-    roll: Arc<Roll>,
+    slot: Arc<Slot>,
+    registry: Arc<Registry>,
 }
 
 /// The program's right to use the descriptor of a connection; the shutdown waits
 /// for it.
-pub(super) struct Turn<'a>(MutexGuard<'a, State>);
+pub(super) struct Access<'a>(MutexGuard<'a, State>);
 
-impl Roll {
+impl Registry {
     pub(super) fn new(tcp: bool) -> Self {
         Self {
             tcp,
             hook: OnceLock::new(),
             stage: AtomicU8::new(Stage::Serving as u8),
             stages: watch::Sender::new(Stage::Serving),
-            book: Mutex::new(Book {
+            records: Mutex::new(Records {
                 next: 0,
                 open: HashMap::new(),
                 listener_closed: false,
                 all: Sums::default(),
                 drained: DrainReport::default(),
-                holding_back: 0,
+                throttling: 0,
             }),
             empty: Notify::new(),
-            lobby: Arc::default(),
+            sweeper: Arc::default(),
             held: Mutex::default(),
             freed: Notify::new(),
             listening: Mutex::default(),
-            held_back: AtomicU64::new(0),
+            throttle_time: AtomicU64::new(0),
         }
     }
 
@@ -199,26 +199,26 @@ impl Roll {
         self.hook.set(hook).is_ok()
     }
 
-    pub(super) fn enter(self: &Arc<Self>, fd: RawSocket, connection: Connection) -> Entry {
-        let mut book = self.book();
-        let id = book.next;
-        book.next += 1;
-        let seat = Arc::new(Seat {
+    pub(super) fn enter(self: &Arc<Self>, fd: RawSocket, connection: Connection) -> Registration {
+        let mut records = self.records();
+        let id = records.next;
+        records.next += 1;
+        let slot = Arc::new(Slot {
             id,
             connection,
             state: Mutex::new(State::Open {
                 fd,
                 half_closed: false,
-                patience: Patience::default(),
+                settle_timer: SettleTimer::default(),
                 throttled: None,
             }),
         });
-        book.open.insert(id, Arc::clone(&seat));
-        drop(book);
-        Entry {
+        records.open.insert(id, Arc::clone(&slot));
+        drop(records);
+        Registration {
             id,
-            seat,
-            roll: Arc::clone(self),
+            slot,
+            registry: Arc::clone(self),
         }
     }
 
@@ -235,9 +235,9 @@ impl Roll {
     /// A shutdown begins: the listener gives out who has connected already and
     /// closes. The server is told to stop at once where nobody would be let in: a server
     /// that waits for something else before it accepts would not close the listener.
-    pub(super) fn last_call(&self) {
-        self.advance(Stage::LastCall);
-        if self.book().listener_closed {
+    pub(super) fn begin_shutdown(&self) {
+        self.advance(Stage::LastAccepts);
+        if self.records().listener_closed {
             self.advance(Stage::Closed);
         } else if !self.lets_in() {
             self.advance(Stage::Draining);
@@ -283,8 +283,8 @@ impl Roll {
     }
 
     pub(super) fn listener_closed(&self) {
-        self.book().listener_closed = true;
-        if self.is_at(Stage::LastCall) {
+        self.records().listener_closed = true;
+        if self.is_at(Stage::LastAccepts) {
             self.advance(Stage::Closed);
         }
     }
@@ -310,19 +310,19 @@ impl Roll {
     }
 
     pub(super) fn open(&self) -> usize {
-        self.book().open.len()
+        self.records().open.len()
     }
 
     pub(super) fn sums(&self) -> Sums {
-        self.book().all
+        self.records().all
     }
 
     /// Of those that ended since the shutdown began.
     pub(super) fn drained(&self) -> DrainReport {
-        self.book().drained.clone()
+        self.records().drained.clone()
     }
 
-    /// Waits until nobody is on the roll and nobody new can come.
+    /// Waits until no connection is registered and none can come any more.
     pub(super) async fn emptied(&self) {
         loop {
             let mut emptied = std::pin::pin!(self.empty.notified());
@@ -341,56 +341,56 @@ impl Roll {
     /// The deadline is `last` away. What a connection is held back for is three times
     /// that, and a second at least: the kernel takes up to half of it off for one that
     /// was idle before, and a busy machine may come late.
-    pub(super) async fn hold_back(&self, last: Duration) -> HoldingBack<'_> {
-        self.book().holding_back += 1;
+    pub(super) async fn throttle(&self, last: Duration) -> Throttling<'_> {
+        self.records().throttling += 1;
         let hold = u64::try_from(3 * last.as_millis()).unwrap_or(u64::MAX);
         let hold = hold.max(1000);
-        self.held_back.fetch_max(hold, Ordering::AcqRel);
-        let holding_back = HoldingBack(self);
-        self.advance(Stage::HeldBack);
-        self.each(|seat, _| {
-            if let State::Open { fd, throttled, .. } = &mut *seat.lock() {
+        self.throttle_time.fetch_max(hold, Ordering::AcqRel);
+        let throttling = Throttling(self);
+        self.advance(Stage::Throttled);
+        self.each(|slot, _| {
+            if let State::Open { fd, throttled, .. } = &mut *slot.lock() {
                 // SAFETY: see `State::Open`; the lock is held.
                 let socket = unsafe { BorrowedSocket::borrow_raw(*fd) };
                 if throttled.is_none() {
-                    *throttled = sys::throttle(socket, self.held_back());
+                    *throttled = sys::throttle(socket, self.throttle_time());
                 }
             }
         })
         .await;
-        holding_back
+        throttling
     }
 
-    fn held_back(&self) -> Duration {
-        Duration::from_millis(self.held_back.load(Ordering::Acquire))
+    fn throttle_time(&self) -> Duration {
+        Duration::from_millis(self.throttle_time.load(Ordering::Acquire))
     }
 
     /// A shutdown was given up: the connections go on as before it held them back.
-    fn let_go_on(&self) {
+    fn unthrottle_all(&self) {
         self.stages.send_modify(|now| {
             *now = Stage::Closed.min(*now);
             self.stage.store(*now as u8, Ordering::Release);
         });
-        for seat in self.seats() {
-            seat.lock().unthrottle();
+        for slot in self.slots() {
+            slot.lock().unthrottle();
         }
         self.wake_endings();
     }
 
     /// Whether some are on their way out.
     pub(super) fn has_endings(&self) -> bool {
-        let is_ending = |seat: &Arc<Seat>| matches!(*seat.lock(), State::Ending(_));
-        self.seats().iter().any(is_ending)
+        let is_ending = |slot: &Arc<Slot>| matches!(*slot.lock(), State::Ending(_));
+        self.slots().iter().any(is_ending)
     }
 
-    /// Everybody on the roll.
-    fn seats(&self) -> Vec<Arc<Seat>> {
-        self.book().open.values().map(Arc::clone).collect()
+    /// Every slot of the registry.
+    fn slots(&self) -> Vec<Arc<Slot>> {
+        self.records().open.values().map(Arc::clone).collect()
     }
 
     /// A connection is held for late input.
-    fn hold(&self, id: u64, seat: &Arc<Seat>, quiet: bool) -> Hold {
-        let (hold, given_up) = self.held().hold(id, seat, quiet);
+    fn hold(&self, id: u64, slot: &Arc<Slot>, quiet: bool) -> Hold {
+        let (hold, given_up) = self.held().hold(id, slot, quiet);
         if let Some(given_up) = given_up {
             given_up.wake();
         }
@@ -404,8 +404,8 @@ impl Roll {
         // Listening before looking.
         freed.as_mut().enable();
         let given_up = self.held().make_room();
-        for seat in given_up {
-            seat.wake();
+        for slot in given_up {
+            slot.wake();
         }
         if !self.held().are_leaving() {
             return false;
@@ -421,11 +421,11 @@ impl Roll {
     /// The deadline is here: resets what the program still has open, and has the
     /// endings under way finish. Waits for nobody, except a moment for
     /// acknowledgements of what is on its way.
-    pub(super) async fn cut(&self) {
+    pub(super) async fn abort_open(&self) {
         const PAUSE: Duration = Duration::from_millis(2);
-        self.advance(Stage::Over);
+        self.advance(Stage::Deadline);
         loop {
-            self.each(|seat, id| self.cut_one(seat, id)).await;
+            self.each(|slot, id| self.abort_one(slot, id)).await;
             if timer::within(PAUSE, self.emptied()).await {
                 return;
             }
@@ -434,45 +434,45 @@ impl Roll {
         }
     }
 
-    /// Everybody on the roll, without keeping this thread's other tasks from
+    /// Calls `act` for every slot, without keeping this thread's other tasks from
     /// their deadlines.
-    async fn each(&self, mut see_to: impl FnMut(&Seat, u64)) {
-        let seats: Vec<_> = self
-            .book()
+    async fn each(&self, mut act: impl FnMut(&Slot, u64)) {
+        let slots: Vec<_> = self
+            .records()
             .open
             .iter()
-            .map(|(&id, seat)| (id, Arc::clone(seat)))
+            .map(|(&id, slot)| (id, Arc::clone(slot)))
             .collect();
-        for some in seats.chunks(64) {
-            for (id, seat) in some {
-                see_to(seat, *id);
+        for some in slots.chunks(64) {
+            for (id, slot) in some {
+                act(slot, *id);
             }
             ::tokio::task::yield_now().await;
         }
     }
 
-    fn cut_one(&self, seat: &Seat, id: u64) {
-        let mut state = seat.lock();
+    fn abort_one(&self, slot: &Slot, id: u64) {
+        let mut state = slot.lock();
         let State::Open {
             fd,
             half_closed,
-            patience,
+            settle_timer,
             ..
         } = &mut *state
         else {
             if matches!(*state, State::Background) {
                 // Nothing here hastens it.
-                *state = State::Cut;
+                *state = State::Aborted;
                 drop(state);
                 let late = io::ErrorKind::TimedOut.into();
-                self.tell(&seat.connection, &Err(CloseError::lost_sight(late)));
-                self.strike_off(id);
+                self.record(&slot.connection, &Err(CloseError::lost_sight(late)));
+                self.remove(id);
             }
             return;
         };
         // SAFETY: see `State::Open`; the lock is held.
         let socket = unsafe { BorrowedSocket::borrow_raw(*fd) };
-        if !sys::freeze_if_settled(socket) && !patience.is_over() {
+        if !sys::freeze_if_settled(socket) && !settle_timer.is_over() {
             return;
         }
         let policy = if *half_closed {
@@ -480,22 +480,22 @@ impl Roll {
         } else {
             Policy::abort()
         };
-        let result = match Ready::inspect(socket, &policy, Instant::now()) {
-            Ok(ready) => outcome(ready.start().1.report.expect("an abort reports at once")),
+        let result = match Prepared::inspect(socket, &policy, Instant::now()) {
+            Ok(prepared) => outcome(prepared.start().1.report.expect("an abort reports at once")),
             // A connection that was accepted is never refused.
             Err((NoLook::Refused(refusal), _)) => {
                 Err(CloseError::lost_sight(refusal.errno().into()))
             }
             Err((NoLook::Failed(error), _)) => Err(CloseError::lost_sight(error)),
         };
-        *state = State::Cut;
+        *state = State::Aborted;
         drop(state);
-        self.tell(&seat.connection, &result);
-        self.strike_off(id);
+        self.record(&slot.connection, &result);
+        self.remove(id);
     }
 
     /// What became of a connection.
-    fn tell(&self, connection: &Connection, result: &Result<Report, CloseError>) {
+    fn record(&self, connection: &Connection, result: &Result<Report, CloseError>) {
         if let Some(hook) = self.hook.get() {
             contain(|| hook(connection, result));
         }
@@ -504,25 +504,25 @@ impl Roll {
             Ok(report) => Some(report),
             Err(error) => error.report(),
         };
-        let draining = self.is_at(Stage::LastCall);
-        let mut book = self.book();
+        let draining = self.is_at(Stage::LastAccepts);
+        let mut records = self.records();
         match report {
-            Some(report) => book.all.add(report),
-            None => book.all.add_unseen(),
+            Some(report) => records.all.add(report),
+            None => records.all.add_unseen(),
         }
         if draining {
             match report {
-                Some(report) => book.drained.add(connection, report),
-                None => book.drained.sums.add_unseen(),
+                Some(report) => records.drained.add(connection, report),
+                None => records.drained.sums.add_unseen(),
             }
         }
     }
 
-    fn strike_off(&self, id: u64) {
-        let mut book = self.book();
-        book.open.remove(&id);
-        let empty = book.open.is_empty();
-        drop(book);
+    fn remove(&self, id: u64) {
+        let mut records = self.records();
+        records.open.remove(&id);
+        let empty = records.open.is_empty();
+        drop(records);
         self.held().remove(id);
         self.freed.notify_waiters();
         if empty {
@@ -531,29 +531,29 @@ impl Roll {
     }
 
     fn wake_endings(&self) {
-        for seat in self.seats() {
-            seat.wake();
+        for slot in self.slots() {
+            slot.wake();
         }
     }
 
-    /// Nothing that runs under this lock can leave the book half written.
-    fn book(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nothing that runs under this lock can leave the records half written.
+    fn records(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Roll {
+impl Drop for Registry {
     fn drop(&mut self) {
-        self.lobby.close();
+        self.sweeper.close();
     }
 }
 
-impl Seat {
+impl Slot {
     /// Wakes the task of its ending.
     fn wake(&self) {
         let waker = match &mut *self.lock() {
             State::Ending(waker) => waker.take(),
-            State::Open { .. } | State::Cut | State::Background => None,
+            State::Open { .. } | State::Aborted | State::Background => None,
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -577,23 +577,23 @@ impl State {
     }
 }
 
-impl Entry {
+impl Registration {
     /// The right to use the descriptor, unless the deadline has passed.
-    pub(super) fn turn(&self) -> io::Result<Turn<'_>> {
-        let state = self.seat.lock();
-        if matches!(*state, State::Cut) {
+    pub(super) fn access(&self) -> io::Result<Access<'_>> {
+        let state = self.slot.lock();
+        if matches!(*state, State::Aborted) {
             return Err(io::Error::new(
                 io::ErrorKind::ConnectionAborted,
                 "reset at the deadline of the listener's shutdown",
             ));
         }
-        Ok(Turn(state))
+        Ok(Access(state))
     }
 
     /// The ending begins. False when it is behind us already.
     pub(super) fn begin_ending(&self) -> bool {
-        let mut state = self.seat.lock();
-        let begins = !matches!(*state, State::Cut);
+        let mut state = self.slot.lock();
+        let begins = !matches!(*state, State::Aborted);
         if begins {
             // The ending holds itself back.
             state.unthrottle();
@@ -604,28 +604,28 @@ impl Entry {
 
     /// The background closer has it from here on.
     pub(super) fn leave_to_background(&self) {
-        let mut state = self.seat.lock();
+        let mut state = self.slot.lock();
         if matches!(*state, State::Ending(_)) {
             *state = State::Background;
         }
     }
 
     /// What the background closer made of it, unless a shutdown's deadline came first.
-    pub(super) fn tell_from_background(&self, result: &Result<Report, CloseError>) {
-        let in_time = matches!(*self.seat.lock(), State::Background);
+    pub(super) fn record_from_background(&self, result: &Result<Report, CloseError>) {
+        let in_time = matches!(*self.slot.lock(), State::Background);
         if in_time {
-            self.tell(result);
+            self.record(result);
         }
     }
 
     /// It is held for late input; whether it may be any longer.
     pub(super) fn hold(&self, quiet: bool) -> Hold {
-        self.roll.hold(self.id, &self.seat, quiet)
+        self.registry.hold(self.id, &self.slot, quiet)
     }
 
     /// Wakes the task when the listener's shutdown comes further.
     pub(super) fn wake_later(&self, cx: &mut Context<'_>) {
-        if let State::Ending(waker) = &mut *self.seat.lock() {
+        if let State::Ending(waker) = &mut *self.slot.lock() {
             match waker {
                 Some(waker) => waker.clone_from(cx.waker()),
                 None => *waker = Some(cx.waker().clone()),
@@ -635,35 +635,35 @@ impl Entry {
 
     /// Whether the listener's shutdown has come to `stage`, or further.
     pub(super) fn is_at(&self, stage: Stage) -> bool {
-        self.roll.is_at(stage)
+        self.registry.is_at(stage)
     }
 
     /// For how long transmission is held back.
-    pub(super) fn held_back(&self) -> Duration {
-        self.roll.held_back()
+    pub(super) fn throttle_time(&self) -> Duration {
+        self.registry.throttle_time()
     }
 
     /// Whether its listener is known to be one of TCP.
     pub(super) fn is_tcp(&self) -> bool {
-        self.roll.tcp
+        self.registry.tcp
     }
 
-    pub(super) fn lobby(&self) -> Arc<Lobby> {
-        Arc::clone(&self.roll.lobby)
+    pub(super) fn sweeper(&self) -> Arc<Sweeper> {
+        Arc::clone(&self.registry.sweeper)
     }
 
-    pub(super) fn tell(&self, result: &Result<Report, CloseError>) {
-        self.roll.tell(&self.seat.connection, result);
+    pub(super) fn record(&self, result: &Result<Report, CloseError>) {
+        self.registry.record(&self.slot.connection, result);
     }
 }
 
-impl Drop for Entry {
+impl Drop for Registration {
     fn drop(&mut self) {
-        self.roll.strike_off(self.id);
+        self.registry.remove(self.id);
     }
 }
 
-impl Turn<'_> {
+impl Access<'_> {
     /// Remembers that the program has shut down its sending side.
     pub(super) fn note_half_closed(&mut self) {
         if let State::Open { half_closed, .. } = &mut *self.0 {

@@ -13,8 +13,8 @@ use ::tokio::runtime::Handle;
 
 use super::close::Close;
 use super::drive::Socket;
-use super::registry::{Entry, Turn};
-use super::task::{Ending, Outcome};
+use super::registry::{Access, Registration};
+use super::task::{Outcome, Task};
 use super::timer;
 use crate::error::CloseError;
 use crate::policy::Policy;
@@ -76,7 +76,7 @@ pub struct Stream {
 struct Held {
     tcp: TcpStream,
     policy: Policy,
-    entry: Option<Entry>,
+    registration: Option<Registration>,
     /// Where the stream was made: it may be dropped where no runtime is.
     runtime: Option<Handle>,
 }
@@ -91,7 +91,7 @@ impl Stream {
         Self::hold(Held {
             tcp,
             policy: policy.into(),
-            entry: None,
+            registration: None,
             runtime: Handle::try_current().ok(),
         })
     }
@@ -125,13 +125,13 @@ impl Stream {
     pub(super) fn listed(
         tcp: TcpStream,
         policy: Policy,
-        entry: Entry,
+        registration: Registration,
         runtime: Option<Handle>,
     ) -> Self {
         Self::hold(Held {
             tcp,
             policy,
-            entry: Some(entry),
+            registration: Some(registration),
             runtime,
         })
     }
@@ -150,7 +150,7 @@ impl Stream {
     /// the future leaves it to the background.
     pub fn close(mut self) -> Close {
         match self.held.take().and_then(|held| held.begin_ending(true)) {
-            Some(Ok((ending, result))) => Close::follow(ending, result),
+            Some(Ok((task, result))) => Close::follow(task, result),
             Some(Err(error)) => Close::known(Err(error)),
             None => Close::known(Err(CloseError::lost_sight(
                 io::ErrorKind::ConnectionAborted.into(),
@@ -223,9 +223,9 @@ impl Stream {
     #[must_use]
     pub fn into_inner(mut self) -> TcpStream {
         let held = self.held.take().expect(HELD);
-        if let Some(entry) = &held.entry {
+        if let Some(registration) = &held.registration {
             // The listener's shutdown must not touch it any more.
-            entry.begin_ending();
+            registration.begin_ending();
         }
         held.tcp
     }
@@ -245,25 +245,34 @@ impl Stream {
 
 impl Held {
     /// `None` when it was ended by the listener's shutdown.
-    fn begin_ending(self, awaited: bool) -> Option<Result<(Ending, Option<Outcome>), CloseError>> {
+    fn begin_ending(self, awaited: bool) -> Option<Result<(Task, Option<Outcome>), CloseError>> {
         let began = Instant::now();
-        let Self { tcp, entry, .. } = self;
-        if entry.as_ref().is_some_and(|entry| !entry.begin_ending()) {
+        let Self {
+            tcp, registration, ..
+        } = self;
+        if registration
+            .as_ref()
+            .is_some_and(|registration| !registration.begin_ending())
+        {
             return None;
         }
         // A server may answer before its client has sent what it will send.
         let policy = self.policy.held();
-        let socket = match &entry {
-            Some(entry) if entry.is_tcp() => Socket::Accepted(tcp),
+        let socket = match &registration {
+            Some(registration) if registration.is_tcp() => Socket::Accepted(tcp),
             _ => Socket::Stream(tcp),
         };
-        Some(Ending::begin(socket, &policy, entry, began, awaited))
+        Some(Task::begin(socket, &policy, registration, began, awaited))
     }
 
     /// The connection, and the right to write to it.
-    fn writable(&mut self) -> io::Result<(Pin<&mut TcpStream>, Option<Turn<'_>>)> {
-        let turn = self.entry.as_ref().map(Entry::turn).transpose()?;
-        Ok((Pin::new(&mut self.tcp), turn))
+    fn writable(&mut self) -> io::Result<(Pin<&mut TcpStream>, Option<Access<'_>>)> {
+        let access = self
+            .registration
+            .as_ref()
+            .map(Registration::access)
+            .transpose()?;
+        Ok((Pin::new(&mut self.tcp), access))
     }
 }
 
@@ -271,9 +280,9 @@ impl Drop for Stream {
     fn drop(&mut self) {
         let Some(held) = self.held.take() else { return };
         let runtime = held.runtime.clone();
-        if let Some(Ok((ending, _))) = held.begin_ending(false) {
-            if !ending.is_over() {
-                ending.leave(runtime.as_ref());
+        if let Some(Ok((task, _))) = held.begin_ending(false) {
+            if !task.is_over() {
+                task.leave(runtime.as_ref());
             }
         }
     }
@@ -320,10 +329,10 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let held = self.held_mut();
         {
-            let (tcp, turn) = held.writable()?;
+            let (tcp, access) = held.writable()?;
             ready!(tcp.poll_shutdown(cx))?;
-            if let Some(mut turn) = turn {
-                turn.note_half_closed();
+            if let Some(mut access) = access {
+                access.note_half_closed();
             }
         }
         held.policy = held.policy.and_sending_shut_down();

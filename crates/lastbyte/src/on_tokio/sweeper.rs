@@ -1,11 +1,11 @@
-//! Where endings wait a moment for the peer, before they are worth a task.
+//! Endings of a listener's connections that wait a moment for the peer before each
+//! becomes a task.
 //!
-//! Most clients close as soon as they have their answer. A task for each such
-//! ending, with an alarm, and with an event of the reactor for each packet that
-//! still comes, would be most of what lastbyte costs a server of short
-//! connections. So endings of a listener gather here, out of the reactor, for a
-//! millisecond or two; one sweep looks at them all, and only those that are not
-//! over go on as tasks.
+//! Most clients close as soon as they have their answer. A task for each such ending, with
+//! a timer, and with an event of the reactor for each packet that still comes, would be
+//! most of what lastbyte costs a server of short connections. So they wait here, out of the
+//! reactor, for a millisecond or two. One sweep looks at them all, and only those that are
+//! not over then become tasks.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,72 +13,72 @@ use std::time::Duration;
 use ::tokio::runtime::Handle;
 use ::tokio::sync::Notify;
 
-use super::task::Ending;
+use super::task::Task;
 use super::timer;
 
 /// Between two sweeps.
-const MOMENT: Duration = Duration::from_millis(1);
+const INTERVAL: Duration = Duration::from_millis(1);
 
 #[derive(Default)]
-pub(super) struct Lobby {
+pub(super) struct Sweeper {
     state: Mutex<State>,
-    bell: Notify,
+    wake: Notify,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: Vec<Ending>,
-    sweeper: Sweeper,
+    waiting: Vec<Task>,
+    sweep: Sweep,
 }
 
 #[derive(Default, Clone, Copy, PartialEq, Eq)]
-enum Sweeper {
+enum Sweep {
     #[default]
-    NotYet,
-    There,
+    NotStarted,
+    Running,
     /// Its runtime has ended.
-    Gone,
+    Ended,
 }
 
-impl Lobby {
+impl Sweeper {
     /// Takes an ending in, or gives it back where nobody will look after it.
     #[expect(clippy::result_large_err, reason = "it goes back whole")]
-    pub(super) fn enter(
+    pub(super) fn add(
         self: &Arc<Self>,
-        mut ending: Ending,
+        mut task: Task,
         runtime: Option<&Handle>,
-    ) -> Result<(), Ending> {
-        if self.lock().sweeper == Sweeper::Gone {
-            return Err(ending);
+    ) -> Result<(), Task> {
+        if self.lock().sweep == Sweep::Ended {
+            return Err(task);
         }
-        ending.unwatch();
+        task.unwatch();
         let mut state = self.lock();
-        if state.sweeper == Sweeper::Gone {
-            return Err(ending);
+        if state.sweep == Sweep::Ended {
+            return Err(task);
         }
         let first = state.waiting.is_empty();
-        state.waiting.push(ending);
-        let hire = state.sweeper == Sweeper::NotYet;
-        state.sweeper = Sweeper::There;
+        state.waiting.push(task);
+        let start = state.sweep == Sweep::NotStarted;
+        state.sweep = Sweep::Running;
         drop(state);
-        if hire {
-            let sweep = sweep(Shift(Arc::clone(self)));
+        if start {
+            let task = sweep(Sweeping(Arc::clone(self)));
             match runtime {
-                Some(runtime) => drop(runtime.spawn(sweep)),
+                Some(runtime) => drop(runtime.spawn(task)),
                 // Dropped, it sends everybody on.
-                None => drop(sweep),
+                None => drop(task),
             }
         }
         if first {
-            self.bell.notify_one();
+            self.wake.notify_one();
         }
         Ok(())
     }
 
     /// Nobody will come any more.
     pub(super) fn close(&self) {
-        self.lock().sweeper = Sweeper::Gone;
-        self.bell.notify_one();
+        self.lock().sweep = Sweep::Ended;
+        self.wake.notify_one();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -88,39 +88,39 @@ impl Lobby {
 
 /// While somebody sweeps. Dropped, with the task or its runtime, it sends
 /// everybody on.
-struct Shift(Arc<Lobby>);
+struct Sweeping(Arc<Sweeper>);
 
-impl Drop for Shift {
+impl Drop for Sweeping {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        state.sweeper = Sweeper::Gone;
+        state.sweep = Sweep::Ended;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        for ending in waiting {
-            ending.spawn(None);
+        for task in waiting {
+            task.spawn(None);
         }
     }
 }
 
-async fn sweep(shift: Shift) {
-    let mut endings = Vec::new();
+async fn sweep(sweeping: Sweeping) {
+    let mut tasks = Vec::new();
     loop {
-        shift.0.bell.notified().await;
-        let Some(alarm) = timer::alarm(timer::now() + MOMENT) else {
+        sweeping.0.wake.notified().await;
+        let Some(alarm) = timer::alarm(timer::now() + INTERVAL) else {
             // The runtime has no time.
             return;
         };
         alarm.await;
-        let mut state = shift.0.lock();
-        std::mem::swap(&mut endings, &mut state.waiting);
-        let over = state.sweeper == Sweeper::Gone;
+        let mut state = sweeping.0.lock();
+        std::mem::swap(&mut tasks, &mut state.waiting);
+        let over = state.sweep == Sweep::Ended;
         drop(state);
-        for ending in &mut endings {
-            ending.look();
+        for task in &mut tasks {
+            task.look();
         }
-        endings.retain(|ending| !ending.is_over());
-        for ending in endings.drain(..) {
-            ending.spawn(None);
+        tasks.retain(|task| !task.is_over());
+        for task in tasks.drain(..) {
+            task.spawn(None);
         }
         if over {
             return;

@@ -11,7 +11,7 @@ use ::tokio::runtime::Handle;
 use ::tokio::sync::oneshot;
 
 use super::drive::{Drive, Socket};
-use super::registry::{Entry, Hold, Patience, Stage};
+use super::registry::{Hold, Registration, SettleTimer, Stage};
 use crate::blocking::outcome;
 use crate::closer::Sink;
 use crate::error::CloseError;
@@ -22,23 +22,23 @@ use crate::report::Report;
 pub(super) type Outcome = Result<Report, CloseError>;
 
 /// As a future: everything to the end, the hold for late input included.
-pub(super) struct Ending {
+pub(super) struct Task {
     drive: Drive,
     /// Until it is over, or left to the background.
-    entry: Option<Entry>,
-    told: bool,
-    patience: Patience,
+    registration: Option<Registration>,
+    reported: bool,
+    settle_timer: SettleTimer,
     /// What the background closer makes of it, where the runtime cannot wait.
     delegated: Option<oneshot::Receiver<Outcome>>,
 }
 
-impl Ending {
+impl Task {
     /// Begins to close, and gives the result if it is known by then. What is awaited
     /// begins only where the runtime can wait for it.
     pub(super) fn begin(
         socket: Socket,
         policy: &Policy,
-        entry: Option<Entry>,
+        registration: Option<Registration>,
         began: Instant,
         awaited: bool,
     ) -> Result<(Self, Option<Outcome>), CloseError> {
@@ -46,8 +46,8 @@ impl Ending {
             Ok(begun) => begun,
             Err(error) => {
                 let result = Err(error);
-                if let Some(entry) = &entry {
-                    entry.tell(&result);
+                if let Some(registration) = &registration {
+                    registration.record(&result);
                 }
                 let Err(error) = result else {
                     unreachable!("made an error just above")
@@ -55,22 +55,22 @@ impl Ending {
                 return Err(error);
             }
         };
-        let mut ending = Self {
+        let mut task = Self {
             drive,
-            entry,
-            told: false,
-            patience: Patience::default(),
+            registration,
+            reported: false,
+            settle_timer: SettleTimer::default(),
             delegated: None,
         };
-        let result = report.map(|report| ending.tell(Ok(report)));
-        Ok((ending, result))
+        let result = report.map(|report| task.record(Ok(report)));
+        Ok((task, result))
     }
 
     /// Waits for the result. Given once.
     pub(super) fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         if self.delegated.is_none() {
             match self.poll_report(cx) {
-                Poll::Ready(Ok(report)) => return Poll::Ready(self.tell(Ok(report))),
+                Poll::Ready(Ok(report)) => return Poll::Ready(self.record(Ok(report))),
                 Poll::Ready(Err(_)) => self.delegate(),
                 Poll::Pending => return Poll::Pending,
             }
@@ -92,12 +92,14 @@ impl Ending {
             return report;
         }
         self.wake_later(cx);
-        match &self.entry {
-            Some(entry) if entry.is_at(Stage::HeldBack) => self.drive.throttle(entry.held_back()),
+        match &self.registration {
+            Some(registration) if registration.is_at(Stage::Throttled) => {
+                self.drive.throttle(registration.throttle_time())
+            }
             // Or the shutdown was given up.
             _ => self.drive.unthrottle(),
         }
-        if self.is_at(Stage::Over) && (self.drive.settle() || self.patience.is_over()) {
+        if self.is_at(Stage::Deadline) && (self.drive.settle() || self.settle_timer.is_over()) {
             return self
                 .drive
                 .cut_short()
@@ -109,26 +111,26 @@ impl Ending {
     /// Has the background closer go on with it, and tell.
     fn delegate(&mut self) {
         let (send, result) = oneshot::channel();
-        let entry = self.hand_over();
+        let registration = self.hand_over();
         self.drive.delegate(Some(Box::new(move |result| {
-            if let Some(entry) = entry {
-                entry.tell_from_background(&result);
+            if let Some(registration) = registration {
+                registration.record_from_background(&result);
             }
             // Nobody need be waiting.
             let _ = send.send(result);
         })));
-        self.told = true;
+        self.reported = true;
         self.delegated = Some(result);
     }
 
     /// Its place with the listener, for the background: a shutdown does not wait for it
     /// beyond its deadline.
-    fn hand_over(&mut self) -> Option<Entry> {
-        let entry = self.entry.take();
-        if let Some(entry) = &entry {
-            entry.leave_to_background();
+    fn hand_over(&mut self) -> Option<Registration> {
+        let registration = self.registration.take();
+        if let Some(registration) = &registration {
+            registration.leave_to_background();
         }
-        entry
+        registration
     }
 
     /// Has nobody woken for it: from here on it is looked at.
@@ -139,7 +141,7 @@ impl Ending {
     /// Looks how far it has come, instead of waiting.
     pub(super) fn look(&mut self) {
         if let Some(report) = self.drive.look() {
-            let _ = self.tell(Ok(report));
+            let _ = self.record(Ok(report));
         }
     }
 
@@ -151,17 +153,17 @@ impl Ending {
 
     /// Goes on with nobody waiting for it, cheaply where it is over soon.
     pub(super) fn leave(self, runtime: Option<&Handle>) {
-        let lobby = match &self.entry {
-            Some(entry) if !entry.is_at(Stage::LastCall) => entry.lobby(),
+        let sweeper = match &self.registration {
+            Some(registration) if !registration.is_at(Stage::LastAccepts) => registration.sweeper(),
             _ => return self.spawn(runtime),
         };
-        if let Err(ending) = lobby.enter(self, runtime) {
-            ending.spawn(runtime);
+        if let Err(task) = sweeper.add(self, runtime) {
+            task.spawn(runtime);
         }
     }
 
-    pub(super) fn is_on_a_roll(&self) -> bool {
-        self.entry.is_some()
+    pub(super) fn is_registered(&self) -> bool {
+        self.registration.is_some()
     }
 
     /// Goes on as a task, or where no runtime takes it in the background.
@@ -176,23 +178,25 @@ impl Ending {
         }
     }
 
-    fn tell(&mut self, result: Outcome) -> Outcome {
+    fn record(&mut self, result: Outcome) -> Outcome {
         let result = result.and_then(outcome);
-        self.told = true;
-        if let Some(entry) = &self.entry {
-            entry.tell(&result);
+        self.reported = true;
+        if let Some(registration) = &self.registration {
+            registration.record(&result);
         }
         result
     }
 
     fn wake_later(&self, cx: &mut Context<'_>) {
-        if let Some(entry) = &self.entry {
-            entry.wake_later(cx);
+        if let Some(registration) = &self.registration {
+            registration.wake_later(cx);
         }
     }
 
     fn is_at(&self, stage: Stage) -> bool {
-        self.entry.as_ref().is_some_and(|entry| entry.is_at(stage))
+        self.registration
+            .as_ref()
+            .is_some_and(|registration| registration.is_at(stage))
     }
 
     /// Waits, after the report, until the peer has closed or its time is over.
@@ -200,23 +204,23 @@ impl Ending {
         if self.drive.poll_over(cx).is_ready() {
             return Poll::Ready(());
         }
-        let Some(entry) = &self.entry else {
+        let Some(registration) = &self.registration else {
             return Poll::Pending;
         };
-        entry.wake_later(cx);
+        registration.wake_later(cx);
         let quiet = self.drive.is_quiet();
-        if entry.hold(quiet) == Hold::GivenUp {
+        if registration.hold(quiet) == Hold::GivenUp {
             // Its descriptor is needed for a connection that somebody waits for.
             self.drive.release();
             return Poll::Ready(());
         }
-        if !entry.is_at(Stage::LastCall) {
+        if !registration.is_at(Stage::LastAccepts) {
             return Poll::Pending;
         }
         // A shutdown waits for peers that are still sending, no others.
         if quiet {
             self.drive.release();
-        } else if entry.is_at(Stage::Over) {
+        } else if registration.is_at(Stage::Deadline) {
             self.drive.leave();
         } else {
             return Poll::Pending;
@@ -225,14 +229,14 @@ impl Ending {
     }
 }
 
-impl Future for Ending {
+impl Future for Task {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.told {
+        if !self.reported {
             match self.poll_report(cx) {
                 // Told is all that is to be done with it.
-                Poll::Ready(Ok(report)) => drop(self.tell(Ok(report))),
+                Poll::Ready(Ok(report)) => drop(self.record(Ok(report))),
                 // Dropped, it goes on in the background.
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
@@ -242,15 +246,15 @@ impl Future for Ending {
     }
 }
 
-impl Drop for Ending {
+impl Drop for Task {
     /// What is not over goes on in the background, whose report is still told.
     fn drop(&mut self) {
-        if self.told || self.drive.is_over() {
+        if self.reported || self.drive.is_over() {
             return;
         }
-        let sink = self
-            .hand_over()
-            .map(|entry| -> Sink { Box::new(move |result| entry.tell_from_background(&result)) });
+        let sink = self.hand_over().map(|registration| -> Sink {
+            Box::new(move |result| registration.record_from_background(&result))
+        });
         self.drive.delegate(sink);
     }
 }
