@@ -207,3 +207,65 @@ fn a_callback_that_panics_harms_nobody_else() {
         Fate::Aborted
     );
 }
+
+/// An abort needs no waiting: it does not stand behind what the closer's thread does. The
+/// peer's error is the oracle.
+#[test]
+fn an_abort_has_happened_when_the_call_returns() {
+    let closer = Closer::new().unwrap();
+    let (ours, _peer) = pair();
+    let (busy, is_busy) = mpsc::channel();
+    let (go_on, goes_on) = mpsc::channel::<()>();
+    closer
+        .close(ours, Policy::abort(), move |_| {
+            busy.send(()).unwrap();
+            let _ = goes_on.recv_timeout(LONG);
+        })
+        .unwrap();
+    is_busy.recv_timeout(LONG).unwrap();
+
+    let (ours, peer) = pair();
+    let written = fill(&ours);
+    let (send, reports) = mpsc::channel();
+    closer
+        .close(ours, Policy::abort(), move |result| {
+            send.send(result).unwrap();
+        })
+        .unwrap();
+    let (_, end) = read_all(&peer);
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+    assert!(reports.try_recv().is_err(), "the thread is busy still");
+    go_on.send(()).unwrap();
+    let report = reports.recv_timeout(LONG).unwrap().unwrap();
+    assert_eq!(report.fate, Fate::Aborted);
+    assert_eq!(report.acked.unwrap() + report.lost.unwrap(), written);
+    assert_eq!(closer.sums().aborted, 1 + 1);
+}
+
+/// What is no connection is refused through the callback, and at the limit and after a
+/// drain the socket comes back untouched, where the policy is an abort too.
+#[test]
+fn an_abort_is_refused_as_every_other_close() {
+    let closer = Closer::builder().limit(0).build().unwrap();
+    let (ours, peer) = pair();
+    let error = closer.close(ours, Policy::abort(), |_| {}).unwrap_err();
+    assert_eq!(error.errno().unwrap().raw(), libc::EAGAIN);
+    drop(error.into_socket().unwrap());
+    read_all(&peer).1.unwrap();
+
+    let closer = Closer::new().unwrap();
+    let (send, results) = mpsc::channel();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let _ = closer.close(listener, Policy::abort(), move |result| {
+        send.send(result.map(|_| ()).map_err(|error| error.refusal()))
+            .unwrap();
+    });
+    let refused = results.recv_timeout(LONG).unwrap();
+    assert_eq!(refused, Err(Some(lastbyte::Refusal::Listening)));
+
+    let _ = closer.drain(Duration::ZERO);
+    let (ours, peer) = pair();
+    let error = closer.close(ours, Policy::abort(), |_| {}).unwrap_err();
+    drop(error.into_socket().unwrap());
+    read_all(&peer).1.unwrap();
+}

@@ -136,6 +136,7 @@ impl<R: Readiness> EventLoop<R> {
             Job::Begin(begin) if begin.policy.is_by_receipt() => self.leave_to_kernel(begin),
             Job::Begin(begin) => self.begin(begin),
             Job::Adopt(driver, sink) => self.adopt(driver, sink),
+            Job::Aborted(aborted) => aborted.tell(&self.shared),
         }
     }
 
@@ -486,6 +487,7 @@ impl<R: Readiness> EventLoop<R> {
                     let socket = socket.into_untouched();
                     self.refuse(sink, CloseError::resources(again(error), socket));
                 }
+                Job::Aborted(aborted) => aborted.tell(&self.shared),
                 Job::Adopt(driver, sink) => {
                     self.entries.insert(Entry::new(driver, sink));
                 }

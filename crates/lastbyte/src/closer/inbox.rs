@@ -42,15 +42,20 @@ impl<W: Wake, J> Inbox<W, J> {
 
     /// Puts a job in, or gives it back at the limit and without memory.
     pub(super) fn submit(&self, job: J) -> Result<(), J> {
-        let place = self
-            .in_flight
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
-                (n < self.limit).then_some(n + 1)
-            });
-        if place.is_err() {
+        if !self.reserve() {
             return Err(job);
         }
         self.push(job).inspect_err(|_| self.done())
+    }
+
+    /// Takes a place among those in flight, which [`done`](Self::done) gives back. False
+    /// at the limit.
+    pub(super) fn reserve(&self) -> bool {
+        self.in_flight
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| {
+                (n < self.limit).then_some(n + 1)
+            })
+            .is_ok()
     }
 
     /// Puts a job in whatever the limit, for an ending that has begun.
@@ -59,7 +64,9 @@ impl<W: Wake, J> Inbox<W, J> {
         self.push(job).inspect_err(|_| self.done())
     }
 
-    fn push(&self, job: J) -> Result<(), J> {
+    /// Puts a job in that has its place. Gives it back once no more may come, and without
+    /// memory.
+    pub(super) fn push(&self, job: J) -> Result<(), J> {
         let mut queue = self.lock();
         if queue.closed {
             return Err(job);

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Sink;
+use super::abort::Aborted;
 use crate::driver::Driver;
 use crate::policy::Policy;
 use crate::sys::{self, BorrowedSocket, HasSocket, OwnedSocket};
@@ -12,6 +13,8 @@ pub(super) enum Job {
     Begin(Begin),
     /// Begun elsewhere. Where nobody awaits its report any more there is no sink.
     Adopt(Driver, Option<Sink>),
+    /// Over already; its report is to be delivered.
+    Aborted(Aborted),
 }
 
 /// A connection to be closed.
@@ -33,6 +36,14 @@ impl Submitted {
     pub(super) fn new(socket: OwnedSocket) -> Self {
         let trimmed = sys::trim_ahead(socket.borrowed());
         Self { socket, trimmed }
+    }
+
+    /// One that nothing is done to yet.
+    pub(super) fn untouched(socket: OwnedSocket) -> Self {
+        Self {
+            socket,
+            trimmed: false,
+        }
     }
 
     /// The socket, to be closed.

@@ -1,5 +1,6 @@
 //! Thousands of endings on one thread.
 
+mod abort;
 mod account;
 pub(crate) mod background;
 mod block_queue;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 
 use crate::driver::Driver;
 use crate::error::CloseError;
+use crate::linger::Linger;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sums::Sums;
@@ -227,7 +229,9 @@ impl Closer {
     /// for it.
     ///
     /// Unlike [`close`](crate::close()), off is awaited too: the report comes
-    /// when data and FIN are acknowledged.
+    /// when data and FIN are acknowledged. An abort has happened when this returns; its
+    /// report comes through `then` as well, which the calling thread runs where a drain
+    /// begins at the same moment.
     ///
     /// # Errors
     /// No place: as many connections are in flight as the limit allows, or a drain has
@@ -244,22 +248,30 @@ impl Closer {
         if let Err(error) = self.has_thread() {
             return Err(CloseError::resources(error.into(), socket));
         }
-        self.shared
-            .submit(Job::Begin(Begin {
-                began: Instant::now(),
-                socket: Submitted::new(socket),
-                policy: policy.into(),
-                sink: Box::new(then),
-            }))
-            .map_err(|job| {
-                let full = io::Error::from_raw_os_error(code::EAGAIN);
-                match job {
-                    Job::Begin(Begin { socket, .. }) => {
-                        CloseError::resources(full, socket.into_untouched())
-                    }
-                    Job::Adopt(..) => CloseError::lost_sight(full),
+        let policy = policy.into();
+        let aborts = policy.linger() == Linger::Abort;
+        let begin = Begin {
+            began: Instant::now(),
+            socket: match aborts {
+                true => Submitted::untouched(socket),
+                false => Submitted::new(socket),
+            },
+            policy,
+            sink: Box::new(then),
+        };
+        let submitted = match aborts {
+            true => self.shared.abort(begin),
+            false => self.shared.submit(Job::Begin(begin)),
+        };
+        submitted.map_err(|job| {
+            let full = io::Error::from_raw_os_error(code::EAGAIN);
+            match job {
+                Job::Begin(Begin { socket, .. }) => {
+                    CloseError::resources(full, socket.into_untouched())
                 }
-            })
+                Job::Adopt(..) | Job::Aborted(_) => CloseError::lost_sight(full),
+            }
+        })
     }
 
     /// Ends everything in flight within `time`, one deadline for all, and returns each
