@@ -14,10 +14,16 @@ const USUAL: c_int = 1023;
 /// Calls `each` for every number from `first` to `last` that may be open, in ascending
 /// order. `each` may close it.
 pub(crate) fn each(first: c_int, last: c_int, mut each: impl FnMut(c_int)) {
-    if last.saturating_sub(first) >= FEW && listed(first, last, &mut each) {
+    let are_few = last.saturating_sub(first) < FEW;
+    if !are_few && listed(first, last, &mut each) {
         return;
     }
-    for fd in first..=last.min(fd_table::highest().max(USUAL)) {
+    // Of few numbers none is left out: what was open before an exec has no entry.
+    let end = match are_few {
+        true => last,
+        false => last.min(fd_table::highest().max(USUAL)),
+    };
+    for fd in first..=end {
         each(fd);
     }
 }

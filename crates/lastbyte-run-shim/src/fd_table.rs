@@ -206,6 +206,7 @@ pub(crate) fn forget(fd: c_int) {
 pub(crate) fn shared(fd: c_int) {
     if let Some(entry) = entry(fd) {
         entry.flags.fetch_or(SHARED, Ordering::AcqRel);
+        HIGHEST.fetch_max(fd, Ordering::Relaxed);
     }
 }
 
