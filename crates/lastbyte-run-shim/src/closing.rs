@@ -4,7 +4,7 @@ use core::ffi::c_int;
 
 use lastbyte_run_protocol::{Left, flag};
 
-use crate::decide::{Decision, Facts, How, Waits, decide};
+use crate::decide::{Decision, How, Waits, decide};
 use crate::fd_table::{self, Entry, Made};
 use crate::handover::{self, Case};
 use crate::holders::{self, Turn};
@@ -64,18 +64,21 @@ pub(crate) fn way_of(fd: c_int) -> (Way, Turn) {
         return (Way::Plain, Turn::NONE);
     };
     let is_alone = holders::is_ours_alone(fd);
+    // The close's time counts from the call. The search for holders and the turn come
+    // after it; where neither does, the hand-over is soon enough.
+    let began = (!is_alone).then(sys::monotonic);
     // Before the facts: what another holder does from here on it does after us.
     let turn = holders::turn_unless(is_alone, run, fd);
     if kind == Made::Mptcp {
         note_mptcp(run, fd, || holders::can_be_ended(run, fd));
         return (Way::Plain, turn);
     }
-    (way_of_tcp(run, fd, Asked::Close, is_alone), turn)
+    (way_of_tcp(run, fd, Asked::Close, is_alone, began), turn)
 }
 
 /// What is handed over of the TCP socket `fd` when the process ends.
 pub(crate) fn case_at_exit(run: Run, fd: c_int) -> Option<Case> {
-    match way_of_tcp(run, fd, Asked::Exit, holders::is_ours_alone(fd)) {
+    match way_of_tcp(run, fd, Asked::Exit, holders::is_ours_alone(fd), None) {
         Way::HandOver(case) => Some(case),
         _ => None,
     }
@@ -103,7 +106,7 @@ fn note_mptcp(run: Run, fd: c_int, ends: impl FnOnce() -> Result<bool, Left>) {
 }
 
 /// What the kernel closes is noted where it is the connection's end.
-fn way_of_tcp(run: Run, fd: c_int, asked: Asked, is_alone: bool) -> Way {
+fn way_of_tcp(run: Run, fd: c_int, asked: Asked, is_alone: bool, began: Option<u64>) -> Way {
     if io_uring::look_at_polled().is_err() {
         handover::ring_is_used_for_connections();
         notes::closes(run, fd, Closing::unknown(Left::Withdrawn));
@@ -114,11 +117,21 @@ fn way_of_tcp(run: Run, fd: c_int, asked: Asked, is_alone: bool) -> Way {
         return Way::Plain;
     };
     let (way, left) = match decide(run.control.settings(), facts) {
-        Decision::HandOver(how) => match case(run, fd, asked, is_alone, facts, how) {
-            Ok(case) => return Way::HandOver(case),
-            Err(NotHanded::Held) => return Way::Plain,
-            Err(NotHanded::Left(left)) => (Way::Plain, Some(left)),
-        },
+        Decision::HandOver(how) => {
+            let case = Case {
+                run,
+                linger: facts.linger,
+                waits: Waits::No,
+                fin_first: false,
+                flags: if how.fin_is_out { flag::FIN_IS_OUT } else { 0 },
+                began: began.unwrap_or_else(sys::monotonic),
+            };
+            match who_waits(case, fd, asked, is_alone, how) {
+                Ok(case) => return Way::HandOver(case),
+                Err(NotHanded::Held) => return Way::Plain,
+                Err(NotHanded::Left(left)) => (Way::Plain, Some(left)),
+            }
+        }
         Decision::FinThenPlain if asked == Asked::Close && is_alone => {
             let option_is_set = facts.linger.l_onoff != 0;
             (Way::FinThenPlain { option_is_set }, None)
@@ -130,31 +143,24 @@ fn way_of_tcp(run: Run, fd: c_int, asked: Asked, is_alone: bool) -> Way {
         state: facts.state,
         left,
         flags: if is_alone { 0 } else { flag::MAY_BE_HELD },
+        began,
     };
     notes::closes(run, fd, closing);
     way
 }
 
-/// How `fd` is handed over.
-fn case(
-    run: Run,
+/// Completes the case of `fd`: who else holds it, and whether the close waits.
+fn who_waits(
+    case: Case,
     fd: c_int,
     asked: Asked,
     is_alone: bool,
-    facts: Facts,
     how: How,
 ) -> Result<Case, NotHanded> {
+    let run = case.run;
     if run.control.is_full(sys::user) {
         return Err(NotHanded::Left(Left::Full));
     }
-    let fin = if how.fin_is_out { flag::FIN_IS_OUT } else { 0 };
-    let case = Case {
-        run,
-        linger: facts.linger,
-        waits: Waits::No,
-        fin_first: false,
-        flags: fin,
-    };
     if asked == Asked::Exit {
         return at_exit(run, fd, is_alone, case).map_err(NotHanded::Left);
     }

@@ -31,6 +31,8 @@ pub(crate) struct Case {
     pub(crate) waits: Waits,
     pub(crate) fin_first: bool,
     pub(crate) flags: u32,
+    /// When close was called: CLOCK_MONOTONIC in nanoseconds.
+    pub(crate) began: u64,
 }
 
 /// A socket that is with the supervisor; the program's own descriptor is still open.
@@ -75,6 +77,7 @@ pub(crate) fn give(case: Case, fd: c_int, kind: Kind) -> Option<Handed> {
             state: sys::tcp_info(fd).map_or(0, |info| info.state),
             left: Some(Left::Unreachable),
             flags: case.flags & flag::MAY_BE_HELD,
+            began: Some(case.began),
         };
         notes::closes(case.run, fd, closing);
     }
@@ -92,7 +95,7 @@ fn try_to_give(case: Case, fd: c_int, kind: Kind) -> Option<Handed> {
     for (place, byte) in request.name.iter_mut().zip(sys::thread_name()) {
         *place = byte;
     }
-    request.began = sys::monotonic();
+    request.began = case.began;
     if run.control.settings().observed {
         request.addresses = sys::addresses(fd);
     }

@@ -21,6 +21,8 @@ pub(crate) struct Closing {
     pub(crate) left: Option<Left>,
     /// Bits of a request's flags.
     pub(crate) flags: u32,
+    /// When close was called: CLOCK_MONOTONIC in nanoseconds; `None` where that is now.
+    pub(crate) began: Option<u64>,
 }
 
 impl Closing {
@@ -31,6 +33,7 @@ impl Closing {
             state: 0,
             left: Some(left),
             flags: flag::MAY_BE_HELD,
+            began: None,
         }
     }
 
@@ -41,6 +44,7 @@ impl Closing {
             state: 0,
             left: Some(left),
             flags: flag::MPTCP,
+            began: None,
         }
     }
 }
@@ -82,7 +86,7 @@ pub(crate) fn closes(run: Run, fd: c_int, closing: Closing) {
             request.state = closing.state;
             request.left = closing.left;
             request.flags = closing.flags;
-            request.began = sys::monotonic();
+            request.began = closing.began.unwrap_or_else(sys::monotonic);
             post(run, &request)
         });
     if let Some(left) = closing.left
