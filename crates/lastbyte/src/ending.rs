@@ -249,6 +249,7 @@ impl Ending {
         self.read_side = match detail.read_shut {
             // Input resets only a connection that has our FIN; of one that is gone,
             // the program's word tells whether it had shut down more than that.
+            None if detail.input_trimmed => ReadSide::Trimmed,
             None if closed && (!fin || policy.is_half_closed()) => ReadSide::Open,
             None => ReadSide::Unknown,
             Some(false) => ReadSide::Open,
@@ -624,7 +625,7 @@ impl Ending {
             Cause::Deadline => (Fate::TimedOut, Some(Errno::EWOULDBLOCK)),
             Cause::Stall => (Fate::Stalled, Some(Errno::EWOULDBLOCK)),
         };
-        let rst = Self::abort_sends_rst(seen);
+        let rst = self.abort_sends_rst(seen);
         if cause == Cause::Asked && rst == Some(true) && self.closed_first.is_none() {
             self.closed_first = Some(Side::Local);
         }

@@ -116,10 +116,18 @@ impl Ending {
         }
     }
 
-    /// The disconnect does not care for unread input, and leaves nothing to close.
-    pub(super) fn abort_sends_rst(seen: &Seen) -> Option<bool> {
+    /// The disconnect does not care for unread input, and leaves nothing to close. Of a
+    /// connection that is gone, an RST may have gone out with its end.
+    pub(super) fn abort_sends_rst(&self, seen: &Seen) -> Option<bool> {
         let detail = seen.detail?;
-        detail.state.abort_sends_rst(detail.unsent)
+        if detail.state != TcpState::Closed {
+            return detail.state.abort_sends_rst(detail.unsent);
+        }
+        match detail.error {
+            // Both FINs have passed, or the program has taken the error itself.
+            Pending::None => (seen.queued == Some(0)).then_some(false),
+            Pending::Error(_) | Pending::Unknown => self.death_sent_rst(seen, &detail),
+        }
     }
 
     pub(super) fn close_sends_rst(&self, seen: &Seen) -> Option<bool> {

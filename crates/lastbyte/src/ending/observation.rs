@@ -75,6 +75,9 @@ pub(crate) struct Detail {
     /// Whether the reading side was shut down on this host. The first look asks
     /// for it; to later ones it shows in [`Input::ended`].
     pub(crate) read_shut: Option<bool>,
+    /// Of a connection that is gone by the first look: a filter kept input out, and nothing
+    /// counts what that was.
+    pub(crate) input_trimmed: bool,
 }
 
 impl Detail {
@@ -93,6 +96,7 @@ impl Detail {
             since_ack: Duration::ZERO,
             data_segments_in: Some(0),
             read_shut: Some(false),
+            input_trimmed: false,
         }
     }
 }

@@ -119,6 +119,61 @@ fn an_epipe_is_the_peers_reset() {
     assert_eq!((report.lost, report.unsent), (Some(40), Some(10)));
 }
 
+/// A connection of an accepting side whose program called shutdown(SHUT_RDWR), gone before
+/// the close begins.
+fn reset_before(input_trimmed: bool, data_segments_in: u32) -> Observation {
+    let mut gone = full(TcpState::Closed, 41, 0);
+    if let Some(detail) = &mut gone.detail {
+        detail.error = Pending::Error(Errno::ECONNRESET);
+        detail.read_shut = None;
+        detail.input_trimmed = input_trimmed;
+        detail.data_segments_in = Some(data_segments_in);
+    }
+    gone
+}
+
+/// What a filter kept out is not counted, and the peer's FIN behind it makes this host
+/// reset the connection.
+#[test]
+fn of_input_that_a_filter_kept_out_nothing_is_reported() {
+    let told = Policy::wait(SECOND).with_shut_down(std::net::Shutdown::Both);
+    for policy in [told, Policy::wait(SECOND)] {
+        let report = Ending::begin(&policy, &reset_before(true, 0)).1.report;
+        let report = report.expect("it is gone");
+        assert_eq!(report.fate, Fate::Failed);
+        assert_eq!(report.error, Some(Errno::ECONNRESET));
+        assert_eq!((report.unread, report.rst_sent), (None, None));
+    }
+    let report = Ending::begin(&told, &reset_before(false, 0)).1.report;
+    let report = report.expect("it is gone");
+    assert_eq!((report.fate, report.rst_sent), (Fate::Reset, Some(false)));
+    assert_eq!(report.unread, Some(0));
+}
+
+/// An abort of a connection that is gone sends nothing; whether its end did is another
+/// question.
+#[test]
+fn an_abort_does_not_deny_an_rst_that_may_be_ours() {
+    let policy = Policy::abort().with_shut_down(std::net::Shutdown::Both);
+    let rst = |policy: &Policy, gone: &Observation| {
+        let (mut ending, step) = Ending::begin(policy, gone);
+        assert_eq!(step.action, Action::Freeze);
+        let report = ending.observe(Duration::ZERO, gone).report;
+        let report = report.expect("an abort reports at once");
+        assert_eq!(report.fate, Fate::Aborted);
+        report.rst_sent
+    };
+    assert_eq!(rst(&policy, &reset_before(false, 1)), None);
+    assert_eq!(rst(&policy, &reset_before(true, 0)), None);
+    assert_eq!(rst(&policy, &reset_before(false, 0)), Some(false));
+    assert_eq!(
+        rst(&Policy::abort(), &full(TcpState::Closed, 0, 0)),
+        Some(false)
+    );
+    // The program has taken the error, and with it the reason.
+    assert_eq!(rst(&Policy::abort(), &full(TcpState::Closed, 40, 0)), None);
+}
+
 #[test]
 fn without_time_wait_a_delivered_connection_is_reset() {
     let mut ending = begin(Policy::wait(SECOND).with_time_wait(false));

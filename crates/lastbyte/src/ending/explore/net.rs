@@ -249,6 +249,7 @@ impl Net {
                 since_ack: Duration::ZERO,
                 data_segments_in: Some(self.segments_in),
                 read_shut: None,
+                input_trimmed: false,
             }),
         }
     }

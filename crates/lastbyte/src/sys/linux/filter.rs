@@ -91,9 +91,15 @@ pub(crate) fn trim_ahead(socket: BorrowedFd<'_>) -> bool {
 
 /// Undoes [`trim_ahead`].
 pub(crate) fn untrim(socket: BorrowedFd<'_>) {
-    if matches!(attached(socket), Ok(Attached::Trim)) {
+    if is_trimmed(socket) {
         let _ = set::<c_int>(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
     }
+}
+
+/// Whether input is kept out by a filter such as [`trim`]'s. False also where the kernel
+/// does not tell.
+pub(super) fn is_trimmed(socket: BorrowedFd<'_>) -> bool {
+    matches!(attached(socket), Ok(Attached::Trim))
 }
 
 fn attach(socket: BorrowedFd<'_>, verdict: u32) -> io::Result<()> {

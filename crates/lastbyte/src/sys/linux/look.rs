@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use lastbyte_tcp::{TcpInfo, destroyed, queue};
 use libc::c_int;
 
+use super::filter::is_trimmed;
 use super::hint;
 use super::input::{discard, is_empty, unread};
 use super::option::get;
@@ -79,6 +80,8 @@ pub(crate) fn first_look_at_tcp(socket: BorrowedFd<'_>) -> Result<Observation, N
             state if state.peer_closed() => Some(false),
             _ => reading_is_shut,
         };
+        // A filter stays on a connection that is gone.
+        detail.input_trimmed = state == TcpState::Closed && is_trimmed(socket);
     }
     Ok(seen)
 }
@@ -346,6 +349,7 @@ fn observation(
             since_ack: info.since_ack(),
             data_segments_in: info.data_segments_in(),
             read_shut: None,
+            input_trimmed: false,
         }),
     }
 }
