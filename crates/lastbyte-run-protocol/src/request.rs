@@ -70,6 +70,13 @@ pub mod flag {
     /// With [`Kind::Opened`](super::Kind::Opened): another program opened it, and which
     /// side connected is not known.
     pub const INHERITED: u32 = 4096;
+    /// The reading side was shut down: input may have made this host reset the connection,
+    /// with the error of the peer's RST.
+    pub const READING_IS_SHUT: u32 = 8192;
+    /// With [`Kind::HalfClosed`](super::Kind::HalfClosed) and
+    /// [`Kind::Closes`](super::Kind::Closes): the shim's filter keeps input out, and nothing
+    /// counts what that was.
+    pub const INPUT_IS_TRIMMED: u32 = 16384;
 }
 
 /// A message, always [`Request::SIZE`] bytes.

@@ -125,8 +125,9 @@ fn way_of_tcp(run: Run, fd: c_int, asked: Asked, is_alone: bool, began: Option<u
                 fin_first: false,
                 flags: if how.fin_is_out { flag::FIN_IS_OUT } else { 0 },
                 began: began.unwrap_or_else(sys::monotonic),
+                is_alone,
             };
-            match who_waits(case, fd, asked, is_alone, how) {
+            match who_waits(case, fd, asked, how) {
                 Ok(case) => return Way::HandOver(case),
                 Err(NotHanded::Held) => return Way::Plain,
                 Err(NotHanded::Left(left)) => (Way::Plain, Some(left)),
@@ -150,19 +151,13 @@ fn way_of_tcp(run: Run, fd: c_int, asked: Asked, is_alone: bool, began: Option<u
 }
 
 /// Completes the case of `fd`: who else holds it, and whether the close waits.
-fn who_waits(
-    case: Case,
-    fd: c_int,
-    asked: Asked,
-    is_alone: bool,
-    how: How,
-) -> Result<Case, NotHanded> {
+fn who_waits(case: Case, fd: c_int, asked: Asked, how: How) -> Result<Case, NotHanded> {
     let run = case.run;
     if run.control.is_full(sys::user) {
         return Err(NotHanded::Left(Left::Full));
     }
     if asked == Asked::Exit {
-        return at_exit(run, fd, is_alone, case).map_err(NotHanded::Left);
+        return at_exit(run, fd, case).map_err(NotHanded::Left);
     }
     let mode = sys::fcntl(fd, libc::F_GETFL, 0).map_err(|_| NotHanded::Left(Left::Unseen))?;
     let is_blocking = mode & libc::O_NONBLOCK == 0;
@@ -181,8 +176,8 @@ fn who_waits(
 }
 
 /// Nobody waits for the supervisor, and stdio may still write before the FIN.
-fn at_exit(run: Run, fd: c_int, is_alone: bool, case: Case) -> Result<Case, Left> {
-    if is_alone {
+fn at_exit(run: Run, fd: c_int, case: Case) -> Result<Case, Left> {
+    if case.is_alone {
         return Ok(case);
     }
     holders::can_be_told(run, fd)?;

@@ -170,6 +170,11 @@ pub(crate) fn is_reset_by_input(state: u8) -> bool {
     matches!(state, TCP_ESTABLISHED | TCP_FIN_WAIT1 | TCP_FIN_WAIT2)
 }
 
+/// Whether the peer of a connection in that state may still send.
+pub(crate) fn is_open_to_peer(state: u8) -> bool {
+    state == TCP_SYN_RECV || is_reset_by_input(state)
+}
+
 /// Whether a connection in that state has sent its FIN, and the peer has not.
 pub(crate) fn has_sent_fin(state: u8) -> bool {
     matches!(state, TCP_FIN_WAIT1 | TCP_FIN_WAIT2)

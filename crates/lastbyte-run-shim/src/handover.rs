@@ -33,6 +33,8 @@ pub(crate) struct Case {
     pub(crate) flags: u32,
     /// When close was called: CLOCK_MONOTONIC in nanoseconds.
     pub(crate) began: u64,
+    /// Nobody else can have shut it down, by all that was seen.
+    pub(crate) is_alone: bool,
 }
 
 /// A socket that is with the supervisor; the program's own descriptor is still open.
@@ -109,7 +111,8 @@ fn try_to_give(case: Case, fd: c_int, kind: Kind) -> Option<Handed> {
     if kind == Kind::End {
         part_from(fd);
     }
-    if trim::reading_is_shut(fd) {
+    if trim::reading_is_shut(fd) || !case.is_alone && trim::kernel_has_reading_shut(fd) {
+        request.flags |= flag::READING_IS_SHUT;
         trim::attach(fd);
     }
     // As on Linux the FIN leaves within close, behind what is queued.

@@ -7,7 +7,7 @@ use core::ffi::c_int;
 use lastbyte_run_protocol::{Kind, Left, Linger, Request, flag};
 
 use crate::run::{self, Run};
-use crate::{descriptors, sys};
+use crate::{descriptors, fd_table, sys};
 
 const SIOCINQ: u64 = 0x541b;
 
@@ -73,7 +73,16 @@ pub(crate) fn half_closed(fd: c_int) {
     {
         let mut request = Request::new(Kind::HalfClosed, fd);
         request.cookie = cookie;
+        request.flags = trimmed(fd);
         post(run, &request);
+    }
+}
+
+/// The flag of a connection whose input our filter keeps out.
+fn trimmed(fd: c_int) -> u32 {
+    match fd_table::entry(fd).is_some_and(fd_table::Entry::is_trimmed) {
+        true => flag::INPUT_IS_TRIMMED,
+        false => 0,
     }
 }
 
@@ -85,7 +94,7 @@ pub(crate) fn closes(run: Run, fd: c_int, closing: Closing) {
             request.unread = sys::ioctl_int(fd, SIOCINQ).map_or(0, c_int::cast_unsigned);
             request.state = closing.state;
             request.left = closing.left;
-            request.flags = closing.flags;
+            request.flags = closing.flags | trimmed(fd);
             request.began = closing.began.unwrap_or_else(sys::monotonic);
             post(run, &request)
         });

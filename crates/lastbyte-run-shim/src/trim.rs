@@ -19,6 +19,17 @@ pub(crate) fn reading_is_shut(fd: c_int) -> bool {
     fd_table::entry(fd).is_some_and(fd_table::Entry::is_read_no_more)
 }
 
+/// Whether the reading side of `fd` is shut, by the kernel's word: another process did it,
+/// or this one before an exec or by another descriptor. Reading is at its end after the
+/// peer's FIN too, but input resets none of those.
+pub(crate) fn kernel_has_reading_shut(fd: c_int) -> bool {
+    // Twice: a FIN that another CPU is about to take shows to poll before it shows in the
+    // state; the first call waits for that CPU (`tcp_get_info`, net/ipv4/tcp.c).
+    sys::reading_is_at_end(fd)
+        && sys::tcp_info(fd).is_ok()
+        && sys::tcp_info(fd).is_ok_and(|info| decide::is_open_to_peer(info.state))
+}
+
 /// Has payload cut off what arrives for `fd`, where input would reset a connection on
 /// which the program has sent something.
 pub(crate) fn attach(fd: c_int) {

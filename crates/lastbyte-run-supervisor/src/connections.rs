@@ -76,6 +76,10 @@ fn key(request: &Request) -> u64 {
     }
 }
 
+fn is_trimmed(request: &Request) -> bool {
+    request.flags & flag::INPUT_IS_TRIMMED != 0
+}
+
 impl Connections {
     /// No notice will ever come.
     pub(crate) fn set_deaf(&mut self) {
@@ -163,6 +167,7 @@ impl Connections {
             && connection.sender.user == sender.user
         {
             connection.before.half_closed = true;
+            connection.before.input_is_trimmed |= is_trimmed(request);
         }
     }
 
@@ -191,6 +196,7 @@ impl Connections {
                     // Another's connection is not this one's to name.
                     return None;
                 }
+                connection.before.input_is_trimmed |= is_trimmed(request);
                 connection.before.close = Some(Close {
                     state,
                     unread: request.unread.into(),

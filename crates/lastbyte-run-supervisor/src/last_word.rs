@@ -37,6 +37,8 @@ pub(crate) struct Before {
     pub(crate) connected: Option<bool>,
     /// The program shut down its sending side.
     pub(crate) half_closed: bool,
+    /// The shim's filter kept input out, which nothing counts.
+    pub(crate) input_is_trimmed: bool,
     /// How it was closed, where its shim announced that.
     pub(crate) close: Option<Close>,
 }
@@ -176,6 +178,9 @@ fn fin_by_the_close(notice: &Notice, before: &Before) -> Option<bool> {
 
 /// Input that nobody read. The length of the queue counts the peer's FIN, too.
 fn unread(notice: &Notice, before: &Before, is_delivered: bool) -> Option<u64> {
+    if before.input_is_trimmed {
+        return None;
+    }
     if notice.rqueue == 0 {
         return Some(0);
     }
@@ -217,6 +222,7 @@ mod tests {
         Before {
             connected: Some(false),
             half_closed: false,
+            input_is_trimmed: false,
             close,
         }
     }
@@ -335,6 +341,16 @@ mod tests {
             (word.unread, word.rst_sent, word.is_delivered),
             (Some(0), None, true)
         );
+    }
+
+    #[test]
+    fn what_a_filter_kept_out_is_not_counted() {
+        let trimmed = Before {
+            input_is_trimmed: true,
+            ..accepted(None)
+        };
+        let word = read(&notice(info(41, 0, 40, 0), 0, 0), &trimmed);
+        assert_eq!((word.unread, word.lost), (None, Some(0)));
     }
 
     #[test]

@@ -232,10 +232,12 @@ impl Context {
             }
             other => other,
         });
-        if request.flags & flag::FIN_IS_OUT != 0 {
-            policy.with_shut_down(Shutdown::Write)
-        } else {
-            policy
+        let has = |flag: u32| request.flags & flag != 0;
+        match (has(flag::FIN_IS_OUT), has(flag::READING_IS_SHUT)) {
+            (true, true) => policy.with_shut_down(Shutdown::Both),
+            (true, false) => policy.with_shut_down(Shutdown::Write),
+            (false, true) => policy.with_shut_down(Shutdown::Read),
+            (false, false) => policy,
         }
     }
 }

@@ -21,13 +21,14 @@ pub(super) fn shutting(fd: c_int, how: c_int, call: impl FnOnce() -> c_int) -> c
         && run::current().is_some()
         && descriptors::is_tcp(fd)
     {
-        if how == libc::SHUT_RDWR || trim::write_side_is_shut(fd) {
+        let shuts_both = how == libc::SHUT_RDWR || trim::write_side_is_shut(fd);
+        if shuts_both {
             trim::attach(fd);
         }
         let result = call();
         if result == 0 {
             fd_table::reads_no_more(fd);
-            if how == libc::SHUT_RDWR {
+            if shuts_both {
                 notes::half_closed(fd);
             }
         }

@@ -1,6 +1,6 @@
 //! Sockets: options, queues, messages.
 
-use core::ffi::c_int;
+use core::ffi::{c_int, c_short};
 use core::mem::{MaybeUninit, size_of};
 
 use super::{Result, call, word};
@@ -316,9 +316,19 @@ pub(crate) fn send(channel: c_int, bytes: &[u8], rider: Option<c_int>) -> Result
 
 /// Whether the other end of `channel` is gone.
 pub(crate) fn hung_up(channel: c_int) -> bool {
+    polled(channel, 0) & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0
+}
+
+/// Whether reading gives the end: the peer's FIN has come, or the reading side is shut.
+pub(crate) fn reading_is_at_end(fd: c_int) -> bool {
+    polled(fd, libc::POLLRDHUP) & libc::POLLRDHUP != 0
+}
+
+/// What holds of `fd` now, of `events` and what poll(2) reports unasked.
+fn polled(fd: c_int, events: c_short) -> c_short {
     let mut poll = libc::pollfd {
-        fd: channel,
-        events: 0,
+        fd,
+        events,
         revents: 0,
     };
     let time = libc::timespec {
@@ -335,7 +345,7 @@ pub(crate) fn hung_up(channel: c_int) -> bool {
     ];
     // SAFETY: one pollfd and a time, both locals.
     match unsafe { call(libc::SYS_ppoll, arguments) } {
-        Ok(_) => poll.revents & (libc::POLLHUP | libc::POLLERR | libc::POLLNVAL) != 0,
-        Err(_) => false,
+        Ok(_) => poll.revents,
+        Err(_) => 0,
     }
 }

@@ -9,7 +9,10 @@
 mod decide;
 mod explore;
 
-use decide::{Decision, Facts, How, Waits, decide as decided, has_sent_fin, is_reset_by_input};
+use decide::{
+    Decision, Facts, How, Waits, decide as decided, has_sent_fin, is_open_to_peer,
+    is_reset_by_input,
+};
 use lastbyte_run_protocol::{Linger, Override, Settings};
 
 const ESTABLISHED: u8 = 1;
@@ -301,6 +304,8 @@ fn a_connection_that_is_over_matters_to_a_wait_or_a_log() {
 fn input_resets_where_a_fin_is_out_or_about_to_be_and_the_peers_is_not_in() {
     let resets: Vec<u8> = (0..=12).filter(|state| is_reset_by_input(*state)).collect();
     assert_eq!(resets, [ESTABLISHED, FIN_WAIT1, FIN_WAIT2]);
+    let open: Vec<u8> = (0..=12).filter(|state| is_open_to_peer(*state)).collect();
+    assert_eq!(open, [ESTABLISHED, SYN_RECV, FIN_WAIT1, FIN_WAIT2]);
     let sent: Vec<u8> = (0..=12).filter(|state| has_sent_fin(*state)).collect();
     assert_eq!(sent, [FIN_WAIT1, FIN_WAIT2]);
 }

@@ -107,6 +107,8 @@ pub(super) fn input_would_reset(socket: BorrowedFd<'_>) -> bool {
     if reading_is_shut(socket) != Some(true) || !is_tcp(socket).unwrap_or(false) {
         return false;
     }
+    // Twice: a FIN of the peer's may show to poll first, see `first_look_at_tcp`.
+    let _ = TcpInfo::of(socket);
     TcpInfo::of(socket).is_ok_and(|info| {
         matches!(
             state_of(&info),
