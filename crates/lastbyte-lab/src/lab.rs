@@ -6,11 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::bench::{Bench, Stop};
+use crate::findings::{Trace, Verdict};
 use crate::harness::{Capture, Metronome, Place, Stamp};
 use crate::rows::Row;
+use crate::stage::{Bench, Stop};
 use crate::subject::Subject;
-use crate::verdict::{Trace, Verdict};
 
 /// Rows in flight at once. They mostly wait, so many more than there are cores.
 const SIDE_BY_SIDE: usize = 24;

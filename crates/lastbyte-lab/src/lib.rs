@@ -13,21 +13,21 @@
 //! println!("{}", lastbyte_lab::show::table(&findings, 100, false));
 //! ```
 
-mod bench;
 mod child;
 pub mod contract;
+mod findings;
 pub mod harness;
 mod lab;
 #[cfg(feature = "lwip")]
 pub mod lwip;
 mod rows;
 pub mod show;
+mod stage;
 mod subject;
-mod verdict;
 
-pub use bench::{Bench, Call, Stop, await_state};
 pub use child::run_if_asked;
+pub use findings::{Trace, Verdict};
 pub use lab::{Finding, Findings, Lab, Outcome};
 pub use rows::{ROWS, Row, row};
+pub use stage::{Bench, Call, Stop, await_state};
 pub use subject::{Account, Child, Handle, Lastbyte, Plain, Subject, Told};
-pub use verdict::{Trace, Verdict};

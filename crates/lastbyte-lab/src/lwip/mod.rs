@@ -7,9 +7,9 @@
 mod rows;
 mod stack;
 
+use crate::findings::Verdict;
 use crate::lab::Outcome;
 use crate::rows::{ROWS, Row};
-use crate::verdict::Verdict;
 
 /// A row that lwIP was asked for, and what it did.
 #[derive(Clone, Debug)]

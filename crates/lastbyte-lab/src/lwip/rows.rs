@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use lastbyte::Errno;
 
 use super::stack::{Closed, Got, Pair};
+use crate::findings::{AT_ONCE_MS, TOLERANCE_MS, Trace, Verdict};
 use crate::harness::{From, Wire, ms};
-use crate::verdict::{AT_ONCE_MS, TOLERANCE_MS, Trace, Verdict};
 
 type Run = fn(&mut Verdict) -> Result<(), Errno>;
 

@@ -7,9 +7,9 @@ use lastbyte::{Errno, Fate, Linger, LingerForm, Policy, RawLinger};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
 use super::Row;
-use crate::bench::{Bench, Stop};
+use crate::findings::Verdict;
 use crate::harness::{From, Pair, Setup, fill, has_ipv6, ms};
-use crate::verdict::Verdict;
+use crate::stage::{Bench, Stop};
 
 /// What the kernel itself holds for the socket.
 fn raw(socket: BorrowedFd<'_>) -> Result<(i32, i32), Stop> {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use lastbyte::{Fate, Policy};
 
 use super::Row;
-use crate::bench::{Bench, Stop};
 use crate::child;
+use crate::findings::Verdict;
 use crate::harness::{From, Got, Pair, Setup, fill, ms};
+use crate::stage::{Bench, Stop};
 use crate::subject::Child;
-use crate::verdict::Verdict;
 
 const MANUAL: &str = "l_onoff = 0: close returns at once; what is left in the send buffer is sent, then the resources are released.";
 /// More than peer and send queue take while nobody reads.

@@ -6,9 +6,9 @@ use lastbyte::{Errno, Fate, Policy};
 use procfs::net::TcpState;
 
 use super::Row;
-use crate::bench::{Bench, Stop, await_state};
+use crate::findings::Verdict;
 use crate::harness::{End, From, Pair, Setup, fill, ms, row_of, state_name};
-use crate::verdict::Verdict;
+use crate::stage::{Bench, Stop, await_state};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 

@@ -8,9 +8,9 @@ use procfs::net::TcpState;
 use socket2::SockRef;
 
 use super::Row;
-use crate::bench::{Bench, Stop, await_state};
+use crate::findings::Verdict;
 use crate::harness::{From, Pair, Setup, fill, state_name};
-use crate::verdict::Verdict;
+use crate::stage::{Bench, Stop, await_state};
 
 pub(super) const C3: Row = Row {
     id: "C3",

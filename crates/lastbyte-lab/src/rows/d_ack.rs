@@ -6,9 +6,9 @@ use lastbyte::{Fate, Policy};
 use procfs::net::TcpState;
 
 use super::Row;
-use crate::bench::{Bench, Stop, await_state};
+use crate::findings::Verdict;
 use crate::harness::{Pair, Setup, fill, has_ipv6, ms};
-use crate::verdict::Verdict;
+use crate::stage::{Bench, Stop, await_state};
 
 /// Odd, so that the median is one of them.
 const TRIES: usize = 11;

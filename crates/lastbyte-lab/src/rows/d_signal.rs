@@ -10,9 +10,9 @@ use procfs::net::TcpState;
 
 use super::Row;
 use super::d_wait::{LIMIT, WAIT, stuffed};
-use crate::bench::{Bench, Stop, await_state};
+use crate::findings::Verdict;
 use crate::harness::{From, Pair, Setup, fill, ms};
-use crate::verdict::Verdict;
+use crate::stage::{Bench, Stop, await_state};
 
 pub(super) const D5: Row = Row {
     id: "D5",

@@ -7,9 +7,9 @@ use procfs::net::TcpState;
 use socket2::SockRef;
 
 use super::Row;
-use crate::bench::{Bench, Stop, await_state};
+use crate::findings::{AT_ONCE_MS, Verdict};
 use crate::harness::{End, From, Pair, Setup, Stamp, fill, fill_from, ms};
-use crate::verdict::{AT_ONCE_MS, Verdict};
+use crate::stage::{Bench, Stop, await_state};
 
 /// The wait asked for: a whole second, so that SO_LINGER can hold it too.
 pub(super) const WAIT: Duration = Duration::from_secs(1);

@@ -10,10 +10,10 @@ use socket2::SockRef;
 
 use super::Row;
 use super::d_wait::{LIMIT, PATIENCE, WAIT, stuffed};
-use crate::bench::{Bench, Stop, await_state};
+use crate::findings::{AT_ONCE_MS, Verdict};
 use crate::harness::{End, From, Pair, Peer, Setup, fill, ms, row_of};
+use crate::stage::{Bench, Stop, await_state};
 use crate::subject::{Handle, Told};
-use crate::verdict::{AT_ONCE_MS, Verdict};
 
 const MANUAL: &str =
     "If the socket is set to non-blocking, close returns at once (on Windows with WSAEWOULDBLOCK).";

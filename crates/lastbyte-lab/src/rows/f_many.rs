@@ -6,10 +6,10 @@ use lastbyte::{Errno, Fate, Policy};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::Row;
-use crate::bench::{Bench, Stop};
+use crate::findings::{TOLERANCE_MS, Verdict};
 use crate::harness::{Conn, Crowd, From, Peer, Setup, Stamp, Wire, fill, ms};
+use crate::stage::{Bench, Stop};
 use crate::subject::Told;
-use crate::verdict::{TOLERANCE_MS, Verdict};
 
 /// Endings, a third each of D1, D2 and D3.
 const MANY: usize = 2100;

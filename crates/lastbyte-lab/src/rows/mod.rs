@@ -1,8 +1,8 @@
 //! The contract's rows. One file a section, one small function a row, with the
 //! manual's sentence beside it.
 
-use crate::bench::{Bench, Stop};
-use crate::verdict::Verdict;
+use crate::findings::Verdict;
+use crate::stage::{Bench, Stop};
 
 mod a_option;
 mod b_off;

@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use crate::contract;
+use crate::findings::Trace;
 use crate::harness::From;
 use crate::lab::{Finding, Outcome};
-use crate::verdict::Trace;
 
 /// One step of a ladder, in the order of time.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
+use crate::findings::{Trace, Verdict};
 use crate::harness::{Flags, Packet, Place, Stamp, Wire};
 use crate::lab::{Finding, Findings, Outcome};
 use crate::rows::row;
-use crate::verdict::{Trace, Verdict};
 
 const NONE: Flags = Flags {
     syn: false,

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use crate::findings::Trace;
 use crate::harness::{From, Packet, ms};
 use crate::lab::Finding;
-use crate::verdict::Trace;
 
 /// More than this of one connection is cut in the middle: data packets, mostly.
 const SHOWN: usize = 60;

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use lastbyte::Policy;
 use procfs::net::TcpState;
 
+use crate::findings::Verdict;
 use crate::harness::{Capture, Conn, FilterRefused, Metronome, Wire, row_of, starved, state_name};
 use crate::subject::{Subject, Told};
-use crate::verdict::Verdict;
 
 /// Why a row came to no verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
