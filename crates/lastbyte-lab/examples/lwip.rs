@@ -5,8 +5,8 @@ use lastbyte_lab::lwip;
 
 fn main() {
     let markdown = std::env::args().any(|argument| argument == "--markdown");
-    let findings = match lwip::run(&|row| eprint!("\r{} ", row.id)) {
-        Ok(findings) => findings,
+    let results = match lwip::run(&|row| eprint!("\r{} ", row.id)) {
+        Ok(results) => results,
         Err(error) => {
             eprintln!("lwIP does not start: {error}");
             std::process::exit(1);
@@ -14,7 +14,7 @@ fn main() {
     };
     eprintln!("\r   ");
     let (mut ran, mut kept) = (0, 0);
-    for lwip::Finding { row, outcome } in &findings {
+    for lwip::RowResult { row, outcome } in &results {
         let mark = match outcome.not_run() {
             Some(_) => "–",
             None if outcome.kept() => "✓",
@@ -32,7 +32,7 @@ fn main() {
     }
     println!(
         "rows kept: lwip_close() {kept} of {ran} ({} not run); lwIP {}",
-        findings.len() - ran,
+        results.len() - ran,
         lwip::version()
     );
 }

@@ -1,4 +1,4 @@
-//! What a row finds: what was seen, what should not have been, and the packets.
+//! What a row found: what was seen, the faults, and the packets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,9 @@ pub(crate) const TOLERANCE_MS: f64 = 10.0;
 /// far above what a busy machine takes to run a thread again.
 pub(crate) const AT_ONCE_MS: f64 = 50.0;
 
-/// The finding of one row about one subject. Kept as long as no fault is found.
+/// What one row found about one subject. The row is kept as long as there is no fault.
 #[derive(Clone, Debug, Default)]
-pub struct Verdict {
+pub struct Findings {
     saw: Vec<String>,
     faults: Vec<String>,
     traces: Vec<Trace>,
@@ -38,7 +38,7 @@ pub struct Trace {
     pub wire: Wire,
 }
 
-impl Verdict {
+impl Findings {
     pub(crate) fn new(metronome: Option<Arc<Metronome>>) -> Self {
         Self {
             metronome,
@@ -157,7 +157,7 @@ impl Verdict {
     }
 
     /// Notes that without this many milliseconds of the machine's own a demand
-    /// would not have been met. The verdict will say so.
+    /// would not have been met. The line of what was seen will say so.
     pub fn excuse(&mut self, late: f64) {
         self.excused = self.excused.max(late);
     }

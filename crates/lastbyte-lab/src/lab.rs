@@ -6,10 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::findings::{Trace, Verdict};
+use crate::findings::{Findings, Trace};
 use crate::harness::{Capture, Metronome, Place, Stamp};
 use crate::rows::Row;
-use crate::stage::{Bench, Stop};
+use crate::stage::{Stage, Stop};
 use crate::subject::Subject;
 
 /// Rows in flight at once. They mostly wait, so many more than there are cores.
@@ -32,7 +32,7 @@ pub struct Lab {
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// It ran.
-    Ran(Verdict),
+    Ran(Findings),
     /// It could not run here, and why.
     NotRun(String),
     /// The row itself failed, and why. Not kept.
@@ -43,7 +43,7 @@ impl Outcome {
     /// Whether the row ran and was kept.
     #[must_use]
     pub fn kept(&self) -> bool {
-        matches!(self, Outcome::Ran(verdict) if verdict.kept())
+        matches!(self, Outcome::Ran(findings) if findings.kept())
     }
 
     /// Why it did not run, if it did not.
@@ -59,7 +59,7 @@ impl Outcome {
     #[must_use]
     pub fn saw(&self) -> String {
         match self {
-            Outcome::Ran(verdict) => verdict.seen(),
+            Outcome::Ran(findings) => findings.seen(),
             Outcome::NotRun(why) | Outcome::Broken(why) => why.clone(),
         }
     }
@@ -68,7 +68,7 @@ impl Outcome {
     #[must_use]
     pub fn faults(&self) -> &[String] {
         match self {
-            Outcome::Ran(verdict) => verdict.faults(),
+            Outcome::Ran(findings) => findings.faults(),
             _ => &[],
         }
     }
@@ -77,7 +77,7 @@ impl Outcome {
     #[must_use]
     pub fn traces(&self) -> &[Trace] {
         match self {
-            Outcome::Ran(verdict) => verdict.traces(),
+            Outcome::Ran(findings) => findings.traces(),
             _ => &[],
         }
     }
@@ -85,7 +85,7 @@ impl Outcome {
 
 /// A row and each subject's outcome, in the order the subjects were given.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub struct RowResult {
     /// The row.
     pub row: &'static Row,
     /// The outcomes.
@@ -94,13 +94,13 @@ pub struct Finding {
 
 /// All that a run found.
 #[derive(Clone, Debug)]
-pub struct Findings {
+pub struct Results {
     /// The kernel's release, as uname(2) gives it.
     pub kernel: String,
     /// Where it ran.
     pub place: Place,
     /// One for each row asked for.
-    pub rows: Vec<Finding>,
+    pub rows: Vec<RowResult>,
     /// Packets that the capture lost, of whatever connection.
     pub dropped: u64,
     /// How long it took.
@@ -131,8 +131,8 @@ impl Lab {
 
     /// The witnesses, for tests that bring their own connections.
     #[must_use]
-    pub fn bench(&self, subject: Arc<dyn Subject>) -> Bench {
-        Bench {
+    pub fn stage(&self, subject: Arc<dyn Subject>) -> Stage {
+        Stage {
             subject,
             capture: self.capture.clone(),
             metronome: self.metronome.clone(),
@@ -143,16 +143,16 @@ impl Lab {
     /// let it.
     #[must_use]
     pub fn try_row(&self, row: &Row, subject: Arc<dyn Subject>) -> Outcome {
-        let bench = self.bench(subject);
+        let stage = self.stage(subject);
         let (_shared, _alone) = if row.alone {
             (None, self.floor.write().ok())
         } else {
             (self.floor.read().ok(), None)
         };
         // A row that panics is a fault of the lab, and must not be taken for kept.
-        match catch_unwind(AssertUnwindSafe(|| (row.run)(&bench))) {
-            Ok(Ok(verdict)) => Outcome::Ran(verdict),
-            Ok(Err(Stop::Fault(fault))) => Outcome::Ran(Verdict::fault(fault)),
+        match catch_unwind(AssertUnwindSafe(|| (row.run)(&stage))) {
+            Ok(Ok(findings)) => Outcome::Ran(findings),
+            Ok(Err(Stop::Fault(fault))) => Outcome::Ran(Findings::fault(fault)),
             Ok(Err(Stop::NotRun(why))) => Outcome::NotRun(why),
             Ok(Err(Stop::Broken(why))) => Outcome::Broken(why),
             Err(_) => Outcome::Broken("the row panicked".to_owned()),
@@ -166,7 +166,7 @@ impl Lab {
         rows: &[&'static Row],
         subjects: &[Arc<dyn Subject>],
         each: &(dyn Fn(&'static Row) + Sync),
-    ) -> Findings {
+    ) -> Results {
         let begun = Stamp::now();
         let jobs = rows
             .iter()
@@ -201,17 +201,17 @@ impl Lab {
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         done.sort_by_key(|&(r, s, _)| (r, s));
         let mut done = done.into_iter().map(|(.., outcome)| outcome);
-        let findings = rows
+        let results = rows
             .iter()
-            .map(|row| Finding {
+            .map(|row| RowResult {
                 row,
                 outcomes: done.by_ref().take(subjects.len()).collect(),
             })
             .collect();
-        Findings {
+        Results {
             kernel: kernel_release(),
             place: self.place.clone(),
-            rows: findings,
+            rows: results,
             dropped: self.capture.as_ref().map_or(0, |c| c.dropped()),
             took: begun.elapsed(),
         }

@@ -9,8 +9,8 @@
 //! let lab = Lab::new(place);
 //! let subjects: [Arc<dyn Subject>; 2] = [Arc::new(Plain), Arc::new(Lastbyte)];
 //! let rows: Vec<_> = ROWS.iter().collect();
-//! let findings = lab.run(&rows, &subjects, &|row| eprintln!("{}", row.id));
-//! println!("{}", lastbyte_lab::show::table(&findings, 100, false));
+//! let results = lab.run(&rows, &subjects, &|row| eprintln!("{}", row.id));
+//! println!("{}", lastbyte_lab::show::table(&results, 100, false));
 //! ```
 
 mod child;
@@ -26,8 +26,8 @@ mod stage;
 mod subject;
 
 pub use child::run_if_asked;
-pub use findings::{Trace, Verdict};
-pub use lab::{Finding, Findings, Lab, Outcome};
+pub use findings::{Findings, Trace};
+pub use lab::{Lab, Outcome, Results, RowResult};
 pub use rows::{ROWS, Row, row};
-pub use stage::{Bench, Call, Stop, await_state};
+pub use stage::{Call, Stage, Stop, await_state};
 pub use subject::{Account, Child, Handle, Lastbyte, Plain, Subject, Told};

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use lastbyte::Policy;
 use procfs::net::TcpState;
 
-use crate::findings::Verdict;
+use crate::findings::Findings;
 use crate::harness::{Capture, Conn, FilterRefused, Metronome, Wire, row_of, starved, state_name};
 use crate::subject::{Subject, Told};
 
-/// Why a row came to no verdict.
+/// The reason for which a row has no findings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
     /// This system lacks what the row needs.
@@ -41,7 +41,7 @@ impl From<io::Error> for Stop {
 
 /// One row's ground.
 #[derive(Clone, Debug)]
-pub struct Bench {
+pub struct Stage {
     /// Who closes.
     pub subject: Arc<dyn Subject>,
     pub(crate) capture: Result<Arc<Capture>, String>,
@@ -49,11 +49,11 @@ pub struct Bench {
     pub(crate) metronome: Option<Arc<Metronome>>,
 }
 
-impl Bench {
-    /// A verdict with nothing found yet.
+impl Stage {
+    /// Returns findings that are empty yet.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
-        Verdict::new(self.metronome.clone())
+    pub fn findings(&self) -> Findings {
+        Findings::new(self.metronome.clone())
     }
 
     /// What was on the wire of `conn` until now.

@@ -6,14 +6,14 @@ use lastbyte_lab::{Outcome, lwip};
 
 #[test]
 fn lwip_keeps_some_rows_and_breaks_others() {
-    let findings = lwip::run(&|_| {}).unwrap();
+    let results = lwip::run(&|_| {}).unwrap();
     let outcome = |id: &str| {
-        let finding = findings.iter().find(|finding| finding.row.id == id);
-        &finding.unwrap().outcome
+        let result = results.iter().find(|result| result.row.id == id);
+        &result.unwrap().outcome
     };
-    for finding in &findings {
-        let broken = matches!(finding.outcome, Outcome::Broken(_));
-        assert!(!broken, "{}: {}", finding.row.id, finding.outcome.saw());
+    for result in &results {
+        let broken = matches!(result.outcome, Outcome::Broken(_));
+        assert!(!broken, "{}: {}", result.row.id, result.outcome.saw());
     }
     for kept in ["A1", "A5", "B1", "C1"] {
         assert!(outcome(kept).kept(), "{kept}: {:?}", outcome(kept).faults());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use lastbyte_lab::harness::{self, Place};
-use lastbyte_lab::{Findings, Lab, Lastbyte, Plain, ROWS, Row, Subject, show};
+use lastbyte_lab::{Lab, Lastbyte, Plain, ROWS, Results, Row, Subject, show};
 
 use crate::complete::Completed;
 use crate::output::say;
@@ -81,31 +81,31 @@ pub(crate) fn run(args: &Args) -> Status {
     let subjects: [Arc<dyn Subject>; 2] = [Arc::new(Plain), Arc::new(Lastbyte)];
 
     let bar = progress(rows.len() * subjects.len());
-    let findings = lab.run(&rows, &subjects, &|row| {
+    let results = lab.run(&rows, &subjects, &|row| {
         bar.set_message(row.id);
         bar.inc(1);
     });
     bar.finish_and_clear();
 
-    let kept = findings.rows.iter().all(|finding| {
-        let lastbyte = &finding.outcomes[1];
+    let kept = results.rows.iter().all(|result| {
+        let lastbyte = &result.outcomes[1];
         lastbyte.kept() || lastbyte.not_run().is_some()
     });
     if let Some(file) = &args.ladder
-        && let Err(why) = draw(&findings, file)
+        && let Err(why) = draw(&results, file)
     {
         eprintln!("lastbyte: cannot draw {}: {why}", file.display());
         return USAGE;
     }
-    say(&shown(args, &findings), if kept { DONE } else { NOT_SO })
+    say(&shown(args, &results), if kept { DONE } else { NOT_SO })
 }
 
 /// Writes the picture of the one row that was run.
-fn draw(findings: &Findings, file: &Path) -> Result<(), String> {
-    let [finding] = findings.rows.as_slice() else {
+fn draw(results: &Results, file: &Path) -> Result<(), String> {
+    let [result] = results.rows.as_slice() else {
         return Err("a picture has one row".to_owned());
     };
-    let picture = show::ladder(finding, &NAMES);
+    let picture = show::ladder(result, &NAMES);
     let picture = picture.ok_or("no packets were captured for this row")?;
     std::fs::write(file, picture).map_err(|error| error.to_string())
 }
@@ -122,23 +122,23 @@ fn progress(steps: usize) -> ProgressBar {
     bar
 }
 
-fn shown(args: &Args, findings: &Findings) -> String {
+fn shown(args: &Args, results: &Results) -> String {
     if args.json {
-        return show::json(findings).to_string();
+        return show::json(results).to_string();
     }
     if args.markdown {
-        return show::markdown(findings);
+        return show::markdown(results);
     }
     if args.contract {
-        return show::document(findings).trim_end().to_owned();
+        return show::document(results).trim_end().to_owned();
     }
     let mut parts = if args.row.is_empty() {
         let (width, colours) = (terminal::width(), terminal::colours());
-        vec![show::table(findings, width, colours)]
+        vec![show::table(results, width, colours)]
     } else {
-        let traces = findings.rows.iter();
-        traces.map(|finding| show::trace(finding, &NAMES)).collect()
+        let traces = results.rows.iter();
+        traces.map(|result| show::trace(result, &NAMES)).collect()
     };
-    parts.push(show::summary(findings));
+    parts.push(show::summary(results));
     parts.join("\n")
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lastbyte_lab::harness::{Conn, End, Peer, TcpState, has_ipv6};
-use lastbyte_lab::{Bench, await_state};
+use lastbyte_lab::{Stage, await_state};
 use libtest_mimic::Failed;
 use socket2::{Domain, Socket, Type};
 
@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// More than a small window takes, less than a send queue.
 pub(crate) const BYTES: usize = 60_000;
 
-pub(crate) fn delivered(bench: &Bench) -> Result<(), Failed> {
-    hundred(bench, |index| {
+pub(crate) fn delivered(stage: &Stage) -> Result<(), Failed> {
+    hundred(stage, |index| {
         let bytes = index * index * 30;
         let confirm = index % 2 == 0;
         let options: &[&str] = if confirm {
@@ -36,17 +36,17 @@ pub(crate) fn delivered(bench: &Bench) -> Result<(), Failed> {
             return Err(format!("the peer got {got:?} of {bytes}").into());
         }
         let fate = if confirm { "confirmed" } else { "delivered" };
-        sender.end()?.check(bench, &conn, 0, fate)
+        sender.end()?.check(stage, &conn, 0, fate)
     })
 }
 
-pub(crate) fn timed_out(bench: &Bench) -> Result<(), Failed> {
-    hundred(bench, |index| {
+pub(crate) fn timed_out(stage: &Stage) -> Result<(), Failed> {
+    hundred(stage, |index| {
         let (listener, at) = listen(index, Some(4096))?;
         let sender = Sender::start(at, &["--linger", "200ms"], BYTES)?;
         let (mut peer, conn) = accept(&listener)?;
         let said = sender.end()?;
-        said.check(bench, &conn, 1, "timed_out")?;
+        said.check(stage, &conn, 1, "timed_out")?;
         // What was acknowledged is what the peer can read, and not a byte more.
         let got = peer.read_all(PATIENCE);
         if got.bytes != said.number("acked")? || !got.intact {
@@ -56,8 +56,8 @@ pub(crate) fn timed_out(bench: &Bench) -> Result<(), Failed> {
     })
 }
 
-pub(crate) fn reset(bench: &Bench) -> Result<(), Failed> {
-    hundred(bench, |index| {
+pub(crate) fn reset(stage: &Stage) -> Result<(), Failed> {
+    hundred(stage, |index| {
         let (listener, at) = listen(index, Some(4096))?;
         let sender = Sender::start(at, &["--linger", "20s"], BYTES)?;
         let (mut peer, conn) = accept(&listener)?;
@@ -69,14 +69,14 @@ pub(crate) fn reset(bench: &Bench) -> Result<(), Failed> {
             _ => await_state(&conn, &TcpState::FinWait1).map_err(|e| format!("{e:?}"))?,
         }
         peer.reset();
-        sender.end()?.check(bench, &conn, 1, "reset")
+        sender.end()?.check(stage, &conn, 1, "reset")
     })
 }
 
 /// Runs `once` a hundred times, twenty side by side, and tells every failure.
-fn hundred(bench: &Bench, once: impl Fn(usize) -> Result<(), Failed> + Sync) -> Result<(), Failed> {
+fn hundred(stage: &Stage, once: impl Fn(usize) -> Result<(), Failed> + Sync) -> Result<(), Failed> {
     // On this thread: from another the test could not be ended as ignored.
-    evidence(bench.capture())?;
+    evidence(stage.capture())?;
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

@@ -9,11 +9,11 @@ mod words;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use lastbyte_lab::{Bench, Lab, Lastbyte, harness};
+use lastbyte_lab::{Lab, Lastbyte, Stage, harness};
 use lastbyte_testkit::trial;
 use libtest_mimic::{Arguments, Failed};
 
-type Test = fn(&Bench) -> Result<(), Failed>;
+type Test = fn(&Stage) -> Result<(), Failed>;
 
 const TESTS: &[(&str, Test)] = &[
     ("hundred_delivered", hundred::delivered),
@@ -53,14 +53,14 @@ fn main() -> ExitCode {
     println!("running in: {place:?}");
     let lab = Lab::new(place);
     // Only its witnesses are asked here.
-    let bench = Arc::new(lab.bench(Arc::new(Lastbyte)));
+    let stage = Arc::new(lab.stage(Arc::new(Lastbyte)));
 
     let arguments = Arguments::from_args();
     let trials = TESTS
         .iter()
         .map(|&(name, test)| {
-            let bench = Arc::clone(&bench);
-            trial(name, move || test(&bench))
+            let stage = Arc::clone(&stage);
+            trial(name, move || test(&stage))
         })
         .collect();
     lastbyte_testkit::run(&arguments, trials)

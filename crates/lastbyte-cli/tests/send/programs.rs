@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lastbyte_lab::Bench;
+use lastbyte_lab::Stage;
 use lastbyte_lab::await_state;
 use lastbyte_lab::harness::{Conn, Stamp, TcpState, pattern};
 use lastbyte_testkit::need;
@@ -99,8 +99,8 @@ impl Receiver {
     }
 
     /// The one connection that came to it.
-    fn conn(&self, bench: &Bench) -> Result<Conn, Failed> {
-        let capture = evidence(bench.capture())?;
+    fn conn(&self, stage: &Stage) -> Result<Conn, Failed> {
+        let capture = evidence(stage.capture())?;
         let until = Instant::now() + Duration::from_secs(5);
         loop {
             match capture.conns_to(self.at, self.since).as_slice() {
@@ -162,33 +162,33 @@ const STOP_READING: &str = "
             import signal
             signal.pause()";
 
-fn reads_all(bench: &Bench, receiver: Receiver) -> Result<(), Failed> {
+fn reads_all(stage: &Stage, receiver: Receiver) -> Result<(), Failed> {
     let mut receiver = receiver;
     let sender = Sender::start(receiver.at, &["--confirm"], MUCH)?;
     receiver.received_all(MUCH)?;
     let said = sender.end()?;
-    said.check(bench, &receiver.conn(bench)?, 0, "confirmed")
+    said.check(stage, &receiver.conn(stage)?, 0, "confirmed")
 }
 
-pub(crate) fn python_reads_all(bench: &Bench) -> Result<(), Failed> {
-    reads_all(bench, Receiver::python(READ_ALL)?)
+pub(crate) fn python_reads_all(stage: &Stage) -> Result<(), Failed> {
+    reads_all(stage, Receiver::python(READ_ALL)?)
 }
 
-pub(crate) fn nc_reads_all(bench: &Bench) -> Result<(), Failed> {
-    reads_all(bench, Receiver::nc()?)
+pub(crate) fn nc_reads_all(stage: &Stage) -> Result<(), Failed> {
+    reads_all(stage, Receiver::nc()?)
 }
 
-pub(crate) fn socat_reads_all(bench: &Bench) -> Result<(), Failed> {
-    reads_all(bench, Receiver::socat()?)
+pub(crate) fn socat_reads_all(stage: &Stage) -> Result<(), Failed> {
+    reads_all(stage, Receiver::socat()?)
 }
 
 /// Its answers must neither block us nor cost us our data.
-pub(crate) fn python_echoes(bench: &Bench) -> Result<(), Failed> {
+pub(crate) fn python_echoes(stage: &Stage) -> Result<(), Failed> {
     let mut receiver = Receiver::python(ECHO)?;
     let sender = Sender::start(receiver.at, &["--confirm"], MUCH)?;
     receiver.received_all(MUCH)?;
     let said = sender.end()?;
-    said.check(bench, &receiver.conn(bench)?, 0, "confirmed")?;
+    said.check(stage, &receiver.conn(stage)?, 0, "confirmed")?;
     let discarded = said.number("received")? + said.number("unread")?;
     if discarded == MUCH as u64 {
         Ok(())
@@ -202,7 +202,7 @@ pub(crate) fn python_echoes(bench: &Bench) -> Result<(), Failed> {
 }
 
 /// Stops it after it has read some, with much more to come.
-fn stops_reading(bench: &Bench, mut receiver: Receiver, stop: bool) -> Result<(), Failed> {
+fn stops_reading(stage: &Stage, mut receiver: Receiver, stop: bool) -> Result<(), Failed> {
     let options = ["--linger", "10s", "--stall", "300ms"];
     let (sender, mut input) = Sender::piped(receiver.at, &options)?;
     input.write_all(&ours(0..1000))?;
@@ -214,7 +214,7 @@ fn stops_reading(bench: &Bench, mut receiver: Receiver, stop: bool) -> Result<()
     let _ = input.write_all(&ours(1000..MUCH));
     drop(input);
     let said = sender.end()?;
-    said.check(bench, &receiver.conn(bench)?, 1, "stalled")?;
+    said.check(stage, &receiver.conn(stage)?, 1, "stalled")?;
     if said.report["stopped"] == "stalled" && said.report["error"] == "EWOULDBLOCK" {
         Ok(())
     } else {
@@ -222,20 +222,20 @@ fn stops_reading(bench: &Bench, mut receiver: Receiver, stop: bool) -> Result<()
     }
 }
 
-pub(crate) fn python_stops_reading(bench: &Bench) -> Result<(), Failed> {
-    stops_reading(bench, Receiver::python(STOP_READING)?, false)
+pub(crate) fn python_stops_reading(stage: &Stage) -> Result<(), Failed> {
+    stops_reading(stage, Receiver::python(STOP_READING)?, false)
 }
 
-pub(crate) fn nc_stops_reading(bench: &Bench) -> Result<(), Failed> {
-    stops_reading(bench, Receiver::nc()?, true)
+pub(crate) fn nc_stops_reading(stage: &Stage) -> Result<(), Failed> {
+    stops_reading(stage, Receiver::nc()?, true)
 }
 
-pub(crate) fn socat_stops_reading(bench: &Bench) -> Result<(), Failed> {
-    stops_reading(bench, Receiver::socat()?, true)
+pub(crate) fn socat_stops_reading(stage: &Stage) -> Result<(), Failed> {
+    stops_reading(stage, Receiver::socat()?, true)
 }
 
 /// Kills it after it has read half of what there is.
-fn killed_half_way(bench: &Bench, mut receiver: Receiver) -> Result<(), Failed> {
+fn killed_half_way(stage: &Stage, mut receiver: Receiver) -> Result<(), Failed> {
     let (sender, mut input) = Sender::piped(receiver.at, &["--linger", "10s"])?;
     input.write_all(&ours(0..SOME))?;
     receiver.received(SOME)?;
@@ -244,7 +244,7 @@ fn killed_half_way(bench: &Bench, mut receiver: Receiver) -> Result<(), Failed> 
     let _ = input.write_all(&ours(SOME..2 * SOME));
     drop(input);
     let said = sender.end()?;
-    said.check(bench, &receiver.conn(bench)?, 1, "reset")?;
+    said.check(stage, &receiver.conn(stage)?, 1, "reset")?;
     if said.number("acked")? == SOME as u64 {
         Ok(())
     } else {
@@ -252,16 +252,16 @@ fn killed_half_way(bench: &Bench, mut receiver: Receiver) -> Result<(), Failed> 
     }
 }
 
-pub(crate) fn nc_is_killed_half_way(bench: &Bench) -> Result<(), Failed> {
-    killed_half_way(bench, Receiver::nc()?)
+pub(crate) fn nc_is_killed_half_way(stage: &Stage) -> Result<(), Failed> {
+    killed_half_way(stage, Receiver::nc()?)
 }
 
-pub(crate) fn socat_is_killed_half_way(bench: &Bench) -> Result<(), Failed> {
-    killed_half_way(bench, Receiver::socat()?)
+pub(crate) fn socat_is_killed_half_way(stage: &Stage) -> Result<(), Failed> {
+    killed_half_way(stage, Receiver::socat()?)
 }
 
 /// Killed with unread input, while `send` waits for the acknowledgement.
-pub(crate) fn socat_is_killed_during_the_close(bench: &Bench) -> Result<(), Failed> {
+pub(crate) fn socat_is_killed_during_the_close(stage: &Stage) -> Result<(), Failed> {
     let mut receiver = Receiver::socat()?;
     let (sender, mut input) = Sender::piped(receiver.at, &["--linger", "10s"])?;
     input.write_all(&ours(0..1000))?;
@@ -269,8 +269,8 @@ pub(crate) fn socat_is_killed_during_the_close(bench: &Bench) -> Result<(), Fail
     receiver.stop()?;
     input.write_all(&ours(1000..60_000))?;
     drop(input);
-    let conn = receiver.conn(bench)?;
+    let conn = receiver.conn(stage)?;
     await_state(&conn, &TcpState::FinWait1).map_err(|e| format!("{e:?}"))?;
     receiver.kill()?;
-    sender.end()?.check(bench, &conn, 1, "reset")
+    sender.end()?.check(stage, &conn, 1, "reset")
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 
 use lastbyte_lab::harness::{Conn, pattern};
-use lastbyte_lab::{Bench, Stop};
+use lastbyte_lab::{Stage, Stop};
 use lastbyte_testkit::ignore;
 use libtest_mimic::Failed;
 use serde_json::Value;
@@ -101,14 +101,14 @@ impl Said {
     /// `acked` is what the wire shows.
     pub(crate) fn check(
         &self,
-        bench: &Bench,
+        stage: &Stage,
         conn: &Conn,
         status: i32,
         fate: &str,
     ) -> Result<(), Failed> {
         let (acked, lost) = (self.number("acked")?, self.number("lost")?);
         let written = self.number("written")?;
-        let wire = evidence(bench.wire(conn))?;
+        let wire = evidence(stage.wire(conn))?;
         let demands = [
             (self.status == Some(status), "the exit status"),
             (self.report["fate"] == fate, "the fate"),

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use lastbyte_lab::Bench;
+use lastbyte_lab::Stage;
 use libtest_mimic::Failed;
 use socket2::SockRef;
 
@@ -14,12 +14,12 @@ use crate::sender::{LASTBYTE, Sender};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub(crate) fn abort_tells_what_was_lost(bench: &Bench) -> Result<(), Failed> {
+pub(crate) fn abort_tells_what_was_lost(stage: &Stage) -> Result<(), Failed> {
     let (listener, at) = listen(0, Some(4096))?;
     let sender = Sender::start(at, &["--linger", "abort"], BYTES)?;
     let (_peer, conn) = accept(&listener)?;
     let said = sender.end()?;
-    said.check(bench, &conn, 1, "aborted")?;
+    said.check(stage, &conn, 1, "aborted")?;
     if said.number("lost")? == 0 {
         return Err(format!("nothing was lost: {}", said.report).into());
     }
@@ -28,10 +28,10 @@ pub(crate) fn abort_tells_what_was_lost(bench: &Bench) -> Result<(), Failed> {
     let (listener, at) = listen(1, None)?;
     let sender = Sender::start(at, &["--linger", "abort"], 0)?;
     let (_peer, conn) = accept(&listener)?;
-    sender.end()?.check(bench, &conn, 0, "aborted")
+    sender.end()?.check(stage, &conn, 0, "aborted")
 }
 
-pub(crate) fn off_stays_until_the_fate(bench: &Bench) -> Result<(), Failed> {
+pub(crate) fn off_stays_until_the_fate(stage: &Stage) -> Result<(), Failed> {
     let (listener, at) = listen(0, Some(4096))?;
     let sender = Sender::start(at, &["--linger", "off"], BYTES)?;
     let (mut peer, conn) = accept(&listener)?;
@@ -40,11 +40,11 @@ pub(crate) fn off_stays_until_the_fate(bench: &Bench) -> Result<(), Failed> {
         return Err(format!("the peer got {got:?}").into());
     }
     peer.close();
-    sender.end()?.check(bench, &conn, 0, "delivered")
+    sender.end()?.check(stage, &conn, 0, "delivered")
 }
 
 /// The line for people.
-pub(crate) fn one_line_says_it(_: &Bench) -> Result<(), Failed> {
+pub(crate) fn one_line_says_it(_: &Stage) -> Result<(), Failed> {
     let (listener, at) = listen(0, None)?;
     let child = Command::new(LASTBYTE)
         .args(["send", "--confirm", &at.to_string(), "/proc/self/status"])
@@ -65,7 +65,7 @@ pub(crate) fn one_line_says_it(_: &Bench) -> Result<(), Failed> {
     }
 }
 
-pub(crate) fn recv_says_how_it_ended(_: &Bench) -> Result<(), Failed> {
+pub(crate) fn recv_says_how_it_ended(_: &Stage) -> Result<(), Failed> {
     for (reset, status, words) in [(false, 0, "EOF after 5 bytes"), (true, 1, "reset after ")] {
         let mut child = Command::new(LASTBYTE)
             .arg("recv")
@@ -102,7 +102,7 @@ pub(crate) fn recv_says_how_it_ended(_: &Bench) -> Result<(), Failed> {
     Ok(())
 }
 
-pub(crate) fn usage_is_status_2(_: &Bench) -> Result<(), Failed> {
+pub(crate) fn usage_is_status_2(_: &Stage) -> Result<(), Failed> {
     let nobody = {
         // A port that was free a moment ago, in a namespace where nobody takes it.
         let (listener, at) = listen(0, None)?;

@@ -7,13 +7,13 @@
 mod rows;
 mod stack;
 
-use crate::findings::Verdict;
+use crate::findings::Findings;
 use crate::lab::Outcome;
 use crate::rows::{ROWS, Row};
 
 /// A row that lwIP was asked for, and what it did.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub struct RowResult {
     /// The row.
     pub row: &'static Row,
     /// What lwip_close() did.
@@ -32,7 +32,7 @@ pub fn version() -> String {
 ///
 /// # Errors
 /// The stack does not start.
-pub fn run(each: &dyn Fn(&Row)) -> Result<Vec<Finding>, lastbyte::Errno> {
+pub fn run(each: &dyn Fn(&Row)) -> Result<Vec<RowResult>, lastbyte::Errno> {
     stack::start()?;
     Ok(ROWS
         .iter()
@@ -41,14 +41,14 @@ pub fn run(each: &dyn Fn(&Row)) -> Result<Vec<Finding>, lastbyte::Errno> {
             let outcome = match rows::run(row.id) {
                 Err(why) => Outcome::NotRun(why.to_owned()),
                 Ok(run) => {
-                    let mut verdict = Verdict::default();
-                    match run(&mut verdict) {
-                        Ok(()) => Outcome::Ran(verdict),
+                    let mut findings = Findings::default();
+                    match run(&mut findings) {
+                        Ok(()) => Outcome::Ran(findings),
                         Err(error) => Outcome::Broken(format!("the stack failed: {error}")),
                     }
                 }
             };
-            Finding { row, outcome }
+            RowResult { row, outcome }
         })
         .collect())
 }

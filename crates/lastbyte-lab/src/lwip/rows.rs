@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use lastbyte::Errno;
 
 use super::stack::{Closed, Got, Pair};
-use crate::findings::{AT_ONCE_MS, TOLERANCE_MS, Trace, Verdict};
+use crate::findings::{AT_ONCE_MS, Findings, TOLERANCE_MS, Trace};
 use crate::harness::{From, Wire, ms};
 
-type Run = fn(&mut Verdict) -> Result<(), Errno>;
+type Run = fn(&mut Findings) -> Result<(), Errno>;
 
 /// The wait asked for, and when a close that should be over is given up.
 const WAIT: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ pub(super) fn run(id: &str) -> Result<Run, &'static str> {
     })
 }
 
-fn trace(v: &mut Verdict, label: &str, closed: Option<&Closed>, wire: Wire) {
+fn trace(v: &mut Findings, label: &str, closed: Option<&Closed>, wire: Wire) {
     if let Some(closed) = closed {
         v.keep(Trace {
             label: label.to_owned(),
@@ -72,7 +72,7 @@ fn words(closed: &Closed) -> String {
 }
 
 /// Closes on a thread of its own; that it returns at all is demanded.
-fn close(v: &mut Verdict, pair: &Pair, limit: Duration) -> Option<Closed> {
+fn close(v: &mut Findings, pair: &Pair, limit: Duration) -> Option<Closed> {
     let closed = pair.ours.close_within(limit);
     if closed.is_none() {
         let late = format!("had not returned after {}", ms(limit.as_secs_f64() * 1e3));
@@ -82,27 +82,27 @@ fn close(v: &mut Verdict, pair: &Pair, limit: Duration) -> Option<Closed> {
     closed
 }
 
-fn demand_error(v: &mut Verdict, closed: &Closed, wanted: Option<Errno>) {
+fn demand_error(v: &mut Findings, closed: &Closed, wanted: Option<Errno>) {
     v.demand(closed.error == wanted, || {
         let name = |error: Option<Errno>| error.map_or("0".to_owned(), |error| error.to_string());
         format!("returned {}, not {}", name(closed.error), name(wanted))
     });
 }
 
-fn demand_at_once(v: &mut Verdict, closed: &Closed) {
+fn demand_at_once(v: &mut Findings, closed: &Closed) {
     v.demand(closed.took() <= AT_ONCE_MS, || {
         format!("took {} instead of returning at once", ms(closed.took()))
     });
 }
 
-fn demand_after(v: &mut Verdict, what: &str, after: f64, wanted: Duration) {
+fn demand_after(v: &mut Findings, what: &str, after: f64, wanted: Duration) {
     let off = after - wanted.as_secs_f64() * 1e3;
     v.demand(off.abs() <= TOLERANCE_MS, || {
         format!("{what} {} after the call", ms(after))
     });
 }
 
-fn demand_arrived(v: &mut Verdict, got: &Got, written: usize) {
+fn demand_arrived(v: &mut Findings, got: &Got, written: usize) {
     v.demand(
         got.bytes == written && got.intact && got.end.is_none(),
         || format!("the peer got {} of {written} bytes, then {got}", got.bytes),
@@ -113,7 +113,7 @@ fn arrived(got: &Got, written: usize) -> String {
     format!("the peer got {} of {written} bytes, then {got}", got.bytes)
 }
 
-fn a1(v: &mut Verdict) -> Result<(), Errno> {
+fn a1(v: &mut Findings) -> Result<(), Errno> {
     let pair = Pair::new(false)?;
     let (onoff, seconds) = pair.ours.linger()?;
     v.demand(onoff == 0, || {
@@ -125,7 +125,7 @@ fn a1(v: &mut Verdict) -> Result<(), Errno> {
     Ok(())
 }
 
-fn a2(v: &mut Verdict) -> Result<(), Errno> {
+fn a2(v: &mut Findings) -> Result<(), Errno> {
     let pair = Pair::new(false)?;
     let (mut round, mut refused) = (0, 0);
     for set in [0, 1, 5, 327, 32_767, 32_768, 65_536, i32::MAX, -1, i32::MIN] {
@@ -157,7 +157,7 @@ fn a2(v: &mut Verdict) -> Result<(), Errno> {
 }
 
 /// What the common wrappers make of 500 ms: whole seconds, the fraction cut off.
-fn a3(v: &mut Verdict) -> Result<(), Errno> {
+fn a3(v: &mut Findings) -> Result<(), Errno> {
     const HALF: Duration = Duration::from_millis(500);
     let pair = Pair::new(false)?;
     pair.ours.set_linger((1, HALF.as_secs() as i32))?;
@@ -178,7 +178,7 @@ fn a3(v: &mut Verdict) -> Result<(), Errno> {
     Ok(())
 }
 
-fn a4(v: &mut Verdict) -> Result<(), Errno> {
+fn a4(v: &mut Findings) -> Result<(), Errno> {
     let pair = Pair::new(false)?;
     pair.ours.set_linger((1, 1))?;
     pair.lose(true);
@@ -195,7 +195,7 @@ fn a4(v: &mut Verdict) -> Result<(), Errno> {
     Ok(())
 }
 
-fn a5(v: &mut Verdict) -> Result<(), Errno> {
+fn a5(v: &mut Findings) -> Result<(), Errno> {
     let pair = Pair::new(false)?;
     let set = pair.ours.set_linger((1, -1));
     let (onoff, seconds) = pair.ours.linger()?;
@@ -220,19 +220,19 @@ enum Input {
     Late,
 }
 
-fn b1(v: &mut Verdict) -> Result<(), Errno> {
+fn b1(v: &mut Findings) -> Result<(), Errno> {
     off(v, Input::None)
 }
 
-fn b2(v: &mut Verdict) -> Result<(), Errno> {
+fn b2(v: &mut Findings) -> Result<(), Errno> {
     off(v, Input::Unread)
 }
 
-fn b3(v: &mut Verdict) -> Result<(), Errno> {
+fn b3(v: &mut Findings) -> Result<(), Errno> {
     off(v, Input::Late)
 }
 
-fn off(v: &mut Verdict, input: Input) -> Result<(), Errno> {
+fn off(v: &mut Findings, input: Input) -> Result<(), Errno> {
     let pair = Pair::new(false)?;
     let written = pair.ours.fill(PLENTY)?;
     if input == Input::Unread {
@@ -265,7 +265,7 @@ fn off(v: &mut Verdict, input: Input) -> Result<(), Errno> {
     Ok(())
 }
 
-fn c1(v: &mut Verdict) -> Result<(), Errno> {
+fn c1(v: &mut Findings) -> Result<(), Errno> {
     for we_accept in [false, true] {
         let pair = Pair::new(we_accept)?;
         let written = pair.ours.fill(PLENTY)?;
@@ -304,7 +304,7 @@ fn c1(v: &mut Verdict) -> Result<(), Errno> {
     Ok(())
 }
 
-fn c2(v: &mut Verdict) -> Result<(), Errno> {
+fn c2(v: &mut Findings) -> Result<(), Errno> {
     // That the stack would show one: the same, closed in the usual way.
     let usual = Pair::new(false)?;
     usual.ours.close();
@@ -335,7 +335,7 @@ fn c2(v: &mut Verdict) -> Result<(), Errno> {
     Ok(())
 }
 
-fn c3(v: &mut Verdict) -> Result<(), Errno> {
+fn c3(v: &mut Findings) -> Result<(), Errno> {
     let mut seen = Vec::new();
     for state in ["CLOSE_WAIT", "FIN_WAIT1", "FIN_WAIT2", "LAST_ACK"] {
         let pair = Pair::new(false)?;
@@ -371,7 +371,7 @@ fn c3(v: &mut Verdict) -> Result<(), Errno> {
     Ok(())
 }
 
-fn d1(v: &mut Verdict) -> Result<(), Errno> {
+fn d1(v: &mut Findings) -> Result<(), Errno> {
     const TRIES: usize = 11;
     let mut after = Vec::new();
     for index in 0..TRIES {
@@ -420,7 +420,7 @@ fn d1(v: &mut Verdict) -> Result<(), Errno> {
     Ok(())
 }
 
-fn d2(v: &mut Verdict) -> Result<(), Errno> {
+fn d2(v: &mut Findings) -> Result<(), Errno> {
     for we_accept in [false, true] {
         let pair = Pair::new(we_accept)?;
         let written = pair.ours.fill(PLENTY)?;
@@ -453,7 +453,7 @@ fn d2(v: &mut Verdict) -> Result<(), Errno> {
     Ok(())
 }
 
-fn d3(v: &mut Verdict) -> Result<(), Errno> {
+fn d3(v: &mut Findings) -> Result<(), Errno> {
     let pair = Pair::new(false)?;
     let written = pair.ours.fill(PLENTY)?;
     pair.ours.set_linger((1, 2))?;
@@ -487,7 +487,7 @@ fn d3(v: &mut Verdict) -> Result<(), Errno> {
     Ok(())
 }
 
-fn d4(v: &mut Verdict) -> Result<(), Errno> {
+fn d4(v: &mut Findings) -> Result<(), Errno> {
     let pair = Pair::new(false)?;
     let written = pair.ours.fill(10_000)?;
     pair.ours.set_linger((1, 2))?;
@@ -511,7 +511,7 @@ fn d4(v: &mut Verdict) -> Result<(), Errno> {
     Ok(())
 }
 
-fn d6(v: &mut Verdict) -> Result<(), Errno> {
+fn d6(v: &mut Findings) -> Result<(), Errno> {
     for late in [false, true] {
         let label = if late {
             "input during the wait"
@@ -548,7 +548,7 @@ fn d6(v: &mut Verdict) -> Result<(), Errno> {
     Ok(())
 }
 
-fn d7(v: &mut Verdict) -> Result<(), Errno> {
+fn d7(v: &mut Findings) -> Result<(), Errno> {
     let pair = Pair::new(false)?;
     pair.lose(true);
     let written = pair.ours.fill(10_000)?;
@@ -569,7 +569,7 @@ fn d7(v: &mut Verdict) -> Result<(), Errno> {
 }
 
 /// While two closes wait, another thread's exchanges go on.
-fn d8(v: &mut Verdict) -> Result<(), Errno> {
+fn d8(v: &mut Findings) -> Result<(), Errno> {
     let waiting: Vec<Pair> = (0..2).map(|_| Pair::new(false)).collect::<Result<_, _>>()?;
     let talking = Pair::new(false)?;
     let mut closing = Vec::new();
@@ -620,7 +620,7 @@ fn nonblocking() -> Result<(Pair, usize), Errno> {
     Ok((pair, written))
 }
 
-fn e1(v: &mut Verdict) -> Result<(), Errno> {
+fn e1(v: &mut Findings) -> Result<(), Errno> {
     let (pair, written) = nonblocking()?;
     let Some(closed) = close(v, &pair, LIMIT) else {
         return Ok(());
@@ -650,7 +650,7 @@ fn e1(v: &mut Verdict) -> Result<(), Errno> {
     Ok(())
 }
 
-fn e2(v: &mut Verdict) -> Result<(), Errno> {
+fn e2(v: &mut Findings) -> Result<(), Errno> {
     for (label, wanted) in [
         ("peer reads", None),
         ("peer stops", Some(Errno::EWOULDBLOCK)),

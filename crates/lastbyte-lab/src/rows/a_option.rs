@@ -7,9 +7,9 @@ use lastbyte::{Errno, Fate, Linger, LingerForm, Policy, RawLinger};
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
 use super::Row;
-use crate::findings::Verdict;
+use crate::findings::Findings;
 use crate::harness::{From, Pair, Setup, fill, has_ipv6, ms};
-use crate::stage::{Bench, Stop};
+use crate::stage::{Stage, Stop};
 
 /// What the kernel itself holds for the socket.
 fn raw(socket: BorrowedFd<'_>) -> Result<(i32, i32), Stop> {
@@ -25,8 +25,8 @@ pub(super) const A1: Row = Row {
     run: a1,
 };
 
-fn a1(bench: &Bench) -> Result<Verdict, Stop> {
-    let mut v = bench.verdict();
+fn a1(stage: &Stage) -> Result<Findings, Stop> {
+    let mut v = stage.findings();
     for v6 in [false, true] {
         if v6 && !has_ipv6() {
             continue;
@@ -35,7 +35,7 @@ fn a1(bench: &Bench) -> Result<Verdict, Stop> {
             v6,
             ..Setup::default()
         })?;
-        let option = bench.subject.option(pair.ours.as_fd())?;
+        let option = stage.subject.option(pair.ours.as_fd())?;
         let (l_onoff, l_linger) = raw(pair.ours.as_fd())?;
         v.demand(option == Linger::Off && l_onoff == 0, || {
             format!("read {option}; the kernel holds {{{l_onoff}, {l_linger}}}")
@@ -57,10 +57,10 @@ pub(super) const A2: Row = Row {
     run: a2,
 };
 
-fn a2(bench: &Bench) -> Result<Verdict, Stop> {
+fn a2(stage: &Stage) -> Result<Findings, Stop> {
     let seconds = |s| Linger::Wait(Duration::from_secs(s));
     let longest = LingerForm::NATIVE.longest().as_secs();
-    let mut v = bench.verdict();
+    let mut v = stage.findings();
     let (mut round, mut refused) = (0, 0);
 
     for linger in [
@@ -74,8 +74,8 @@ fn a2(bench: &Bench) -> Result<Verdict, Stop> {
         seconds(longest),
     ] {
         let pair = Pair::new(Setup::default())?;
-        let set = bench.subject.set_option(pair.ours.as_fd(), linger);
-        let read = bench.subject.option(pair.ours.as_fd())?;
+        let set = stage.subject.set_option(pair.ours.as_fd(), linger);
+        let read = stage.subject.option(pair.ours.as_fd())?;
         let kernel = raw(pair.ours.as_fd())?;
         let wanted = match linger {
             Linger::Wait(time) => (1, time.as_secs() as i32),
@@ -107,10 +107,10 @@ fn a2(bench: &Bench) -> Result<Verdict, Stop> {
     ] {
         let pair = Pair::new(Setup::default())?;
         let before = seconds(7);
-        bench.subject.set_option(pair.ours.as_fd(), before)?;
-        let set = bench.subject.set_option(pair.ours.as_fd(), linger);
+        stage.subject.set_option(pair.ours.as_fd(), before)?;
+        let set = stage.subject.set_option(pair.ours.as_fd(), linger);
         let kernel = raw(pair.ours.as_fd())?;
-        let read = bench.subject.option(pair.ours.as_fd())?;
+        let read = stage.subject.option(pair.ours.as_fd())?;
         match set {
             Err(error) => {
                 refused += 1;
@@ -143,13 +143,13 @@ pub(super) const A3: Row = Row {
     run: a3,
 };
 
-fn a3(bench: &Bench) -> Result<Verdict, Stop> {
+fn a3(stage: &Stage) -> Result<Findings, Stop> {
     const HALF: Duration = Duration::from_millis(500);
-    let mut v = bench.verdict();
+    let mut v = stage.findings();
 
     // The raw option.
     let pair = Pair::new(Setup::default())?;
-    bench
+    stage
         .subject
         .set_option(pair.ours.as_fd(), Linger::Wait(HALF))?;
     let (l_onoff, l_linger) = raw(pair.ours.as_fd())?;
@@ -162,11 +162,11 @@ fn a3(bench: &Bench) -> Result<Verdict, Stop> {
     pair.peer.blackhole()?;
     let written = fill(&pair.ours, 10_000)?;
     let limit = HALF * 4;
-    let call = bench.call(pair.ours, Policy::wait(HALF));
+    let call = stage.call(pair.ours, Policy::wait(HALF));
     let Some(told) = v.returned(call.wait(limit), limit) else {
         return Ok(v);
     };
-    let wire = bench.wire(&pair.conn)?;
+    let wire = stage.wire(&pair.conn)?;
     v.saw(format!(
         "l_linger {l_linger} for 500 ms; the wait {told}{}",
         if wire.rst(From::Us).is_some() {
@@ -182,7 +182,7 @@ fn a3(bench: &Bench) -> Result<Verdict, Stop> {
         None => v.demand(false, || "no RST was seen".to_owned()),
     }
     v.account(
-        bench.subject.reports(),
+        stage.subject.reports(),
         &told,
         Fate::TimedOut,
         written,
@@ -200,18 +200,18 @@ pub(super) const A4: Row = Row {
     run: a4,
 };
 
-fn a4(bench: &Bench) -> Result<Verdict, Stop> {
-    let mut v = bench.verdict();
+fn a4(stage: &Stage) -> Result<Findings, Stop> {
+    let mut v = stage.findings();
 
     // What the kernel takes l_linger = 1 for, by the clock.
     let pair = Pair::new(Setup::default())?;
     pair.peer.blackhole()?;
     fill(&pair.ours, 1000)?;
     let second = Linger::Wait(Duration::from_secs(1));
-    bench.subject.set_option(pair.ours.as_fd(), second)?;
+    stage.subject.set_option(pair.ours.as_fd(), second)?;
     let (_, l_linger) = raw(pair.ours.as_fd())?;
     let limit = Duration::from_secs(3);
-    let call = bench.call(pair.ours, Policy::new(second));
+    let call = stage.call(pair.ours, Policy::new(second));
     let Some(told) = v.returned(call.wait(limit), limit) else {
         return Ok(v);
     };
@@ -226,14 +226,14 @@ fn a4(bench: &Bench) -> Result<Verdict, Stop> {
         ms(told.took())
     ));
 
-    if bench.subject.reports() {
+    if stage.subject.reports() {
         conversions(&mut v);
     }
     Ok(v)
 }
 
 /// Units as the manuals give them, against lastbyte's conversions.
-fn conversions(v: &mut Verdict) {
+fn conversions(v: &mut Findings) {
     let cases: &[(LingerForm, i32, u64)] = &[
         (LingerForm::POSIX, 3, 3000),
         (LingerForm::LINUX, 3, 3000),
@@ -275,9 +275,9 @@ pub(super) const A5: Row = Row {
     run: a5,
 };
 
-fn a5(bench: &Bench) -> Result<Verdict, Stop> {
+fn a5(stage: &Stage) -> Result<Findings, Stop> {
     const LONG_ENOUGH: Duration = Duration::from_millis(700);
-    let mut v = bench.verdict();
+    let mut v = stage.findings();
     let mut pair = Pair::new(Setup::default())?;
     // Another program's doing, so not by the subject.
     let negative = libc::linger {
@@ -286,12 +286,12 @@ fn a5(bench: &Bench) -> Result<Verdict, Stop> {
     };
     setsockopt(&pair.ours, sockopt::Linger, &negative).map_err(std::io::Error::from)?;
     let kernel = raw(pair.ours.as_fd())?;
-    let option = bench.subject.option(pair.ours.as_fd())?;
+    let option = stage.subject.option(pair.ours.as_fd())?;
     v.saw(format!(
         "set -1, the kernel answers {}, read as {option}",
         kernel.1
     ));
-    if bench.subject.reports() {
+    if stage.subject.reports() {
         // Linux 5.10 makes some 198 days of it, which then are what it is.
         let is = match kernel.1 {
             seconds @ 1.. => Linger::Wait(Duration::from_secs(seconds.unsigned_abs().into())),
@@ -306,7 +306,7 @@ fn a5(bench: &Bench) -> Result<Verdict, Stop> {
 
     pair.peer.blackhole()?;
     let written = fill(&pair.ours, 1000)?;
-    let call = bench.call(pair.ours, Policy::new(option));
+    let call = stage.call(pair.ours, Policy::new(option));
     if let Some(told) = call.wait(LONG_ENOUGH) {
         v.saw(format!("the close {told}"));
         v.demand(false, || {
@@ -325,9 +325,9 @@ fn a5(bench: &Bench) -> Result<Verdict, Stop> {
     v.saw(format!(
         "the close waits on, and {told} once the peer answers"
     ));
-    let wire = bench.wire(&pair.conn)?;
+    let wire = stage.wire(&pair.conn)?;
     v.account(
-        bench.subject.reports(),
+        stage.subject.reports(),
         &told,
         Fate::Delivered,
         written,

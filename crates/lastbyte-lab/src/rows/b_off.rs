@@ -6,9 +6,9 @@ use lastbyte::{Fate, Policy};
 
 use super::Row;
 use crate::child;
-use crate::findings::Verdict;
+use crate::findings::Findings;
 use crate::harness::{From, Got, Pair, Setup, fill, ms};
-use crate::stage::{Bench, Stop};
+use crate::stage::{Stage, Stop};
 use crate::subject::Child;
 
 const MANUAL: &str = "l_onoff = 0: close returns at once; what is left in the send buffer is sent, then the resources are released.";
@@ -42,7 +42,7 @@ pub(super) const B1: Row = Row {
     shows: "off_delivers_in_the_background",
     manual: MANUAL,
     alone: false,
-    run: |bench| off(bench, Input::None),
+    run: |stage| off(stage, Input::None),
 };
 
 pub(super) const B2: Row = Row {
@@ -50,7 +50,7 @@ pub(super) const B2: Row = Row {
     shows: "off_with_unread_input_delivers",
     manual: MANUAL,
     alone: false,
-    run: |bench| off(bench, Input::Unread),
+    run: |stage| off(stage, Input::Unread),
 };
 
 pub(super) const B3: Row = Row {
@@ -58,11 +58,11 @@ pub(super) const B3: Row = Row {
     shows: "off_delivers_though_the_peer_sends_late",
     manual: MANUAL,
     alone: false,
-    run: |bench| off(bench, Input::Late),
+    run: |stage| off(stage, Input::Late),
 };
 
-fn off(bench: &Bench, input: Input) -> Result<Verdict, Stop> {
-    let mut v = bench.verdict();
+fn off(stage: &Stage, input: Input) -> Result<Findings, Stop> {
+    let mut v = stage.findings();
     let Pair {
         ours,
         mut peer,
@@ -74,7 +74,7 @@ fn off(bench: &Bench, input: Input) -> Result<Verdict, Stop> {
     }
 
     let limit = PATIENCE;
-    let call = bench.call(ours, Policy::off());
+    let call = stage.call(ours, Policy::off());
     let Some(told) = v.returned(call.wait(limit), limit) else {
         return Ok(v);
     };
@@ -94,10 +94,10 @@ fn off(bench: &Bench, input: Input) -> Result<Verdict, Stop> {
             format!("the report says {}", account.fate)
         });
     } else {
-        v.demand(!bench.subject.reports(), || "gave no report".to_owned());
+        v.demand(!stage.subject.reports(), || "gave no report".to_owned());
     }
     let mut rst = "";
-    if let Ok(wire) = bench.wire(&conn) {
+    if let Ok(wire) = stage.wire(&conn) {
         if wire.rst(From::Us).is_some() {
             rst = "; we sent an RST";
         }
@@ -128,8 +128,8 @@ pub(super) const B4: Row = Row {
     run: b4,
 };
 
-fn b4(bench: &Bench) -> Result<Verdict, Stop> {
-    let mut v = bench.verdict();
+fn b4(stage: &Stage) -> Result<Findings, Stop> {
+    let mut v = stage.findings();
     for (input, label) in [
         (Input::None, "nothing unread"),
         (Input::Unread, "unread input"),
@@ -144,9 +144,9 @@ fn b4(bench: &Bench) -> Result<Verdict, Stop> {
         if input == Input::Unread {
             peer.send_all(INPUT)?;
         }
-        let mut closing = child::spawn(bench.subject.child(), ours)?;
+        let mut closing = child::spawn(stage.subject.child(), ours)?;
         let told = closing.closed()?;
-        if bench.subject.child() == Child::Plain {
+        if stage.subject.child() == Child::Plain {
             closing.exited()?;
         }
         if input == Input::Late {
@@ -158,11 +158,11 @@ fn b4(bench: &Bench) -> Result<Verdict, Stop> {
         closing.exited()?;
         v.arrived(&got, written);
         v.saw(format!("{label}: {}", arrived(&got, written)));
-        if let Ok(wire) = bench.wire(&conn) {
+        if let Ok(wire) = stage.wire(&conn) {
             v.trace(label, &told, wire);
         }
     }
-    if bench.subject.child() == Child::Lastbyte {
+    if stage.subject.child() == Child::Lastbyte {
         v.saw("run with a process that waits for lastbyte::background() before it exits; no supervisor outlived it");
     }
     Ok(v)

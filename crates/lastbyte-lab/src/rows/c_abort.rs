@@ -6,9 +6,9 @@ use lastbyte::{Errno, Fate, Policy};
 use procfs::net::TcpState;
 
 use super::Row;
-use crate::findings::Verdict;
+use crate::findings::Findings;
 use crate::harness::{End, From, Pair, Setup, fill, ms, row_of, state_name};
-use crate::stage::{Bench, Stop, await_state};
+use crate::stage::{Stage, Stop, await_state};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -20,9 +20,9 @@ pub(super) const C1: Row = Row {
     run: c1,
 };
 
-fn c1(bench: &Bench) -> Result<Verdict, Stop> {
-    bench.needs_packets()?;
-    let mut v = bench.verdict();
+fn c1(stage: &Stage) -> Result<Findings, Stop> {
+    stage.needs_packets()?;
+    let mut v = stage.findings();
     for we_accept in [false, true] {
         let Pair {
             ours,
@@ -35,12 +35,12 @@ fn c1(bench: &Bench) -> Result<Verdict, Stop> {
             ..Setup::default()
         })?;
         let written = fill(&ours, 200_000)?;
-        let call = bench.call(ours, Policy::abort());
+        let call = stage.call(ours, Policy::abort());
         let Some(told) = v.returned(call.wait(PATIENCE), PATIENCE) else {
             return Ok(v);
         };
         let got = peer.read_all(PATIENCE);
-        let wire = bench.wire(&conn)?;
+        let wire = stage.wire(&conn)?;
 
         v.errno(&told, None);
         v.at_once(&told);
@@ -55,7 +55,7 @@ fn c1(bench: &Bench) -> Result<Verdict, Stop> {
             format!("the peer got {} of {written} bytes", got.bytes)
         });
         v.account(
-            bench.subject.reports(),
+            stage.subject.reports(),
             &told,
             Fate::Aborted,
             written,
@@ -91,8 +91,8 @@ pub(super) const C2: Row = Row {
     run: c2,
 };
 
-fn c2(bench: &Bench) -> Result<Verdict, Stop> {
-    let mut v = bench.verdict();
+fn c2(stage: &Stage) -> Result<Findings, Stop> {
+    let mut v = stage.findings();
 
     // That the table would show one: the same connection, closed in the usual way.
     let Pair { ours, peer, conn } = Pair::new(Setup::default())?;
@@ -106,7 +106,7 @@ fn c2(bench: &Bench) -> Result<Verdict, Stop> {
         conn,
     } = Pair::new(Setup::default())?;
     fill(&ours, 1000)?;
-    let call = bench.call(ours, Policy::abort());
+    let call = stage.call(ours, Policy::abort());
     let Some(told) = v.returned(call.wait(PATIENCE), PATIENCE) else {
         return Ok(v);
     };
@@ -128,7 +128,7 @@ fn c2(bench: &Bench) -> Result<Verdict, Stop> {
         }
         Some(row) => format!("our side is in {}", state_name(&row.state)),
     });
-    if let Ok(wire) = bench.wire(&conn) {
+    if let Ok(wire) = stage.wire(&conn) {
         v.trace("abort", &told, wire);
     }
     Ok(v)

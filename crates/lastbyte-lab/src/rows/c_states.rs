@@ -8,9 +8,9 @@ use procfs::net::TcpState;
 use socket2::SockRef;
 
 use super::Row;
-use crate::findings::Verdict;
+use crate::findings::Findings;
 use crate::harness::{From, Pair, Setup, fill, state_name};
-use crate::stage::{Bench, Stop, await_state};
+use crate::stage::{Stage, Stop, await_state};
 
 pub(super) const C3: Row = Row {
     id: "C3",
@@ -30,9 +30,9 @@ const STATES: [(TcpState, bool); 5] = [
     (TcpState::LastAck, false),
 ];
 
-fn c3(bench: &Bench) -> Result<Verdict, Stop> {
-    bench.needs_packets()?;
-    let mut v = bench.verdict();
+fn c3(stage: &Stage) -> Result<Findings, Stop> {
+    stage.needs_packets()?;
+    let mut v = stage.findings();
     let mut seen = Vec::new();
     for (state, resets) in &STATES {
         let name = state_name(state);
@@ -41,18 +41,18 @@ fn c3(bench: &Bench) -> Result<Verdict, Stop> {
         bring_to(&pair, state)?;
         let Pair { ours, peer, conn } = pair;
         let limit = Duration::from_secs(2);
-        let call = bench.call(ours, Policy::abort());
+        let call = stage.call(ours, Policy::abort());
         let Some(told) = v.returned(call.wait(limit), limit) else {
             return Ok(v);
         };
-        let wire = bench.wire(&conn)?;
+        let wire = stage.wire(&conn)?;
         let rst = wire.rst(From::Us).is_some();
         v.errno(&told, None);
         v.demand(rst == *resets, || {
             format!("from {name}: {}", if rst { "an RST" } else { "no RST" })
         });
         v.account(
-            bench.subject.reports(),
+            stage.subject.reports(),
             &told,
             Fate::Aborted,
             written,

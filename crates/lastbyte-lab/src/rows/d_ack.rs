@@ -6,9 +6,9 @@ use lastbyte::{Fate, Policy};
 use procfs::net::TcpState;
 
 use super::Row;
-use crate::findings::Verdict;
+use crate::findings::Findings;
 use crate::harness::{Pair, Setup, fill, has_ipv6, ms};
-use crate::stage::{Bench, Stop, await_state};
+use crate::stage::{Stage, Stop, await_state};
 
 /// Odd, so that the median is one of them.
 const TRIES: usize = 11;
@@ -23,9 +23,9 @@ pub(super) const D1: Row = Row {
     run: d1,
 };
 
-fn d1(bench: &Bench) -> Result<Verdict, Stop> {
-    bench.needs_packets()?;
-    let mut v = bench.verdict();
+fn d1(stage: &Stage) -> Result<Findings, Stop> {
+    stage.needs_packets()?;
+    let mut v = stage.findings();
     let mut after = Vec::new();
     let v6 = has_ipv6();
     for index in 0..TRIES {
@@ -40,7 +40,7 @@ fn d1(bench: &Bench) -> Result<Verdict, Stop> {
             our_buffer: Some(1 << 16),
         })?;
         let written = fill(&ours, 20_000)?;
-        let call = bench.call(ours, Policy::wait(Duration::from_secs(5)));
+        let call = stage.call(ours, Policy::wait(Duration::from_secs(5)));
         // The wait has begun, and lasts until the peer makes room.
         await_state(&conn, &TcpState::FinWait1)?;
         let got = peer.read_all(Duration::from_secs(2));
@@ -48,11 +48,11 @@ fn d1(bench: &Bench) -> Result<Verdict, Stop> {
         let Some(told) = v.returned(call.wait(limit), limit) else {
             return Ok(v);
         };
-        let wire = bench.wire(&conn)?;
+        let wire = stage.wire(&conn)?;
         v.errno(&told, None);
         v.arrived(&got, written);
         v.account(
-            bench.subject.reports(),
+            stage.subject.reports(),
             &told,
             Fate::Delivered,
             written,

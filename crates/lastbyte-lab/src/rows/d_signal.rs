@@ -10,9 +10,9 @@ use procfs::net::TcpState;
 
 use super::Row;
 use super::d_wait::{LIMIT, WAIT, stuffed};
-use crate::findings::Verdict;
+use crate::findings::Findings;
 use crate::harness::{From, Pair, Setup, fill, ms};
-use crate::stage::{Bench, Stop, await_state};
+use crate::stage::{Stage, Stop, await_state};
 
 pub(super) const D5: Row = Row {
     id: "D5",
@@ -37,13 +37,13 @@ fn interrupt_on_usr1() -> Result<(), Stop> {
         .map_err(|e| Stop::Broken(format!("sigaction: {e}")))
 }
 
-fn d5(bench: &Bench) -> Result<Verdict, Stop> {
-    bench.needs_packets()?;
+fn d5(stage: &Stage) -> Result<Findings, Stop> {
+    stage.needs_packets()?;
     interrupt_on_usr1()?;
-    let mut v = bench.verdict();
+    let mut v = stage.findings();
     let Pair { ours, peer, conn } = Pair::new(stuffed())?;
     let written = fill(&ours, 200_000)?;
-    let call = bench.call(ours, Policy::wait(WAIT));
+    let call = stage.call(ours, Policy::wait(WAIT));
     await_state(&conn, &TcpState::FinWait1)?;
 
     let mut signals = 0;
@@ -63,14 +63,14 @@ fn d5(bench: &Bench) -> Result<Verdict, Stop> {
     let Some(told) = v.returned(told, LIMIT) else {
         return Ok(v);
     };
-    let wire = bench.wire(&conn)?;
+    let wire = stage.wire(&conn)?;
     v.errno(&told, Some(Errno::EWOULDBLOCK));
     v.on_time("returned", &told, told.returned, WAIT);
     v.demand(wire.rst(From::Us).is_some(), || {
         "no RST was seen".to_owned()
     });
     v.account(
-        bench.subject.reports(),
+        stage.subject.reports(),
         &told,
         Fate::TimedOut,
         written,
@@ -90,15 +90,15 @@ pub(super) const D8: Row = Row {
     run: d8,
 };
 
-fn d8(bench: &Bench) -> Result<Verdict, Stop> {
-    let mut v = bench.verdict();
+fn d8(stage: &Stage) -> Result<Findings, Stop> {
+    let mut v = stage.findings();
     // Two closes wait, each to its own end, while a third thread talks.
     let short = Pair::new(stuffed())?;
     let long = Pair::new(stuffed())?;
     fill(&short.ours, 200_000)?;
     fill(&long.ours, 200_000)?;
-    let short_call = bench.call(short.ours, Policy::wait(WAIT));
-    let long_call = bench.call(long.ours, Policy::wait(WAIT * 2));
+    let short_call = stage.call(short.ours, Policy::wait(WAIT));
+    let long_call = stage.call(long.ours, Policy::wait(WAIT * 2));
     await_state(&short.conn, &TcpState::FinWait1)?;
     await_state(&long.conn, &TcpState::FinWait1)?;
 

@@ -7,9 +7,9 @@ use procfs::net::TcpState;
 use socket2::SockRef;
 
 use super::Row;
-use crate::findings::{AT_ONCE_MS, Verdict};
+use crate::findings::{AT_ONCE_MS, Findings};
 use crate::harness::{End, From, Pair, Setup, Stamp, fill, fill_from, ms};
-use crate::stage::{Bench, Stop, await_state};
+use crate::stage::{Stage, Stop, await_state};
 
 /// The wait asked for: a whole second, so that SO_LINGER can hold it too.
 pub(super) const WAIT: Duration = Duration::from_secs(1);
@@ -36,9 +36,9 @@ pub(super) const D2: Row = Row {
     run: d2,
 };
 
-fn d2(bench: &Bench) -> Result<Verdict, Stop> {
-    bench.needs_packets()?;
-    let mut v = bench.verdict();
+fn d2(stage: &Stage) -> Result<Findings, Stop> {
+    stage.needs_packets()?;
+    let mut v = stage.findings();
     // The peer stops reading: its window closes, the rest is never sent.
     for we_accept in [false, true] {
         let Pair {
@@ -50,12 +50,12 @@ fn d2(bench: &Bench) -> Result<Verdict, Stop> {
             ..stuffed()
         })?;
         let written = fill(&ours, 200_000)?;
-        let call = bench.call(ours, Policy::wait(WAIT));
+        let call = stage.call(ours, Policy::wait(WAIT));
         let Some(told) = v.returned(call.wait(LIMIT), LIMIT) else {
             return Ok(v);
         };
         let got = peer.read_all(PATIENCE);
-        let wire = bench.wire(&conn)?;
+        let wire = stage.wire(&conn)?;
 
         v.errno(&told, Some(Errno::EWOULDBLOCK));
         v.on_time("returned", &told, told.returned, WAIT);
@@ -68,7 +68,7 @@ fn d2(bench: &Bench) -> Result<Verdict, Stop> {
             || format!("the peer got {} bytes, then {}", got.bytes, got.end),
         );
         v.account(
-            bench.subject.reports(),
+            stage.subject.reports(),
             &told,
             Fate::TimedOut,
             written,
@@ -97,25 +97,25 @@ pub(super) const D3: Row = Row {
     run: d3,
 };
 
-fn d3(bench: &Bench) -> Result<Verdict, Stop> {
-    bench.needs_packets()?;
-    let mut v = bench.verdict();
+fn d3(stage: &Stage) -> Result<Findings, Stop> {
+    stage.needs_packets()?;
+    let mut v = stage.findings();
     let Pair {
         ours,
         mut peer,
         conn,
     } = Pair::new(stuffed())?;
     let written = fill(&ours, 200_000)?;
-    let call = bench.call(ours, Policy::wait(WAIT * 2));
+    let call = stage.call(ours, Policy::wait(WAIT * 2));
     await_state(&conn, &TcpState::FinWait1)?;
     let read = peer.read_some(1000, PATIENCE).bytes;
     peer.reset();
     let Some(told) = v.returned(call.wait(LIMIT), LIMIT) else {
         return Ok(v);
     };
-    let wire = bench.wire(&conn)?;
+    let wire = stage.wire(&conn)?;
     v.errno(&told, Some(Errno::ECONNRESET));
-    v.account(bench.subject.reports(), &told, Fate::Reset, written, &wire);
+    v.account(stage.subject.reports(), &told, Fate::Reset, written, &wire);
     match wire.rst(From::Peer) {
         Some(at) => {
             let late = told.returned - at;
@@ -141,9 +141,9 @@ pub(super) const D4: Row = Row {
     run: d4,
 };
 
-fn d4(bench: &Bench) -> Result<Verdict, Stop> {
-    bench.needs_packets()?;
-    let mut v = bench.verdict();
+fn d4(stage: &Stage) -> Result<Findings, Stop> {
+    stage.needs_packets()?;
+    let mut v = stage.findings();
 
     // Acknowledged, and not a byte read.
     let Pair {
@@ -152,11 +152,11 @@ fn d4(bench: &Bench) -> Result<Verdict, Stop> {
         conn,
     } = Pair::new(Setup::default())?;
     let written = fill(&ours, 10_000)?;
-    let call = bench.call(ours, Policy::wait(WAIT));
+    let call = stage.call(ours, Policy::wait(WAIT));
     let Some(told) = v.returned(call.wait(LIMIT), LIMIT) else {
         return Ok(v);
     };
-    let wire = bench.wire(&conn)?;
+    let wire = stage.wire(&conn)?;
     let read = peer.read_some(0, Duration::ZERO).bytes;
     v.errno(&told, None);
     v.demand(
@@ -164,7 +164,7 @@ fn d4(bench: &Bench) -> Result<Verdict, Stop> {
         || "returned success before the FIN was acknowledged".to_owned(),
     );
     v.account(
-        bench.subject.reports(),
+        stage.subject.reports(),
         &told,
         Fate::Delivered,
         written,
@@ -178,14 +178,14 @@ fn d4(bench: &Bench) -> Result<Verdict, Stop> {
     v.trace("acknowledged, not read", &told, wire);
 
     // And when asked to, waiting for the peer's own close as well.
-    if bench.subject.reports() {
+    if stage.subject.reports() {
         let Pair {
             ours,
             mut peer,
             conn,
         } = Pair::new(Setup::default())?;
         let written = fill(&ours, 10_000)?;
-        let call = bench.call(ours, Policy::wait(WAIT).with_confirm(true));
+        let call = stage.call(ours, Policy::wait(WAIT).with_confirm(true));
         // Ours is acknowledged; whoever did not wait for the peer is back now.
         await_state(&conn, &TcpState::FinWait2)?;
         let early = call.wait(Duration::from_millis(100));
@@ -202,7 +202,7 @@ fn d4(bench: &Bench) -> Result<Verdict, Stop> {
         let Some(told) = v.returned(call.wait(LIMIT), LIMIT) else {
             return Ok(v);
         };
-        let wire = bench.wire(&conn)?;
+        let wire = stage.wire(&conn)?;
         v.errno(&told, None);
         v.demand(
             wire.fin(From::Peer).is_some_and(|at| at <= told.returned),
@@ -223,9 +223,9 @@ pub(super) const D6: Row = Row {
     run: d6,
 };
 
-fn d6(bench: &Bench) -> Result<Verdict, Stop> {
-    bench.needs_packets()?;
-    let mut v = bench.verdict();
+fn d6(stage: &Stage) -> Result<Findings, Stop> {
+    stage.needs_packets()?;
+    let mut v = stage.findings();
     const INPUT: usize = 3000;
     for late in [false, true] {
         let label = if late {
@@ -242,7 +242,7 @@ fn d6(bench: &Bench) -> Result<Verdict, Stop> {
         if !late {
             peer.send_all(INPUT)?;
         }
-        let call = bench.call(ours, Policy::wait(WAIT * 2));
+        let call = stage.call(ours, Policy::wait(WAIT * 2));
         if late {
             await_state(&conn, &TcpState::FinWait1)?;
             // Where it meets a reset the rest of the row shows it.
@@ -252,11 +252,11 @@ fn d6(bench: &Bench) -> Result<Verdict, Stop> {
         let Some(told) = v.returned(call.wait(LIMIT), LIMIT) else {
             return Ok(v);
         };
-        let wire = bench.wire(&conn)?;
+        let wire = stage.wire(&conn)?;
         v.errno(&told, None);
         v.arrived(&got, written);
         v.account(
-            bench.subject.reports(),
+            stage.subject.reports(),
             &told,
             Fate::Delivered,
             written,
@@ -287,21 +287,21 @@ pub(super) const D7: Row = Row {
     run: d7,
 };
 
-fn d7(bench: &Bench) -> Result<Verdict, Stop> {
-    bench.needs_packets()?;
-    let mut v = bench.verdict();
+fn d7(stage: &Stage) -> Result<Findings, Stop> {
+    stage.needs_packets()?;
+    let mut v = stage.findings();
 
     // Nothing is acknowledged any more; the deadline comes first.
     let Pair { ours, peer, conn } = Pair::new(Setup::default())?;
     let before = fill(&ours, 5000)?;
-    await_acked(bench, &conn, before)?;
+    await_acked(stage, &conn, before)?;
     peer.blackhole()?;
     let written = before + fill_from(&ours, before, 5000)?;
-    let call = bench.call(ours, Policy::wait(WAIT));
+    let call = stage.call(ours, Policy::wait(WAIT));
     let Some(told) = v.returned(call.wait(LIMIT), LIMIT) else {
         return Ok(v);
     };
-    let wire = bench.wire(&conn)?;
+    let wire = stage.wire(&conn)?;
     v.errno(&told, Some(Errno::EWOULDBLOCK));
     v.on_time("returned", &told, told.returned, WAIT);
     match wire.rst(From::Us) {
@@ -309,7 +309,7 @@ fn d7(bench: &Bench) -> Result<Verdict, Stop> {
         None => v.demand(false, || "no RST was seen".to_owned()),
     }
     v.account(
-        bench.subject.reports(),
+        stage.subject.reports(),
         &told,
         Fate::TimedOut,
         written,
@@ -324,16 +324,16 @@ fn d7(bench: &Bench) -> Result<Verdict, Stop> {
     SockRef::from(&ours).set_tcp_user_timeout(Some(gives_up))?;
     peer.blackhole()?;
     let written = fill(&ours, 5000)?;
-    let call = bench.call(ours, Policy::wait(WAIT * 2));
+    let call = stage.call(ours, Policy::wait(WAIT * 2));
     let Some(told) = v.returned(call.wait(LIMIT), LIMIT) else {
         return Ok(v);
     };
-    let wire = bench.wire(&conn)?;
+    let wire = stage.wire(&conn)?;
     v.errno(&told, Some(Errno::ETIMEDOUT));
     v.demand(told.took() < WAIT.as_secs_f64() * 2e3 - 100.0, || {
         "the kernel's error came only with the deadline".to_owned()
     });
-    v.account(bench.subject.reports(), &told, Fate::Failed, written, &wire);
+    v.account(stage.subject.reports(), &told, Fate::Failed, written, &wire);
     v.saw(format!(
         "where the kernel gives up first (TCP_USER_TIMEOUT 400 ms): {told}"
     ));
@@ -342,9 +342,9 @@ fn d7(bench: &Bench) -> Result<Verdict, Stop> {
 }
 
 /// Waits until the wire shows `bytes` acknowledged.
-fn await_acked(bench: &Bench, conn: &crate::harness::Conn, bytes: u64) -> Result<(), Stop> {
+fn await_acked(stage: &Stage, conn: &crate::harness::Conn, bytes: u64) -> Result<(), Stop> {
     let begun = Stamp::now();
-    while bench.wire(conn)?.acked() != Some(bytes) {
+    while stage.wire(conn)?.acked() != Some(bytes) {
         if begun.elapsed() > Duration::from_secs(2) {
             return Err(Stop::Broken(format!(
                 "{bytes} bytes were never acknowledged"

@@ -10,9 +10,9 @@ use socket2::SockRef;
 
 use super::Row;
 use super::d_wait::{LIMIT, PATIENCE, WAIT, stuffed};
-use crate::findings::{AT_ONCE_MS, Verdict};
+use crate::findings::{AT_ONCE_MS, Findings};
 use crate::harness::{End, From, Pair, Peer, Setup, fill, ms, row_of};
-use crate::stage::{Bench, Stop, await_state};
+use crate::stage::{Stage, Stop, await_state};
 use crate::subject::{Handle, Told};
 
 const MANUAL: &str =
@@ -34,15 +34,15 @@ pub(super) const E1: Row = Row {
     run: e1,
 };
 
-fn e1(bench: &Bench) -> Result<Verdict, Stop> {
-    let mut v = bench.verdict();
+fn e1(stage: &Stage) -> Result<Findings, Stop> {
+    let mut v = stage.findings();
     let (pair, written) = nonblocking(stuffed(), 200_000)?;
     let Pair {
         ours,
         mut peer,
         conn,
     } = pair;
-    let call = bench.call(ours, Policy::wait(WAIT));
+    let call = stage.call(ours, Policy::wait(WAIT));
     let Some(mut told) = v.returned(call.wait(LIMIT), LIMIT) else {
         return Ok(v);
     };
@@ -77,7 +77,7 @@ fn e1(bench: &Bench) -> Result<Verdict, Stop> {
         }
         None => v.demand(false, || "the handle never finished".to_owned()),
     }
-    if let Ok(wire) = bench.wire(&conn) {
+    if let Ok(wire) = stage.wire(&conn) {
         v.trace("non-blocking close", &told, wire);
     }
     Ok(v)
@@ -139,9 +139,9 @@ impl Peers {
     }
 }
 
-fn e2(bench: &Bench) -> Result<Verdict, Stop> {
-    bench.needs_packets()?;
-    let mut v = bench.verdict();
+fn e2(stage: &Stage) -> Result<Findings, Stop> {
+    stage.needs_packets()?;
+    let mut v = stage.findings();
     for (peers, fate, error) in [
         (Peers::Reads, Fate::Delivered, None),
         (Peers::Stops, Fate::TimedOut, Some(Errno::EWOULDBLOCK)),
@@ -151,7 +151,7 @@ fn e2(bench: &Bench) -> Result<Verdict, Stop> {
         let Pair { ours, peer, conn } = pair;
         let mut peer = Some(peer);
         // On a thread, since a subject may block here.
-        let begun = begin(bench, ours, Policy::wait(WAIT));
+        let begun = begin(stage, ours, Policy::wait(WAIT));
         await_state(&conn, &TcpState::FinWait1)?;
         match (peers, peer.as_mut()) {
             (Peers::Reads, Some(peer)) => {
@@ -166,7 +166,7 @@ fn e2(bench: &Bench) -> Result<Verdict, Stop> {
         };
         v.at_once(&told);
         let Some(mut handle) = told.handle.take() else {
-            v.demand(told.account.is_some() || !bench.subject.reports(), || {
+            v.demand(told.account.is_some() || !stage.subject.reports(), || {
                 "neither a handle nor a report".to_owned()
             });
             v.errno(&told, error);
@@ -176,9 +176,9 @@ fn e2(bench: &Bench) -> Result<Verdict, Stop> {
         let Some(end) = v.returned(finish(handle.as_mut(), LIMIT), LIMIT) else {
             return Ok(v);
         };
-        let wire = bench.wire(&conn)?;
+        let wire = stage.wire(&conn)?;
         v.errno(&end, error);
-        v.account(bench.subject.reports(), &end, fate, written, &wire);
+        v.account(stage.subject.reports(), &end, fate, written, &wire);
         match peers {
             Peers::Reads => {}
             Peers::Stops => {
@@ -208,9 +208,9 @@ fn e2(bench: &Bench) -> Result<Verdict, Stop> {
 }
 
 /// `Subject::begin` on a thread of its own.
-fn begin(bench: &Bench, socket: OwnedFd, policy: Policy) -> std::sync::mpsc::Receiver<Told> {
+fn begin(stage: &Stage, socket: OwnedFd, policy: Policy) -> std::sync::mpsc::Receiver<Told> {
     let (send, told) = std::sync::mpsc::channel();
-    let subject = std::sync::Arc::clone(&bench.subject);
+    let subject = std::sync::Arc::clone(&stage.subject);
     std::thread::spawn(move || {
         // The row may have given up on us.
         let _ = send.send(subject.begin(socket, policy));
@@ -226,14 +226,14 @@ pub(super) const E3: Row = Row {
     run: e3,
 };
 
-fn e3(bench: &Bench) -> Result<Verdict, Stop> {
-    bench.needs_packets()?;
-    if !bench.subject.reports() {
+fn e3(stage: &Stage) -> Result<Findings, Stop> {
+    stage.needs_packets()?;
+    if !stage.subject.reports() {
         return Err(Stop::NotRun(
             "close(2) gives no handle that could be dropped".into(),
         ));
     }
-    let mut v = bench.verdict();
+    let mut v = stage.findings();
     for reads in [true, false] {
         let (pair, written) = nonblocking(stuffed(), 200_000)?;
         let Pair {
@@ -241,7 +241,7 @@ fn e3(bench: &Bench) -> Result<Verdict, Stop> {
             mut peer,
             conn,
         } = pair;
-        let begun = begin(bench, ours, Policy::wait(WAIT));
+        let begun = begin(stage, ours, Policy::wait(WAIT));
         let Some(mut told) = v.returned(begun.recv_timeout(LIMIT).ok(), LIMIT) else {
             return Ok(v);
         };
@@ -267,7 +267,7 @@ fn e3(bench: &Bench) -> Result<Verdict, Stop> {
             v.demand(got.end == End::Error(Errno::ECONNRESET), || {
                 format!("the peer saw {}", got.end)
             });
-            match (at, bench.wire(&conn)?.rst(From::Us)) {
+            match (at, stage.wire(&conn)?.rst(From::Us)) {
                 (Some(_), Some(rst)) => {
                     v.on_time("RST went out", &told, rst, WAIT);
                     v.saw(format!(
@@ -282,14 +282,14 @@ fn e3(bench: &Bench) -> Result<Verdict, Stop> {
         v.trace(
             if reads { "peer reads" } else { "peer stops" },
             &told,
-            bench.wire(&conn)?,
+            stage.wire(&conn)?,
         );
     }
     Ok(v)
 }
 
 /// Demands that no descriptor holds our side any more, soon.
-fn await_released(v: &mut Verdict, conn: &crate::harness::Conn) -> Result<(), Stop> {
+fn await_released(v: &mut Findings, conn: &crate::harness::Conn) -> Result<(), Stop> {
     let until = Instant::now() + Duration::from_secs(2);
     loop {
         match row_of(conn)? {

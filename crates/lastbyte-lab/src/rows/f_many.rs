@@ -6,9 +6,9 @@ use lastbyte::{Errno, Fate, Policy};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::Row;
-use crate::findings::{TOLERANCE_MS, Verdict};
+use crate::findings::{Findings, TOLERANCE_MS};
 use crate::harness::{Conn, Crowd, From, Peer, Setup, Stamp, Wire, fill, ms};
-use crate::stage::{Bench, Stop};
+use crate::stage::{Stage, Stop};
 use crate::subject::Told;
 
 /// Endings, a third each of D1, D2 and D3.
@@ -49,8 +49,8 @@ struct One {
     wait: Duration,
 }
 
-fn f1(bench: &Bench) -> Result<Verdict, Stop> {
-    bench.needs_packets()?;
+fn f1(stage: &Stage) -> Result<Findings, Stop> {
+    stage.needs_packets()?;
     let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(std::io::Error::from)?;
     let needed = 2 * MANY as u64 + SPARE;
     if soft < needed {
@@ -58,7 +58,7 @@ fn f1(bench: &Bench) -> Result<Verdict, Stop> {
             "{MANY} connections need {needed} open files and {soft} are allowed (ulimit -n)"
         )));
     }
-    let mut v = bench.verdict();
+    let mut v = stage.findings();
     let crowd = Crowd::new(Setup {
         peer_buffer: Some(4096),
         our_buffer: Some(1 << 15),
@@ -85,7 +85,7 @@ fn f1(bench: &Bench) -> Result<Verdict, Stop> {
     }
 
     let before = threads()?;
-    let subject = std::sync::Arc::clone(&bench.subject);
+    let subject = std::sync::Arc::clone(&stage.subject);
     let caller = std::thread::spawn(move || subject.close_many(work, LIMIT));
     let (kept_open, busiest) = act(peers)?;
     let told = caller
@@ -107,12 +107,12 @@ fn f1(bench: &Bench) -> Result<Verdict, Stop> {
         ));
         return Ok(v);
     }
-    if !bench.subject.reports() {
+    if !stage.subject.reports() {
         v.demand(false, || "no report of any of them".to_owned());
         v.saw(format!("{ended} ended, none with a report"));
         return Ok(v);
     }
-    judge(bench, &mut v, &ones, &told)?;
+    judge(stage, &mut v, &ones, &told)?;
     Ok(v)
 }
 
@@ -149,13 +149,13 @@ fn threads() -> Result<usize, Stop> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
-fn judge(bench: &Bench, v: &mut Verdict, ones: &[One], told: &[Option<Told>]) -> Result<(), Stop> {
+fn judge(stage: &Stage, v: &mut Findings, ones: &[One], told: &[Option<Told>]) -> Result<(), Stop> {
     let (mut wrong, mut late) = (Vec::new(), 0);
     let mut worst = [0.0f64; 3];
     let mut lost = 0;
     for (one, told) in ones.iter().zip(told.iter().flatten()) {
-        let wire = bench.wire(&one.conn)?;
-        let mut each = bench.verdict();
+        let wire = stage.wire(&one.conn)?;
+        let mut each = stage.findings();
         let due = told.called.after(one.wait);
         let (fate, error) = match one.lot {
             Lot::Reads => (Fate::Delivered, None),

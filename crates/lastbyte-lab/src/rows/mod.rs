@@ -1,8 +1,8 @@
 //! The contract's rows. One file a section, one small function a row, with the
 //! manual's sentence beside it.
 
-use crate::findings::Verdict;
-use crate::stage::{Bench, Stop};
+use crate::findings::Findings;
+use crate::stage::{Stage, Stop};
 
 mod a_option;
 mod b_off;
@@ -27,7 +27,7 @@ pub struct Row {
     /// what a busy machine would blur.
     pub alone: bool,
     /// Runs it.
-    pub run: fn(&Bench) -> Result<Verdict, Stop>,
+    pub run: fn(&Stage) -> Result<Findings, Stop>,
 }
 
 impl Row {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::markdown::escape;
 use super::table::{summary, words};
 use crate::contract::{CONTRACT, Clause, SECTIONS};
-use crate::lab::{Findings, Outcome};
+use crate::lab::{Outcome, Results};
 
 const HEAD: &str = "\
 # The contract
@@ -22,31 +22,31 @@ const COLUMNS: &str = "\
 |---|---|---|---|---|
 ";
 
-/// `docs/contract.md`. The findings are of close(2) and lastbyte, in that order; a row that
+/// `docs/contract.md`. The results are of close(2) and lastbyte, in that order; a row that
 /// is not among them has no measurement.
 #[must_use]
-pub fn document(findings: &Findings) -> String {
+pub fn document(results: &Results) -> String {
     let mut text = HEAD.to_owned();
     for (letter, title) in SECTIONS {
         let _ = write!(text, "\n## {letter}. {title}\n\n{COLUMNS}");
         for clause in CONTRACT.iter().filter(|one| one.id.starts_with(*letter)) {
-            line(&mut text, clause, findings);
+            line(&mut text, clause, results);
         }
     }
     let _ = write!(
         text,
         "\n## The run\n\n{}\n",
-        summary(findings).replace('\n', "; ")
+        summary(results).replace('\n', "; ")
     );
     text
 }
 
-fn line(text: &mut String, clause: &Clause, findings: &Findings) {
-    let found = findings
+fn line(text: &mut String, clause: &Clause, results: &Results) {
+    let found = results
         .rows
         .iter()
-        .find(|finding| finding.row.id == clause.id);
-    let manual = found.map_or("–", |finding| finding.row.manual);
+        .find(|result| result.row.id == clause.id);
+    let manual = found.map_or("–", |result| result.row.manual);
     let _ = write!(
         text,
         "| {} | {} | {} |",
@@ -55,7 +55,7 @@ fn line(text: &mut String, clause: &Clause, findings: &Findings) {
         escape(manual)
     );
     let cell = |outcome: Option<&Outcome>| outcome.map_or("–".to_owned(), |o| escape(&words(o)));
-    let outcome = |index| found.and_then(|finding| finding.outcomes.get(index));
+    let outcome = |index| found.and_then(|result| result.outcomes.get(index));
     let ours = match &clause.elsewhere {
         None => cell(outcome(1)),
         Some(elsewhere) => {
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
     use crate::harness::Place;
-    use crate::lab::Finding;
+    use crate::lab::RowResult;
     use crate::rows::ROWS;
 
     fn root() -> PathBuf {
@@ -120,12 +120,12 @@ mod tests {
     fn the_page_of_the_repository_is_what_the_command_writes() {
         let page = fs::read_to_string(root().join("docs/contract.md")).expect("the page");
         let none = || Outcome::NotRun("in this test".to_owned());
-        let findings = Findings {
+        let results = Results {
             kernel: String::new(),
             place: Place::Namespace,
             rows: ROWS
                 .iter()
-                .map(|row| Finding {
+                .map(|row| RowResult {
                     row,
                     outcomes: vec![none(), none()],
                 })
@@ -133,7 +133,7 @@ mod tests {
             dropped: 0,
             took: Duration::ZERO,
         };
-        let fresh = document(&findings);
+        let fresh = document(&results);
         assert_eq!(rows(&page), rows(&fresh));
         let prose = |text: &str| -> Vec<String> {
             let text = text.split("\n## The run").next().unwrap_or_default();

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::lab::{Findings, Outcome};
+use crate::lab::{Outcome, Results};
 
-/// The findings of close(2) and lastbyte, in that order, as one object:
+/// The results of close(2) and lastbyte, in that order, as one object:
 ///
 /// ```json
 /// {"kernel": "6.18…", "where": "namespace", "took_ms": 5120, "packets_dropped": 0,
@@ -19,34 +19,34 @@ use crate::lab::{Findings, Outcome};
 /// `"kept": false` and `not_run`, the reason. `where` is `namespace` or
 /// `loopback`, and with the latter `why` says what kept us out of a namespace.
 #[must_use]
-pub fn json(findings: &Findings) -> Value {
-    let rows: Vec<Value> = findings
+pub fn json(results: &Results) -> Value {
+    let rows: Vec<Value> = results
         .rows
         .iter()
-        .map(|finding| {
-            let mut row = json!({"id": finding.row.id, "manual": finding.row.manual});
-            for (name, outcome) in NAMES.iter().zip(&finding.outcomes) {
+        .map(|result| {
+            let mut row = json!({"id": result.row.id, "manual": result.row.manual});
+            for (name, outcome) in NAMES.iter().zip(&result.outcomes) {
                 row[*name] = cell(outcome);
             }
             row
         })
         .collect();
     let kept = |index: usize| {
-        findings
+        results
             .rows
             .iter()
             .filter(|f| f.outcomes.get(index).is_some_and(Outcome::kept))
             .count()
     };
     let mut all = json!({
-        "kernel": findings.kernel,
-        "where": findings.place.as_str(),
-        "took_ms": u64::try_from(findings.took.as_millis()).unwrap_or(u64::MAX),
-        "packets_dropped": findings.dropped,
+        "kernel": results.kernel,
+        "where": results.place.as_str(),
+        "took_ms": u64::try_from(results.took.as_millis()).unwrap_or(u64::MAX),
+        "packets_dropped": results.dropped,
         "rows": rows,
-        "kept": {"kernel": kept(0), "lastbyte": kept(1), "rows": findings.rows.len()},
+        "kept": {"kernel": kept(0), "lastbyte": kept(1), "rows": results.rows.len()},
     });
-    if let crate::harness::Place::Loopback { why } = &findings.place {
+    if let crate::harness::Place::Loopback { why } = &results.place {
         all["why"] = json!(why);
     }
     all

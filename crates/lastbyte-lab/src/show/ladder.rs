@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::contract;
 use crate::findings::Trace;
 use crate::harness::From;
-use crate::lab::{Finding, Outcome};
+use crate::lab::{Outcome, RowResult};
 
 /// One step of a ladder, in the order of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,17 +32,17 @@ const FAR: u32 = PANEL - 40;
 /// The row's first connection of each subject, as an SVG. `None` where no packets were
 /// captured.
 #[must_use]
-pub fn ladder(finding: &Finding, names: &[&str]) -> Option<String> {
+pub fn ladder(result: &RowResult, names: &[&str]) -> Option<String> {
     let panels: Vec<_> = names
         .iter()
-        .zip(&finding.outcomes)
+        .zip(&result.outcomes)
         .map(|(name, outcome)| Some((*name, outcome, rungs(outcome.traces().first()?))))
         .collect::<Option<_>>()?;
     let steps = panels.iter().map(|(.., rungs)| rungs.len()).max()?;
     let steps = u32::try_from(steps).ok()?;
     let width = PANEL * u32::try_from(panels.len()).ok()?;
     let bottom = TOP + STEP * steps;
-    let row = finding.row;
+    let row = result.row;
     let title = contract::situation(row.id).unwrap_or(row.manual);
 
     let mut svg = head(width, bottom + 98, row.id, title);

@@ -1,28 +1,28 @@
-//! The findings as a Markdown table, for a README.
+//! The results as a Markdown table, for a README.
 
 use std::fmt::Write;
 
 use super::table::{summary, words};
-use crate::lab::Findings;
+use crate::lab::Results;
 
 /// One line a row: id, what the manual says, what each did.
 #[must_use]
-pub fn markdown(findings: &Findings) -> String {
+pub fn markdown(results: &Results) -> String {
     let mut text =
         String::from("| | the manual | plain `close(2)` | lastbyte |\n|---|---|---|---|\n");
-    for finding in &findings.rows {
+    for result in &results.rows {
         let _ = write!(
             text,
             "| {} | {} |",
-            finding.row.id,
-            escape(finding.row.manual)
+            result.row.id,
+            escape(result.row.manual)
         );
-        for outcome in &finding.outcomes {
+        for outcome in &result.outcomes {
             let _ = write!(text, " {} |", escape(&words(outcome)));
         }
         text.push('\n');
     }
-    let _ = write!(text, "\n{}", summary(findings).replace('\n', "; "));
+    let _ = write!(text, "\n{}", summary(results).replace('\n', "; "));
     text
 }
 

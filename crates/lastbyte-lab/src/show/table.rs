@@ -1,13 +1,13 @@
-//! The findings as a table for a terminal.
+//! The results as a table for a terminal.
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 
 use crate::harness::Place;
-use crate::lab::{Findings, Outcome};
+use crate::lab::{Outcome, Results};
 
 /// The table: per row the manual's words, what close(2) did, what lastbyte did.
 #[must_use]
-pub fn table(findings: &Findings, width: u16, colour: bool) -> String {
+pub fn table(results: &Results, width: u16, colour: bool) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::UTF8_BORDERS_ONLY)
@@ -19,12 +19,12 @@ pub fn table(findings: &Findings, width: u16, colour: bool) -> String {
     } else {
         table.enforce_styling();
     }
-    for finding in &findings.rows {
+    for result in &results.rows {
         let mut cells = vec![
-            Cell::new(finding.row.id).set_alignment(CellAlignment::Left),
-            Cell::new(finding.row.manual),
+            Cell::new(result.row.id).set_alignment(CellAlignment::Left),
+            Cell::new(result.row.manual),
         ];
-        cells.extend(finding.outcomes.iter().map(|o| outcome_cell(o, colour)));
+        cells.extend(result.outcomes.iter().map(|o| outcome_cell(o, colour)));
         table.add_row(cells);
     }
     for column in table.column_iter_mut() {
@@ -62,11 +62,11 @@ fn mark(outcome: &Outcome) -> &'static str {
 
 /// The lines under the table: who kept how many rows, where, and how long it took.
 #[must_use]
-pub fn summary(findings: &Findings) -> String {
-    let rows = findings.rows.len();
+pub fn summary(results: &Results) -> String {
+    let rows = results.rows.len();
     let count = |index: usize| {
         let of = |keep: fn(&Outcome) -> bool| {
-            findings
+            results
                 .rows
                 .iter()
                 .filter(|f| f.outcomes.get(index).is_some_and(keep))
@@ -80,7 +80,7 @@ pub fn summary(findings: &Findings) -> String {
             format!("{kept} of {rows} ({not_run} not run)")
         }
     };
-    let place = match &findings.place {
+    let place = match &results.place {
         Place::Namespace => "in a private namespace".to_owned(),
         Place::Loopback { why } => format!("on this host's loopback ({why})"),
     };
@@ -88,13 +88,13 @@ pub fn summary(findings: &Findings) -> String {
         "rows kept: close(2) {}, lastbyte {}\nLinux {}, {place}, {:.1} s",
         count(0),
         count(1),
-        findings.kernel,
-        findings.took.as_secs_f64()
+        results.kernel,
+        results.took.as_secs_f64()
     );
-    if findings.dropped > 0 {
+    if results.dropped > 0 {
         text.push_str(&format!(
             "\nthe capture lost {} packets: what rests on them may be wrong",
-            findings.dropped
+            results.dropped
         ));
     }
     text

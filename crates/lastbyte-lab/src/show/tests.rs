@@ -1,12 +1,12 @@
-//! What people and programs read, as snapshots of made-up findings.
+//! What people and programs read, as snapshots of made-up results.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::*;
-use crate::findings::{Trace, Verdict};
+use crate::findings::{Findings, Trace};
 use crate::harness::{Flags, Packet, Place, Stamp, Wire};
-use crate::lab::{Finding, Findings, Outcome};
+use crate::lab::{Outcome, Results, RowResult};
 use crate::rows::row;
 
 const NONE: Flags = Flags {
@@ -73,14 +73,14 @@ fn connection(ending: &[Packet]) -> Trace {
 }
 
 fn ran(saw: &str, fault: Option<&str>, trace: Trace) -> Outcome {
-    let mut verdict = Verdict::default();
-    verdict.saw(saw);
-    verdict.demand(fault.is_none(), || fault.unwrap_or_default().to_owned());
-    verdict.keep(trace);
-    Outcome::Ran(verdict)
+    let mut findings = Findings::default();
+    findings.saw(saw);
+    findings.demand(fault.is_none(), || fault.unwrap_or_default().to_owned());
+    findings.keep(trace);
+    Outcome::Ran(findings)
 }
 
-fn findings() -> Findings {
+fn results() -> Results {
     let kernel = ran(
         "returned after 1.00 ms; the peer got 2000 of 2500000 bytes, then ECONNRESET; we sent an RST",
         Some("the peer got 2000 of 2500000 bytes, then ECONNRESET"),
@@ -101,11 +101,11 @@ fn findings() -> Findings {
     );
     let not_run = || Outcome::NotRun("it needs a | right".to_owned());
     let broken = Outcome::Broken("the row panicked".to_owned());
-    let of = |id, outcomes| Finding {
+    let of = |id, outcomes| RowResult {
         row: row(id).expect("a row"),
         outcomes,
     };
-    Findings {
+    Results {
         kernel: "6.18.0".to_owned(),
         place: Place::Loopback {
             why: "as asked".to_owned(),
@@ -123,36 +123,36 @@ const NAMES: [&str; 2] = ["close(2)", "lastbyte"];
 
 #[test]
 fn the_table_and_its_summary() {
-    let findings = findings();
-    let text = format!("{}\n{}", table(&findings, 100, false), summary(&findings));
+    let results = results();
+    let text = format!("{}\n{}", table(&results, 100, false), summary(&results));
     insta::assert_snapshot!(text);
 }
 
 #[test]
 fn the_markdown_table() {
-    insta::assert_snapshot!(markdown(&findings()));
+    insta::assert_snapshot!(markdown(&results()));
 }
 
 #[test]
 fn the_json_object() {
-    let object = json(&findings());
+    let object = json(&results());
     insta::assert_snapshot!(serde_json::to_string_pretty(&object).expect("JSON"));
 }
 
 #[test]
 fn the_packets_of_a_row() {
-    insta::assert_snapshot!(trace(&findings().rows[0], &NAMES));
+    insta::assert_snapshot!(trace(&results().rows[0], &NAMES));
 }
 
 /// Retransmitted bytes and FINs are drawn once, also across the wrap of sequence numbers;
 /// nothing is drawn after an RST.
 #[test]
 fn the_picture_of_a_row() {
-    let picture = ladder(&findings().rows[0], &NAMES).expect("packets");
+    let picture = ladder(&results().rows[0], &NAMES).expect("packets");
     insta::assert_snapshot!(picture);
 }
 
 #[test]
 fn without_packets_there_is_no_picture() {
-    assert_eq!(ladder(&findings().rows[1], &NAMES), None);
+    assert_eq!(ladder(&results().rows[1], &NAMES), None);
 }

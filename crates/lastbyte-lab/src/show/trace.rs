@@ -4,16 +4,16 @@ use std::fmt::Write;
 
 use crate::findings::Trace;
 use crate::harness::{From, Packet, ms};
-use crate::lab::Finding;
+use crate::lab::RowResult;
 
 /// More than this of one connection is cut in the middle: data packets, mostly.
 const SHOWN: usize = 60;
 
 /// The row, what each subject did, and the packets of each connection.
 #[must_use]
-pub fn trace(finding: &Finding, names: &[&str]) -> String {
-    let mut text = format!("{}  {}\n", finding.row.id, finding.row.manual);
-    for (name, outcome) in names.iter().zip(&finding.outcomes) {
+pub fn trace(result: &RowResult, names: &[&str]) -> String {
+    let mut text = format!("{}  {}\n", result.row.id, result.row.manual);
+    for (name, outcome) in names.iter().zip(&result.outcomes) {
         let word = match outcome {
             o if o.not_run().is_some() => "not run",
             o if o.kept() => "kept",

@@ -141,10 +141,10 @@ pub(crate) fn found_out(lab: &Lab, case: &Case) -> Result<(), Failed> {
     static IN_TURN: Mutex<()> = Mutex::new(());
     let _turn = IN_TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let subject: Arc<dyn Subject> = Arc::new(Broken(case.flaw));
-    let findings = lab.run(&rows, &[subject], &|_| {});
+    let results = lab.run(&rows, &[subject], &|_| {});
     let mut wrong = Vec::new();
-    for finding in &findings.rows {
-        let (id, outcome) = (finding.row.id, &finding.outcomes[0]);
+    for result in &results.rows {
+        let (id, outcome) = (result.row.id, &result.outcomes[0]);
         demand_run(outcome);
         if case.green.contains(&id) {
             if !outcome.kept() {

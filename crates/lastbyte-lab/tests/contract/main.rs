@@ -92,7 +92,7 @@ fn demand_run(outcome: &Outcome) {
 /// Not kept for a reason that the row found, rather than not run or broken.
 fn red(outcome: &Outcome) -> Result<(), String> {
     match outcome {
-        Outcome::Ran(verdict) if !verdict.kept() => Ok(()),
+        Outcome::Ran(findings) if !findings.kept() => Ok(()),
         other => Err(other.saw()),
     }
 }
