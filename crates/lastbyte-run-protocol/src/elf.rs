@@ -1,13 +1,13 @@
-//! Whether the dynamic loader will load the shim into a program file.
+//! Tells by a program file whether the dynamic loader will load the shim into it.
 //!
-//! Reads through a function, so that it works the same before an exec inside a
+//! The file is read through a function, so that it works the same before an exec inside a
 //! program and in the command line tool.
 
 use crate::flag;
 
-/// What a program file turned out to be.
+/// What a program file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum Program {
     /// Dynamically linked for this architecture and C library: the shim loads.
     Covered,
     /// It will not, for the reasons of [`flag`].
@@ -34,8 +34,8 @@ const MACHINE: u16 = 183;
 #[cfg(not(target_arch = "aarch64"))]
 const MACHINE: u16 = 62;
 
-/// Looks at a file; `read` fills a buffer from an offset and says how much it got.
-pub fn look(mut read: impl FnMut(&mut [u8], u64) -> usize) -> Look {
+/// Inspects a file; `read` fills a buffer from an offset and says how much it got.
+pub fn inspect(mut read: impl FnMut(&mut [u8], u64) -> usize) -> Program {
     let mut head = [0; HEAD];
     let got = read(&mut head, 0);
     let head = head.get(..got.min(HEAD)).unwrap_or_default();
@@ -43,7 +43,7 @@ pub fn look(mut read: impl FnMut(&mut [u8], u64) -> usize) -> Look {
         return script(line);
     }
     let Some((&[0x7f, b'E', b'L', b'F', class, ..], _)) = head.split_first_chunk::<16>() else {
-        return Look::Unknown;
+        return Program::Unknown;
     };
     let (Some(machine), Some(table), Some(size), Some(count)) = (
         half(head, 18),
@@ -51,24 +51,24 @@ pub fn look(mut read: impl FnMut(&mut [u8], u64) -> usize) -> Look {
         half(head, 54),
         half(head, 56),
     ) else {
-        return Look::Unknown;
+        return Program::Unknown;
     };
     if class != CLASS_64 || machine != MACHINE {
-        return Look::Uncovered(flag::FOREIGN);
+        return Program::Uncovered(flag::FOREIGN);
     }
-    let mut found = Look::Uncovered(flag::STATIC);
+    let mut found = Program::Uncovered(flag::STATIC);
     for index in 0..count.min(PROGRAM_HEADERS) {
         let mut header = [0; PROGRAM_HEADER];
         let at = table.saturating_add(u64::from(size) * u64::from(index));
         if read(&mut header, at) < PROGRAM_HEADER {
-            return Look::Unknown;
+            return Program::Unknown;
         }
         let kind = word(&header, 0);
         if !matches!(kind, Some(PT_INTERP | PT_NOTE)) {
             continue;
         }
         let (Some(offset), Some(length)) = (long(&header, 8), long(&header, 32)) else {
-            return Look::Unknown;
+            return Program::Unknown;
         };
         let mut content = [0; 128];
         let got = read(&mut content, offset).min(usize::try_from(length).unwrap_or(usize::MAX));
@@ -76,29 +76,29 @@ pub fn look(mut read: impl FnMut(&mut [u8], u64) -> usize) -> Look {
         if kind == Some(PT_NOTE) {
             // Elf64_Nhdr, then the owner's name.
             if content.get(12..16) == Some(b"Go\0\0") {
-                return Look::Uncovered(flag::GO);
+                return Program::Uncovered(flag::GO);
             }
         } else if content.windows(7).any(|part| part == b"ld-musl") {
-            found = Look::Uncovered(flag::MUSL);
+            found = Program::Uncovered(flag::MUSL);
         } else {
-            found = Look::Covered;
+            found = Program::Covered;
         }
     }
     found
 }
 
-fn script(line: &[u8]) -> Look {
+fn script(line: &[u8]) -> Program {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let Some(start) = line.iter().position(|byte| !is_blank(byte)) else {
-        return Look::Unknown;
+        return Program::Unknown;
     };
     let rest = line.get(start..).unwrap_or_default();
     match rest
         .iter()
         .position(|byte| is_blank(byte) || matches!(byte, b'\n' | 0))
     {
-        Some(length) if length > 0 => Look::Script(2 + start, 2 + start + length),
-        _ => Look::Unknown,
+        Some(length) if length > 0 => Program::Script(2 + start, 2 + start + length),
+        _ => Program::Unknown,
     }
 }
 
@@ -121,8 +121,8 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
-    fn look_at(bytes: &[u8]) -> Look {
-        look(|buffer, offset| {
+    fn inspect_bytes(bytes: &[u8]) -> Program {
+        inspect(|buffer, offset| {
             let rest = usize::try_from(offset)
                 .ok()
                 .and_then(|at| bytes.get(at..))
@@ -156,14 +156,14 @@ mod tests {
     #[test]
     fn the_loader_decides() {
         assert_eq!(
-            look_at(&elf(Some(b"/lib64/ld-linux-x86-64.so.2\0"))),
-            Look::Covered
+            inspect_bytes(&elf(Some(b"/lib64/ld-linux-x86-64.so.2\0"))),
+            Program::Covered
         );
         assert_eq!(
-            look_at(&elf(Some(b"/lib/ld-musl-x86_64.so.1\0"))),
-            Look::Uncovered(flag::MUSL)
+            inspect_bytes(&elf(Some(b"/lib/ld-musl-x86_64.so.1\0"))),
+            Program::Uncovered(flag::MUSL)
         );
-        assert_eq!(look_at(&elf(None)), Look::Uncovered(flag::STATIC));
+        assert_eq!(inspect_bytes(&elf(None)), Program::Uncovered(flag::STATIC));
     }
 
     #[test]
@@ -175,30 +175,30 @@ mod tests {
         first[0..4].copy_from_slice(&PT_NOTE.to_ne_bytes());
         first[8..16].copy_from_slice(&note.to_ne_bytes());
         first[32..40].copy_from_slice(&20_u64.to_ne_bytes());
-        assert_eq!(look_at(&file), Look::Uncovered(flag::GO));
+        assert_eq!(inspect_bytes(&file), Program::Uncovered(flag::GO));
     }
 
     #[test]
     fn another_architecture_is_foreign() {
         let mut file = elf(None);
         file[18] ^= 0x40;
-        assert_eq!(look_at(&file), Look::Uncovered(flag::FOREIGN));
+        assert_eq!(inspect_bytes(&file), Program::Uncovered(flag::FOREIGN));
     }
 
     #[test]
     fn a_script_names_its_interpreter() {
-        assert_eq!(look_at(b"#! /bin/sh -e\n"), Look::Script(3, 10));
-        assert_eq!(look_at(b"#!/bin/sh\n"), Look::Script(2, 9));
-        assert_eq!(look_at(b"#!\n"), Look::Unknown);
-        assert_eq!(look_at(b"#!   "), Look::Unknown);
-        assert_eq!(look_at(b"plain text"), Look::Unknown);
-        assert_eq!(look_at(b""), Look::Unknown);
+        assert_eq!(inspect_bytes(b"#! /bin/sh -e\n"), Program::Script(3, 10));
+        assert_eq!(inspect_bytes(b"#!/bin/sh\n"), Program::Script(2, 9));
+        assert_eq!(inspect_bytes(b"#!\n"), Program::Unknown);
+        assert_eq!(inspect_bytes(b"#!   "), Program::Unknown);
+        assert_eq!(inspect_bytes(b"plain text"), Program::Unknown);
+        assert_eq!(inspect_bytes(b""), Program::Unknown);
     }
 
     proptest! {
         #[test]
         fn any_file_is_something(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            look_at(&bytes);
+            inspect_bytes(&bytes);
         }
 
         #[test]
@@ -208,7 +208,7 @@ mod tests {
                 *byte = value;
             }
             file.truncate(cut);
-            look_at(&file);
+            inspect_bytes(&file);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the shim inside a program and the supervisor outside say to each other.
+//! The messages and shared memory by which the shim in a program and the supervisor communicate.
 //!
 //! Three things cross the border, and this crate is the only place that knows
 //! their shape:
@@ -17,14 +17,13 @@
 #![no_std]
 
 mod control;
-mod elf;
+pub mod elf;
 mod left;
 mod mark;
 mod request;
 mod shared;
 
 pub use control::{Bell, Control, Nonce, Override, Settings};
-pub use elf::{HEAD, Look, look};
 pub use left::Left;
 pub use mark::{MARK, MARKED, SHIM_VERSION};
 pub use request::{Kind, Linger, Malformed, Request, flag};

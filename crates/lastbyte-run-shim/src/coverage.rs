@@ -2,7 +2,8 @@
 
 use core::ffi::{CStr, c_char, c_int};
 
-use lastbyte_run_protocol::{HEAD, Look, flag, look};
+use lastbyte_run_protocol::elf::{self, Program};
+use lastbyte_run_protocol::flag;
 
 use crate::run::{self, Run};
 use crate::text::Text;
@@ -136,12 +137,12 @@ fn examine(path: &CStr, depth: u32) -> Option<u32> {
 }
 
 fn examine_open(fd: c_int, depth: u32) -> u32 {
-    match look(|buffer, offset| sys::read_at(fd, buffer, offset).unwrap_or(0)) {
-        Look::Uncovered(flags) => flags,
-        Look::Covered => gains_privilege(fd),
-        Look::Script(start, end) if depth > 0 => {
-            let mut head = [0; HEAD + 1];
-            let room = head.get_mut(..HEAD).unwrap_or_default();
+    match elf::inspect(|buffer, offset| sys::read_at(fd, buffer, offset).unwrap_or(0)) {
+        Program::Uncovered(flags) => flags,
+        Program::Covered => gains_privilege(fd),
+        Program::Script(start, end) if depth > 0 => {
+            let mut head = [0; elf::HEAD + 1];
+            let room = head.get_mut(..elf::HEAD).unwrap_or_default();
             if sys::read_at(fd, room, 0).is_err() {
                 return 0;
             }
@@ -153,7 +154,7 @@ fn examine_open(fd: c_int, depth: u32) -> u32 {
                 .and_then(|name| examine(name, depth - 1))
                 .unwrap_or(0)
         }
-        Look::Script(..) | Look::Unknown => 0,
+        Program::Script(..) | Program::Unknown => 0,
     }
 }
 

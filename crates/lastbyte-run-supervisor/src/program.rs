@@ -8,7 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use lastbyte_run_protocol::{HEAD, Look, flag, look};
+use lastbyte_run_protocol::elf::{self, Program};
+use lastbyte_run_protocol::flag;
 
 use crate::Error;
 
@@ -72,8 +73,8 @@ pub(crate) fn obstacle(path: &Path) -> Option<Obstacle> {
     // As many interpreters of interpreters as the kernel follows.
     for _ in 0..=5 {
         let file = File::open(&path).ok()?;
-        match look(|buffer, offset| file.read_at(buffer, offset).unwrap_or(0)) {
-            Look::Covered => {
+        match elf::inspect(|buffer, offset| file.read_at(buffer, offset).unwrap_or(0)) {
+            Program::Covered => {
                 let data = file.metadata().ok()?;
                 // SAFETY: neither can fail.
                 let (user, group) = unsafe { (libc::getuid(), libc::getgid()) };
@@ -83,10 +84,10 @@ pub(crate) fn obstacle(path: &Path) -> Option<Obstacle> {
                         && data.gid() != group;
                 return gains.then_some(Obstacle(flag::SETUID));
             }
-            Look::Uncovered(flags) => return Some(Obstacle(flags)),
-            Look::Unknown => return None,
-            Look::Script(start, end) => {
-                let mut head = [0; HEAD];
+            Program::Uncovered(flags) => return Some(Obstacle(flags)),
+            Program::Unknown => return None,
+            Program::Script(start, end) => {
+                let mut head = [0; elf::HEAD];
                 let got = file.read_at(&mut head, 0).ok()?;
                 path = PathBuf::from(OsStr::from_bytes(head.get(start..end.min(got))?));
             }
