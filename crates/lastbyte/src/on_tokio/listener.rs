@@ -100,7 +100,7 @@ impl Listener {
     pub fn new(tcp: TcpListener, policy: impl Into<Policy>) -> Self {
         let is_tcp = sys::is_tcp(tcp.borrowed()).unwrap_or(false);
         let registry = Arc::new(Registry::new(is_tcp));
-        registry.listens(tcp.raw());
+        registry.listens(&tcp);
         let mut stages = registry.stages();
         let last_call = async move {
             // An error would mean that the listener is gone.
@@ -214,7 +214,7 @@ impl Listener {
             return Poll::Ready(Ok(None));
         };
         let connection = Connection::accepted(&tcp, peer);
-        let registration = self.registry.enter(tcp.raw(), connection);
+        let registration = self.registry.enter(&tcp, connection);
         let stream = Stream::listed(tcp, self.policy, registration, self.runtime.clone());
         Poll::Ready(Ok(Some((stream, peer))))
     }
@@ -298,7 +298,7 @@ impl Listener {
                 let tcp = tcp
                     .into_std()
                     .inspect_err(|_| self.registry.listener_closed())?;
-                self.registry.listens(tcp.raw());
+                self.registry.listens(&tcp);
                 // The queue is first in, first out.
                 let left = sys::backlog(tcp.borrowed()).unwrap_or(usize::MAX);
                 Socket::LastCall { tcp, left }

@@ -24,7 +24,7 @@ use crate::hook;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sums::Sums;
-use crate::sys::{self, BorrowedSocket, NoLook, RawSocket, Throttled};
+use crate::sys::{self, HasSocket, NoLook, Throttled, Unowned};
 
 /// What is done with each result.
 pub(super) type Hook = Box<dyn Fn(&Connection, &Result<Report, CloseError>) + Send + Sync>;
@@ -89,8 +89,8 @@ pub(super) struct Registry {
 /// The listening socket, as far as a shutdown needs it.
 #[derive(Default)]
 struct Listening {
-    /// Whoever owns the descriptor takes it from here before closing it.
-    fd: Option<RawSocket>,
+    /// The listener takes it from here before it closes the socket.
+    socket: Option<Unowned>,
     /// Somebody waits for a connection.
     accepting: bool,
 }
@@ -119,7 +119,7 @@ enum State {
     /// In the program's hands. Whoever owns the descriptor leaves this state,
     /// under the lock, before closing it.
     Open {
-        fd: RawSocket,
+        socket: Unowned,
         half_closed: bool,
         settle_timer: SettleTimer,
         /// The pacing from before transmission was held back.
@@ -199,7 +199,11 @@ impl Registry {
         self.hook.set(hook).is_ok()
     }
 
-    pub(super) fn enter(self: &Arc<Self>, fd: RawSocket, connection: Connection) -> Registration {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        socket: &impl HasSocket,
+        connection: Connection,
+    ) -> Registration {
         let mut records = self.records();
         let id = records.next;
         records.next += 1;
@@ -207,7 +211,7 @@ impl Registry {
             id,
             connection,
             state: Mutex::new(State::Open {
-                fd,
+                socket: Unowned::of(socket),
                 half_closed: false,
                 settle_timer: SettleTimer::default(),
                 throttled: None,
@@ -249,8 +253,8 @@ impl Registry {
         self.advance(Stage::Draining);
     }
 
-    pub(super) fn listens(&self, fd: RawSocket) {
-        self.listening().fd = Some(fd);
+    pub(super) fn listens(&self, socket: &impl HasSocket) {
+        self.listening().socket = Some(Unowned::of(socket));
     }
 
     /// Somebody waits for a connection from here on.
@@ -268,18 +272,15 @@ impl Registry {
     fn lets_in(&self) -> bool {
         let listening = self.listening();
         let waiting = || {
-            listening.fd.is_some_and(|fd| {
-                // SAFETY: see `Listening::fd`; the lock is held.
-                let listener = unsafe { BorrowedSocket::borrow_raw(fd) };
-                sys::backlog(listener) != Some(0)
-            })
+            let socket = listening.socket.as_ref();
+            socket.is_some_and(|socket| sys::backlog(socket.borrowed()) != Some(0))
         };
         listening.accepting || waiting()
     }
 
     /// The listening socket is about to be closed.
     pub(super) fn listener_closes(&self) {
-        self.listening().fd = None;
+        self.listening().socket = None;
     }
 
     pub(super) fn listener_closed(&self) {
@@ -349,11 +350,12 @@ impl Registry {
         let throttling = Throttling(self);
         self.advance(Stage::Throttled);
         self.each(|slot, _| {
-            if let State::Open { fd, throttled, .. } = &mut *slot.lock() {
-                // SAFETY: see `State::Open`; the lock is held.
-                let socket = unsafe { BorrowedSocket::borrow_raw(*fd) };
+            if let State::Open {
+                socket, throttled, ..
+            } = &mut *slot.lock()
+            {
                 if throttled.is_none() {
-                    *throttled = sys::throttle(socket, self.throttle_time());
+                    *throttled = sys::throttle(socket.borrowed(), self.throttle_time());
                 }
             }
         })
@@ -454,7 +456,7 @@ impl Registry {
     fn abort_one(&self, slot: &Slot, id: u64) {
         let mut state = slot.lock();
         let State::Open {
-            fd,
+            socket,
             half_closed,
             settle_timer,
             ..
@@ -470,8 +472,7 @@ impl Registry {
             }
             return;
         };
-        // SAFETY: see `State::Open`; the lock is held.
-        let socket = unsafe { BorrowedSocket::borrow_raw(*fd) };
+        let socket = socket.borrowed();
         if !sys::freeze_if_settled(socket) && !settle_timer.is_over() {
             return;
         }
@@ -568,10 +569,12 @@ impl Slot {
 impl State {
     /// Undoes what holds transmission back.
     fn unthrottle(&mut self) {
-        if let State::Open { fd, throttled, .. } = self {
+        if let State::Open {
+            socket, throttled, ..
+        } = self
+        {
             if let Some(before) = throttled.take() {
-                // SAFETY: see `State::Open`; the lock is held.
-                sys::unthrottle(unsafe { BorrowedSocket::borrow_raw(*fd) }, before);
+                sys::unthrottle(socket.borrowed(), before);
             }
         }
     }

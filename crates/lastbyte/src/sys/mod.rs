@@ -31,6 +31,10 @@ mod imp;
 compile_error!("lastbyte closes connections on Linux only so far");
 
 mod leaked;
+#[cfg(feature = "tokio")]
+mod unowned;
 
 pub(crate) use imp::*;
 pub(crate) use leaked::Leaked;
+#[cfg(feature = "tokio")]
+pub(crate) use unowned::Unowned;

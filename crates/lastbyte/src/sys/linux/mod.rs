@@ -31,7 +31,9 @@ pub(crate) use look::{Look, NoLook, first_look, identify, look};
 #[cfg(feature = "tokio")]
 pub(crate) use look::{first_look_at_tcp, is_tcp};
 pub(crate) use option::{linger, set_linger};
-pub(crate) use socket::{AsSocket, BorrowedSocket, HasSocket, OwnedSocket, RawSocket, forget};
+#[cfg(feature = "tokio")]
+pub(crate) use socket::RawSocket;
+pub(crate) use socket::{AsSocket, BorrowedSocket, HasSocket, OwnedSocket, forget};
 pub(crate) use stream::{Filters, abort, close, is_nonblocking, send_fin, shut_down};
 #[cfg(feature = "tokio")]
 pub(crate) use stream::{Throttled, freeze_if_settled, throttle, unthrottle};
