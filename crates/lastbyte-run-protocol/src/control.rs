@@ -146,6 +146,7 @@ impl Control {
     }
 
     /// How the run was started.
+    #[inline]
     pub fn settings(&self) -> Settings {
         Settings {
             linger: match self.linger_kind.load(Ordering::Relaxed) {
@@ -154,8 +155,15 @@ impl Control {
                 3 => Override::Wait(self.linger_ms.load(Ordering::Relaxed)),
                 _ => Override::None,
             },
-            observed: self.observed.load(Ordering::Relaxed) != 0,
+            observed: self.is_observed(),
         }
+    }
+
+    /// Returns [`Settings::observed`].
+    #[must_use]
+    #[inline]
+    pub fn is_observed(&self) -> bool {
+        self.observed.load(Ordering::Relaxed) != 0
     }
 
     /// Says whether no more sockets can be taken for now, whoever sends them.

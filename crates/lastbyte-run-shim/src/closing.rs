@@ -44,6 +44,12 @@ enum NotHanded {
     Left(Left),
 }
 
+/// Whether `fd` is the program's, and certainly neither TCP nor MPTCP.
+pub(crate) fn is_no_connection(fd: c_int) -> bool {
+    // After a withdrawal no system call may find out.
+    !run::owns(fd) && run::withdrawn().is_none() && descriptors::kind(fd) == Made::Other
+}
+
 /// How `fd` is closed. The turn is to be given back when it is closed.
 pub(crate) fn way_of(fd: c_int) -> (Way, Turn) {
     if run::owns(fd) {

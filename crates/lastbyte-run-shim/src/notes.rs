@@ -51,7 +51,7 @@ impl Closing {
 
 /// The run, if somebody observes it.
 fn observed() -> Option<Run> {
-    run::current().filter(|run| run.control.settings().observed)
+    run::current().filter(|run| run.control.is_observed())
 }
 
 /// `fd` is a connection of the program's from now on.
@@ -88,7 +88,7 @@ fn trimmed(fd: c_int) -> u32 {
 
 /// The kernel closes `fd` next.
 pub(crate) fn closes(run: Run, fd: c_int, closing: Closing) {
-    let is_noted = run.control.settings().observed
+    let is_noted = run.control.is_observed()
         && note(Kind::Closes, fd).is_some_and(|mut request| {
             request.linger = closing.linger;
             request.unread = sys::ioctl_int(fd, SIOCINQ).map_or(0, c_int::cast_unsigned);
