@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::closer::background;
 use crate::closing::Closing;
+use crate::detach::detach;
 use crate::driver::Prepared;
 use crate::error::{CloseError, Refusal};
 use crate::linger::Linger;
@@ -83,10 +84,13 @@ where
 fn close_owned(socket: OwnedSocket, policy: &Policy) -> Result<Report, CloseError> {
     let began = Instant::now();
     match policy.linger() {
-        Linger::Off => off(Prepared::look(socket, policy, began)?),
+        Linger::Off => detach(Prepared::new(socket, policy, began)?),
         Linger::Abort => {
-            let (_, progress) = Prepared::look(socket, policy, began)?.start();
-            outcome(progress.report.expect("an abort reports at once"))
+            let (_, progress) = Prepared::new(socket, policy, began)?.start();
+            progress
+                .report
+                .expect("an abort reports at once")
+                .into_result()
         }
         Linger::Wait(_) | Linger::Endless { .. } => {
             let nonblocking = match sys::is_nonblocking(socket.borrowed()) {
@@ -102,38 +106,7 @@ fn close_owned(socket: OwnedSocket, policy: &Policy) -> Result<Report, CloseErro
                     done => done,
                 };
             }
-            wait(Prepared::look(socket, policy, began)?)
-        }
-    }
-}
-
-/// Returns at once; what is not done by then goes to the background closer.
-pub(crate) fn off(prepared: Prepared) -> Result<Report, CloseError> {
-    if !prepared.may_wait() {
-        let (_, progress) = prepared.start();
-        return outcome(
-            progress
-                .report
-                .expect("an ending that does not wait reports"),
-        );
-    }
-    let background = match background::get() {
-        Ok(background) => background,
-        Err(error) => return Err(CloseError::resources(error, prepared.into_socket())),
-    };
-    let (driver, progress) = prepared.start();
-    match progress.report {
-        Some(report) => {
-            // Delivered already; the peer may still be sending.
-            if !progress.over {
-                background.adopt(driver);
-            }
-            outcome(report)
-        }
-        None => {
-            let report = driver.detached();
-            background.adopt(driver);
-            Ok(report)
+            wait(Prepared::new(socket, policy, began)?)
         }
     }
 }
@@ -168,7 +141,7 @@ fn wait(prepared: Prepared) -> Result<Report, CloseError> {
     if !progress.over {
         background::adopt_or_release(driver);
     }
-    outcome(report)
+    report.into_result()
 }
 
 /// Why it cannot be told whether the program wants to wait.
@@ -176,15 +149,5 @@ fn unusable(error: io::Error, socket: OwnedSocket) -> CloseError {
     match error.raw_os_error() {
         Some(code::EBADF) => CloseError::refused(Refusal::BadDescriptor, socket),
         _ => CloseError::resources(error, socket),
-    }
-}
-
-/// A report as the contract's success or failure.
-pub(crate) fn outcome(report: Report) -> Result<Report, CloseError> {
-    // Detached with an error: one that was to wait, and could not see.
-    if report.fate.is_failure() || report.error.is_some() {
-        Err(CloseError::ended(report))
-    } else {
-        Ok(report)
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::blocking;
 use crate::closer::background;
+use crate::detach::detach;
 use crate::driver::{Driver, Prepared, Progress};
 use crate::error::CloseError;
 use crate::linger::Linger;
@@ -84,7 +84,7 @@ impl Closing {
         policy: &Policy,
         began: Instant,
     ) -> Result<Self, CloseError> {
-        let prepared = Prepared::look(socket, policy, began)?;
+        let prepared = Prepared::new(socket, policy, began)?;
         let (edges, timer) = match watch(&prepared) {
             Ok(watch) => watch,
             Err(error) => return Err(CloseError::resources(error, prepared.into_socket())),
@@ -96,7 +96,7 @@ impl Closing {
             timer,
         };
         if policy.linger() == Linger::Off {
-            let report = match blocking::off(prepared) {
+            let report = match detach(prepared) {
                 Ok(report) => report,
                 Err(error) => match error.report() {
                     Some(report) => *report,
@@ -132,7 +132,7 @@ impl Closing {
             self.advance(progress);
         }
         match self.report {
-            Some(report) => blocking::outcome(report),
+            Some(report) => report.into_result(),
             None => Err(CloseError::still_closing(None)),
         }
     }

@@ -45,7 +45,8 @@ pub(crate) struct Prepared<S = OwnedSocket> {
 }
 
 impl Prepared {
-    pub(crate) fn look(
+    /// Looks at the connection. Where it cannot be closed, the socket is in the error.
+    pub(crate) fn new(
         socket: OwnedSocket,
         policy: &Policy,
         began: Instant,
@@ -56,7 +57,7 @@ impl Prepared {
 }
 
 impl<S: HasSocket> Prepared<S> {
-    /// As [`look`](Prepared::look), for any owner of a descriptor.
+    /// As [`look`](Prepared::new), for any owner of a descriptor.
     pub(crate) fn inspect(socket: S, policy: &Policy, began: Instant) -> Result<Self, (NoLook, S)> {
         let seen = sys::first_look(socket.borrowed());
         Self::seen(socket, seen, policy, began)

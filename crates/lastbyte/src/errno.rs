@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 
-use crate::error::CloseError;
 use crate::sys::code;
 
 /// Holds an errno value, and knows its name.
@@ -37,14 +36,6 @@ impl Errno {
     #[must_use]
     pub const fn from_raw(raw: i32) -> Self {
         Self(raw)
-    }
-
-    /// Finds the errno that `error` is of: its own, or that of a [`CloseError`] that is its
-    /// inner error.
-    #[must_use]
-    pub fn of(error: &io::Error) -> Option<Self> {
-        let inner = || error.get_ref()?.downcast_ref::<CloseError>()?.errno();
-        error.raw_os_error().map(Self).or_else(inner)
     }
 
     /// Returns the number.

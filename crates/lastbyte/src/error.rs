@@ -315,3 +315,25 @@ impl From<CloseError> for io::Error {
         io::Error::new(error.io_kind(), error)
     }
 }
+
+impl Report {
+    /// The report as a result: an error where the connection did not end as asked.
+    pub(crate) fn into_result(self) -> Result<Self, CloseError> {
+        // Detached with an error: one that was to wait, and could not see.
+        if self.fate.is_failure() || self.error.is_some() {
+            Err(CloseError::ended(self))
+        } else {
+            Ok(self)
+        }
+    }
+}
+
+impl Errno {
+    /// Finds the errno that `error` is of: its own, or that of a [`CloseError`] that is its
+    /// inner error.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<Self> {
+        let inner = || error.get_ref()?.downcast_ref::<CloseError>()?.errno();
+        error.raw_os_error().map(Self::from_raw).or_else(inner)
+    }
+}

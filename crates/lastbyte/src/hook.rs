@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::blocking::outcome;
 use crate::connection::Connection;
 use crate::contain::contain;
 use crate::error::CloseError;
@@ -75,7 +74,7 @@ pub(crate) fn connection(socket: BorrowedSocket<'_>) -> Option<Connection> {
 /// Publishes what became of a connection.
 pub(crate) fn publish(connection: Option<Connection>, report: &Report) {
     if wanted() {
-        publish_result(connection, &outcome(*report));
+        publish_result(connection, &report.into_result());
     }
 }
 

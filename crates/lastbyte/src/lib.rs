@@ -121,6 +121,7 @@ mod closer;
 mod closing;
 mod connection;
 mod contain;
+mod detach;
 mod driver;
 mod ending;
 mod errno;

@@ -3,7 +3,6 @@
 
 use super::job::{Begin, Job, Submitted};
 use super::{Shared, Sink};
-use crate::blocking::outcome;
 use crate::connection::Connection;
 use crate::contain::contain;
 use crate::driver::Prepared;
@@ -25,7 +24,7 @@ impl Aborted {
             sink,
         } = self;
         shared.account.note(Some(connection), &report);
-        contain(|| sink(outcome(report)));
+        contain(|| sink(report.into_result()));
         shared.inbox.done();
         shared.account.settle();
     }

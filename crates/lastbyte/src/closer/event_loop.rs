@@ -13,7 +13,6 @@ use super::job::{Begin, Job, Submitted};
 use super::slab::{Key, Slab, place};
 use super::timer_wheel::TimerWheel;
 use super::{Shared, Sink};
-use crate::blocking::outcome;
 use crate::connection::Connection;
 use crate::contain::contain;
 use crate::driver::{self, Driver, Prepared, Progress};
@@ -525,7 +524,7 @@ fn report_notice(finished: Finished, shared: &Shared) {
     } = finished;
     shared.account.note(connection, &report);
     hook::publish(connection, &report);
-    contain(|| sink(outcome(report)));
+    contain(|| sink(report.into_result()));
     shared.inbox.done();
     shared.account.settle();
 }
@@ -553,7 +552,7 @@ impl Entry {
         self.reported = true;
         shared.account.note(connection, report);
         if let Some(sink) = self.sink.take() {
-            contain(|| sink(outcome(*report)));
+            contain(|| sink(report.into_result()));
         }
     }
 

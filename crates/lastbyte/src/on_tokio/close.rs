@@ -11,7 +11,7 @@ use ::tokio::net::TcpStream;
 use super::drive::Socket;
 use super::stream::Stream;
 use super::task::{Outcome, Task};
-use crate::blocking;
+use crate::detach::detach;
 use crate::driver::Prepared;
 use crate::error::CloseError;
 use crate::linger::Linger;
@@ -206,5 +206,5 @@ impl sealed::Sealed for Stream {
 
 /// Returns at once, as the contract has it; the background delivers.
 fn off(fd: OwnedSocket, policy: &Policy, began: Instant) -> Close {
-    Close::known(Prepared::look(fd, policy, began).and_then(blocking::off))
+    Close::known(Prepared::new(fd, policy, began).and_then(detach))
 }

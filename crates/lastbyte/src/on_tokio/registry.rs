@@ -14,7 +14,6 @@ use super::held::Held;
 pub(super) use super::held::Hold;
 use super::sweeper::Sweeper;
 use super::timer;
-use crate::blocking::outcome;
 use crate::closer::DrainReport;
 use crate::connection::Connection;
 use crate::contain::contain;
@@ -482,7 +481,12 @@ impl Registry {
             Policy::abort()
         };
         let result = match Prepared::inspect(socket, &policy, Instant::now()) {
-            Ok(prepared) => outcome(prepared.start().1.report.expect("an abort reports at once")),
+            Ok(prepared) => prepared
+                .start()
+                .1
+                .report
+                .expect("an abort reports at once")
+                .into_result(),
             // A connection that was accepted is never refused.
             Err((NoLook::Refused(refusal), _)) => {
                 Err(CloseError::lost_sight(refusal.errno().into()))

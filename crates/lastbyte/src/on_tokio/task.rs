@@ -12,7 +12,6 @@ use ::tokio::sync::oneshot;
 
 use super::drive::{Drive, Socket};
 use super::registry::{Hold, Registration, SettleTimer, Stage};
-use crate::blocking::outcome;
 use crate::closer::Sink;
 use crate::error::CloseError;
 use crate::policy::Policy;
@@ -179,7 +178,7 @@ impl Task {
     }
 
     fn record(&mut self, result: Outcome) -> Outcome {
-        let result = result.and_then(outcome);
+        let result = result.and_then(Report::into_result);
         self.reported = true;
         if let Some(registration) = &self.registration {
             registration.record(&result);
