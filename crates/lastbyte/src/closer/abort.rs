@@ -1,19 +1,11 @@
 //! An abort waits for nothing, so it happens in the calling thread. Its report comes from
 //! the closer's thread, as every other.
 
-use super::job::{Begin, Job, Submitted};
-use super::{Shared, Sink};
+use super::Shared;
+use super::job::{Aborted, Begin, Job, Submitted};
 use crate::connection::Connection;
 use crate::contain::contain;
 use crate::driver::Prepared;
-use crate::report::Report;
-
-/// A connection that was aborted in the calling thread.
-pub(super) struct Aborted {
-    report: Report,
-    connection: Connection,
-    sink: Sink,
-}
 
 impl Aborted {
     /// Counts the report and gives it to whoever awaits it.

@@ -3,9 +3,10 @@
 use std::time::Instant;
 
 use super::Sink;
-use super::abort::Aborted;
+use crate::connection::Connection;
 use crate::driver::Driver;
 use crate::policy::Policy;
+use crate::report::Report;
 use crate::sys::{self, BorrowedSocket, HasSocket, OwnedSocket};
 
 /// Something to end.
@@ -22,6 +23,13 @@ pub(super) struct Begin {
     pub(super) socket: Submitted,
     pub(super) policy: Policy,
     pub(super) began: Instant,
+    pub(super) sink: Sink,
+}
+
+/// A connection that was aborted in the calling thread.
+pub(super) struct Aborted {
+    pub(super) report: Report,
+    pub(super) connection: Connection,
     pub(super) sink: Sink,
 }
 

@@ -9,7 +9,6 @@ use std::time::Instant;
 use ::tokio::net::TcpStream;
 
 use super::drive::Socket;
-use super::stream::Stream;
 use super::task::{Outcome, Task};
 use crate::detach::detach;
 use crate::driver::Prepared;
@@ -72,7 +71,7 @@ where
 /// an [`OwnedFd`].
 pub trait Closable: sealed::Sealed {}
 
-mod sealed {
+pub(super) mod sealed {
     use super::{Close, Policy};
 
     pub trait Sealed {
@@ -193,14 +192,6 @@ impl Closable for std::net::TcpStream {}
 impl sealed::Sealed for std::net::TcpStream {
     fn close_with(self, policy: Policy) -> Close {
         OwnedSocket::from(self).close_with(policy)
-    }
-}
-
-impl Closable for Stream {}
-impl sealed::Sealed for Stream {
-    fn close_with(mut self, policy: Policy) -> Close {
-        self.set_policy(policy);
-        self.close()
     }
 }
 

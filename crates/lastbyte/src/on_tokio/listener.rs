@@ -13,8 +13,9 @@ use ::tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use ::tokio::runtime;
 
 use super::handle::Handle;
-use super::registry::{Registry, Stage};
+use super::registry::{Registration, Registry, Stage};
 use super::stream::Stream;
+use super::sweeper::Sweeper;
 use super::timer;
 use crate::closer::background::{self, background};
 use crate::connection::Connection;
@@ -68,7 +69,7 @@ pub struct Listener {
     registry: Arc<Registry>,
     /// Ready when a shutdown begins.
     last_call: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
-    runtime: Option<runtime::Handle>,
+    sweeper: Arc<Sweeper>,
     /// Whether the runtime that accepts is known to have time.
     has_time: bool,
     /// Tries to free a descriptor, while accepting fails for want of one.
@@ -112,7 +113,7 @@ impl Listener {
             policy: policy.into(),
             registry,
             last_call: Box::pin(last_call),
-            runtime: runtime::Handle::try_current().ok(),
+            sweeper: Arc::new(Sweeper::new(runtime::Handle::try_current().ok())),
             has_time: false,
             room: None,
             tries: 0,
@@ -214,8 +215,9 @@ impl Listener {
             return Poll::Ready(Ok(None));
         };
         let connection = Connection::accepted(&tcp, peer);
-        let registration = self.registry.enter(&tcp, connection);
-        let stream = Stream::listed(tcp, self.policy, registration, self.runtime.clone());
+        let registration = Registration::new(&self.registry, &tcp, connection);
+        let sweeper = Arc::clone(&self.sweeper);
+        let stream = Stream::listed(tcp, self.policy, registration, sweeper);
         Poll::Ready(Ok(Some((stream, peer))))
     }
 

@@ -146,7 +146,6 @@ mod close;
 mod connected;
 mod drive;
 mod handle;
-mod held;
 #[cfg(feature = "stream")]
 mod incoming;
 mod listener;

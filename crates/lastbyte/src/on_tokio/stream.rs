@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
@@ -11,9 +12,10 @@ use ::tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use ::tokio::net::{TcpStream, ToSocketAddrs};
 use ::tokio::runtime::Handle;
 
-use super::close::Close;
+use super::close::{Closable, Close, sealed};
 use super::drive::Socket;
 use super::registry::{Access, Registration};
+use super::sweeper::Sweeper;
 use super::task::{Outcome, Task};
 use super::timer;
 use crate::error::CloseError;
@@ -77,8 +79,26 @@ struct Held {
     tcp: TcpStream,
     policy: Policy,
     registration: Option<Registration>,
-    /// Where the stream was made: it may be dropped where no runtime is.
-    runtime: Option<Handle>,
+    driven_by: DrivenBy,
+}
+
+/// What an ending that nobody awaits goes on by. The stream may be dropped where no runtime
+/// is.
+#[derive(Clone)]
+enum DrivenBy {
+    /// A task of the runtime that the stream was made in.
+    Runtime(Option<Handle>),
+    /// Its listener's sweeper.
+    Sweeper(Arc<Sweeper>),
+}
+
+impl DrivenBy {
+    fn leave(&self, task: Task) {
+        match self {
+            Self::Runtime(runtime) => task.spawn(runtime.as_ref()),
+            Self::Sweeper(sweeper) => sweeper.leave(task),
+        }
+    }
 }
 
 /// Only a drop or a close takes the stream.
@@ -92,7 +112,7 @@ impl Stream {
             tcp,
             policy: policy.into(),
             registration: None,
-            runtime: Handle::try_current().ok(),
+            driven_by: DrivenBy::Runtime(Handle::try_current().ok()),
         })
     }
 
@@ -126,13 +146,13 @@ impl Stream {
         tcp: TcpStream,
         policy: Policy,
         registration: Registration,
-        runtime: Option<Handle>,
+        sweeper: Arc<Sweeper>,
     ) -> Self {
         Self::hold(Held {
             tcp,
             policy,
             registration: Some(registration),
-            runtime,
+            driven_by: DrivenBy::Sweeper(sweeper),
         })
     }
 
@@ -279,10 +299,10 @@ impl Held {
 impl Drop for Stream {
     fn drop(&mut self) {
         let Some(held) = self.held.take() else { return };
-        let runtime = held.runtime.clone();
+        let driven_by = held.driven_by.clone();
         if let Some(Ok((task, _))) = held.begin_ending(false) {
             if !task.is_over() {
-                task.leave(runtime.as_ref());
+                driven_by.leave(task);
             }
         }
     }
@@ -304,7 +324,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let (tcp, _turn) = self.held_mut().writable()?;
+        let (tcp, _access) = self.held_mut().writable()?;
         tcp.poll_write(cx, buf)
     }
 
@@ -313,7 +333,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let (tcp, _turn) = self.held_mut().writable()?;
+        let (tcp, _access) = self.held_mut().writable()?;
         tcp.poll_write_vectored(cx, bufs)
     }
 
@@ -346,5 +366,13 @@ impl fmt::Debug for Stream {
             .field("tcp", &self.held.as_ref().map(|held| &held.tcp))
             .field("policy", &self.held.as_ref().map(|held| &held.policy))
             .finish_non_exhaustive()
+    }
+}
+
+impl Closable for Stream {}
+impl sealed::Sealed for Stream {
+    fn close_with(mut self, policy: Policy) -> Close {
+        self.set_policy(policy);
+        self.close()
     }
 }

@@ -19,15 +19,22 @@ use super::timer;
 /// Between two sweeps.
 const INTERVAL: Duration = Duration::from_millis(1);
 
-#[derive(Default)]
+/// Dropped, it ends the sweeps.
 pub(super) struct Sweeper {
+    waiting: Arc<Waiting>,
+    /// Where the sweeps run.
+    runtime: Option<Handle>,
+}
+
+#[derive(Default)]
+struct Waiting {
     state: Mutex<State>,
     wake: Notify,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: Vec<Task>,
+    tasks: Vec<Task>,
     sweep: Sweep,
 }
 
@@ -41,62 +48,83 @@ enum Sweep {
 }
 
 impl Sweeper {
+    pub(super) fn new(runtime: Option<Handle>) -> Self {
+        Self {
+            waiting: Arc::default(),
+            runtime,
+        }
+    }
+
+    /// Has an ending go on with nobody waiting for it, and without a task where it is over
+    /// soon.
+    pub(super) fn leave(&self, task: Task) {
+        if task.is_urgent() {
+            return self.spawn(task);
+        }
+        if let Err(task) = self.add(task) {
+            self.spawn(task);
+        }
+    }
+
+    fn spawn(&self, task: Task) {
+        task.spawn(self.runtime.as_ref());
+    }
+
     /// Takes an ending in, or gives it back where nobody will look after it.
     #[expect(clippy::result_large_err, reason = "it goes back whole")]
-    pub(super) fn add(
-        self: &Arc<Self>,
-        mut task: Task,
-        runtime: Option<&Handle>,
-    ) -> Result<(), Task> {
-        if self.lock().sweep == Sweep::Ended {
+    fn add(&self, mut task: Task) -> Result<(), Task> {
+        if self.waiting.lock().sweep == Sweep::Ended {
             return Err(task);
         }
         task.unwatch();
-        let mut state = self.lock();
+        let mut state = self.waiting.lock();
         if state.sweep == Sweep::Ended {
             return Err(task);
         }
-        let first = state.waiting.is_empty();
-        state.waiting.push(task);
+        let first = state.tasks.is_empty();
+        state.tasks.push(task);
         let start = state.sweep == Sweep::NotStarted;
         state.sweep = Sweep::Running;
         drop(state);
         if start {
-            let task = sweep(Sweeping(Arc::clone(self)));
-            match runtime {
-                Some(runtime) => drop(runtime.spawn(task)),
-                // Dropped, it sends everybody on.
-                None => drop(task),
+            let sweep = sweep(Sweeping(Arc::clone(&self.waiting)));
+            match &self.runtime {
+                Some(runtime) => drop(runtime.spawn(sweep)),
+                // Dropped, it makes a task of each ending.
+                None => drop(sweep),
             }
         }
         if first {
-            self.wake.notify_one();
+            self.waiting.wake.notify_one();
         }
         Ok(())
     }
+}
 
-    /// Nobody will come any more.
-    pub(super) fn close(&self) {
-        self.lock().sweep = Sweep::Ended;
-        self.wake.notify_one();
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.waiting.lock().sweep = Sweep::Ended;
+        self.waiting.wake.notify_one();
     }
+}
 
+impl Waiting {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// While somebody sweeps. Dropped, with the task or its runtime, it sends
-/// everybody on.
-struct Sweeping(Arc<Sweeper>);
+/// Sweeps go on while it exists. Dropped, with the task or its runtime, it makes a task of
+/// each ending that waits.
+struct Sweeping(Arc<Waiting>);
 
 impl Drop for Sweeping {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.sweep = Sweep::Ended;
-        let waiting = std::mem::take(&mut state.waiting);
+        let tasks = std::mem::take(&mut state.tasks);
         drop(state);
-        for task in waiting {
+        for task in tasks {
             task.spawn(None);
         }
     }
@@ -112,7 +140,7 @@ async fn sweep(sweeping: Sweeping) {
         };
         alarm.await;
         let mut state = sweeping.0.lock();
-        std::mem::swap(&mut tasks, &mut state.waiting);
+        std::mem::swap(&mut tasks, &mut state.tasks);
         let over = state.sweep == Sweep::Ended;
         drop(state);
         for task in &mut tasks {

@@ -150,15 +150,10 @@ impl Task {
         self.drive.is_over() && self.delegated.is_none()
     }
 
-    /// Goes on with nobody waiting for it, cheaply where it is over soon.
-    pub(super) fn leave(self, runtime: Option<&Handle>) {
-        let sweeper = match &self.registration {
-            Some(registration) if !registration.is_at(Stage::LastAccepts) => registration.sweeper(),
-            _ => return self.spawn(runtime),
-        };
-        if let Err(task) = sweeper.add(self, runtime) {
-            task.spawn(runtime);
-        }
+    /// Whether its listener is shutting down, or it has none: then nothing is gained by
+    /// putting it off.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.registration.is_none() || self.is_at(Stage::LastAccepts)
     }
 
     pub(super) fn is_registered(&self) -> bool {

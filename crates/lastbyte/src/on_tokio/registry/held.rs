@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::registry::Slot;
+use super::slot::Slot;
 use crate::sys;
 
 /// The connections of a listener that are held for late input.
@@ -30,7 +30,7 @@ struct Place {
 
 /// What becomes of a connection that is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
+pub(in crate::on_tokio) enum Hold {
     Kept,
     /// Its descriptor is needed: it is to be closed now.
     GivenUp,
@@ -39,13 +39,8 @@ pub(super) enum Hold {
 impl Held {
     /// Notes that a connection is held. Beyond the limit another is given up for it,
     /// or it itself; that one is returned.
-    pub(super) fn hold(
-        &mut self,
-        id: u64,
-        slot: &Arc<Slot>,
-        quiet: bool,
-    ) -> (Hold, Option<Arc<Slot>>) {
-        match self.places.get_mut(&id) {
+    pub(super) fn hold(&mut self, slot: &Arc<Slot>, quiet: bool) -> (Hold, Option<Arc<Slot>>) {
+        match self.places.get_mut(&slot.id) {
             Some(place) if place.leaving => return (Hold::GivenUp, None),
             Some(place) if place.quiet == quiet => return (Hold::Kept, None),
             Some(place) => {
@@ -69,7 +64,7 @@ impl Held {
             quiet,
             leaving: false,
         };
-        self.places.insert(id, place);
+        self.places.insert(slot.id, place);
         let line = if quiet {
             &mut self.quiet
         } else {
