@@ -36,7 +36,7 @@ pub(crate) mod receipt;
 mod tests;
 
 use account::Seen;
-pub(crate) use observation::{Detail, Input, Observation, PeerFin, Pending, TcpState};
+pub(crate) use observation::{Detail, Input, NoCount, Observation, PeerFin, Pending, TcpState};
 
 /// What the driver does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -367,17 +367,17 @@ impl Ending {
             .filter(|detail| detail.state == TcpState::Closed);
         self.gone = closed.is_some();
         match self.phase {
-            Phase::Flushing => match (observed.queued, &closed) {
-                (Err(Errno::ENOTCONN), Some(detail)) => self.disconnected(at, &seen, detail),
-                (Err(error), _) => self.blind(at, error),
-                (Ok(_), closed) => self.flush(at, &seen, closed.as_ref()),
+            Phase::Flushing => match (observed.blind(), &closed) {
+                (Some(Errno::ENOTCONN), Some(detail)) => self.disconnected(at, &seen, detail),
+                (Some(error), _) => self.blind(at, error),
+                (None, closed) => self.flush(at, &seen, closed.as_ref()),
             },
-            Phase::AwaitingPeer => match observed.queued {
-                Err(error) => self.blind(at, error),
-                Ok(_) => self.await_peer(at, &seen, closed.as_ref()),
+            Phase::AwaitingPeer => match observed.blind() {
+                Some(error) => self.blind(at, error),
+                None => self.await_peer(at, &seen, closed.as_ref()),
             },
             Phase::Holding => {
-                let blind = observed.queued.is_err();
+                let blind = observed.blind().is_some();
                 if self.eof || closed.is_some() || blind || seen.left != Some(0) {
                     return self.over(Action::Close);
                 }
@@ -432,7 +432,7 @@ impl Ending {
 
     /// Whether something decisive was not looked at.
     fn must_see_more(&self, seen: &Observation) -> bool {
-        let blind = seen.queued.is_err();
+        let blind = seen.blind().is_some();
         match seen.detail {
             // SIOCOUTQ does not count before the handshake is over.
             None if self.in_handshake || self.fin_refusal().is_some() => !blind,
@@ -451,6 +451,9 @@ impl Ending {
             return None;
         }
         match seen.detail {
+            // Taken, and not in the connection's state yet: Wine keeps it behind what it has
+            // queued itself.
+            Some(detail) if detail.state == TcpState::Established => return None,
             Some(detail) => {
                 if let Some(side) = observation::closed_first(detail.state) {
                     self.closed_first = Some(side);
@@ -461,7 +464,7 @@ impl Ending {
             None if seen.input.is_some() && self.drain_left > 0 => {
                 self.closed_first = Some(Side::Local);
             }
-            None if seen.queued.is_ok() => return Some(Step::then(Action::Look)),
+            None if seen.blind().is_none() => return Some(Step::then(Action::Look)),
             None => {}
         }
         self.fin_fresh = false;
@@ -532,7 +535,11 @@ impl Ending {
             self.progress_at = self.progress_at.max(at.saturating_sub(since));
             self.progress_queued = queued;
         }
-        let due = self.progress_at.saturating_add(self.stall);
+        let due = match seen.queued {
+            Some(_) => self.progress_at.saturating_add(self.stall),
+            // Progress does not show where nothing is counted, so neither does a stall.
+            None => NEVER,
+        };
         self.next_check = due.min(at.saturating_add(self.stall / 4)).max(at);
     }
 
@@ -552,6 +559,9 @@ impl Ending {
         if self.off && seen.left == Some(0) && !unanswered {
             let report = self.detached_at(at, seen);
             return self.over(Action::Close).with(report);
+        }
+        if seen.queued.is_none() {
+            return Step::then(Action::Wait);
         }
         self.freeze(Cause::Stall)
     }

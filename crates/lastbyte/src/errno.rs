@@ -51,7 +51,54 @@ impl Errno {
     pub const fn name(self) -> Option<&'static str> {
         code::name(self.0)
     }
+
+    /// Returns Winsock's name: `WSAECONNRESET` where [`name`](Self::name) is `ECONNRESET`. `None`
+    /// where Winsock has no such error.
+    ///
+    /// ```
+    /// use lastbyte::Errno;
+    ///
+    /// assert_eq!(Errno::EWOULDBLOCK.winsock_name(), Some("WSAEWOULDBLOCK"));
+    /// ```
+    #[must_use]
+    #[doc(alias("WSAGetLastError", "WSAECONNRESET", "WSAEWOULDBLOCK"))]
+    pub fn winsock_name(self) -> Option<&'static str> {
+        let name = self.name()?;
+        let winsock = |known: &&&'static str| known.strip_prefix("WSA") == Some(name);
+        match name {
+            "EPIPE" => Some("WSAESHUTDOWN"),
+            _ => WINSOCK.iter().find(winsock).copied(),
+        }
+    }
 }
+
+/// winsock2.h.
+const WINSOCK: [&str; 24] = [
+    "WSAEACCES",
+    "WSAEALREADY",
+    "WSAEBADF",
+    "WSAECONNABORTED",
+    "WSAECONNREFUSED",
+    "WSAECONNRESET",
+    "WSAEHOSTDOWN",
+    "WSAEHOSTUNREACH",
+    "WSAEINPROGRESS",
+    "WSAEINTR",
+    "WSAEINVAL",
+    "WSAEMFILE",
+    "WSAENETDOWN",
+    "WSAENETRESET",
+    "WSAENETUNREACH",
+    "WSAENOBUFS",
+    "WSAENOPROTOOPT",
+    "WSAENOTCONN",
+    "WSAENOTSOCK",
+    "WSAEOPNOTSUPP",
+    "WSAEPROTONOSUPPORT",
+    "WSAEPROTOTYPE",
+    "WSAETIMEDOUT",
+    "WSAEWOULDBLOCK",
+];
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -102,6 +102,55 @@ impl Linger {
         Ok(form.linger(raw))
     }
 
+    /// Returns what Winsock calls `SO_DONTLINGER`: whether linger is off on `socket`. It is the
+    /// same option as `SO_LINGER`, read the other way round, on every system.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    #[doc(alias("SO_DONTLINGER", "getsockopt"))]
+    pub fn dont_linger(socket: &impl AsSocket) -> io::Result<bool> {
+        Ok(Self::of(socket)? == Linger::Off)
+    }
+
+    /// Sets what Winsock calls `SO_DONTLINGER`. With `true` linger is off afterwards, whatever it
+    /// was; with `false` it is on with the time that it has.
+    ///
+    /// The option itself has a trap: setting it to FALSE keeps no time, and leaves linger on with
+    /// 0 behind, so that the next closesocket resets the connection. This function never does
+    /// that.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::time::Duration;
+    /// use lastbyte::Linger;
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let wait = Linger::Wait(Duration::from_secs(5)).set(&listener)?;
+    /// Linger::set_dont_linger(&listener, false)?;
+    /// assert_eq!(Linger::of(&listener)?, wait);
+    /// Linger::set_dont_linger(&listener, true)?;
+    /// assert_eq!(Linger::of(&listener)?, Linger::Off);
+    /// // Off, it has no time to wait for: `Linger::set` gives it one.
+    /// assert!(Linger::set_dont_linger(&listener, false).is_err());
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidInput` for `false` where linger is off; the option stays as it was. Else as
+    /// [`of`](Self::of).
+    #[doc(alias("SO_DONTLINGER", "setsockopt"))]
+    pub fn set_dont_linger(socket: &impl AsSocket, dont_linger: bool) -> io::Result<()> {
+        if dont_linger {
+            return Linger::Off.set(socket).map(drop);
+        }
+        if Self::dont_linger(socket)? {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "linger is off and has no time to wait for; set one with Linger::set",
+            ));
+        }
+        Ok(())
+    }
+
     /// Returns how long a close under this option may wait; `None` where it does not
     /// wait at all or has no deadline.
     #[must_use]
@@ -218,7 +267,7 @@ impl LingerForm {
     /// The form of Winsock: seconds in a `u_short`.
     pub const WINDOWS: Self = Self::new("Windows", 1, u16::MAX as i32);
     /// The form of the system this was compiled for.
-    pub const NATIVE: Self = Self::LINUX;
+    pub const NATIVE: Self = sys::LINGER_FORM;
 
     const fn new(name: &'static str, units_per_second: u32, max: i32) -> Self {
         Self {

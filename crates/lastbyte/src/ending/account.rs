@@ -101,7 +101,7 @@ impl Ending {
     /// one where both sides have not closed yet (`tcp_abort`, net/ipv4/tcp.c).
     fn rst_with(&self, error: Errno, seen: &Seen, detail: &Detail) -> Option<bool> {
         match error.raw() {
-            code::ECONNABORTED => match detail.peer_fin {
+            code::ENDED_BY_ADMINISTRATOR => match detail.peer_fin {
                 _ if self.fin != Fin::Sent => Some(true),
                 _ if self.eof => Some(false),
                 PeerFin::Missing => Some(true),

@@ -15,12 +15,41 @@ use crate::report::Side;
 pub(crate) struct Observation {
     /// Bytes between the last one written and the last one acknowledged, or why
     /// the kernel does not tell.
-    pub(crate) queued: Result<u64, Errno>,
+    pub(crate) queued: Result<u64, NoCount>,
     /// The input, where the look went that far.
     pub(crate) input: Option<Input>,
     /// The rest, when the look was a full one. Where reading gave the end of the
     /// input, it is one.
     pub(crate) detail: Option<Detail>,
+}
+
+impl Observation {
+    /// The error, where the kernel does not let us see the connection.
+    pub(super) fn blind(&self) -> Option<Errno> {
+        match self.queued {
+            Err(NoCount::Refused(error)) => Some(error),
+            Err(NoCount::Uncounted) | Ok(_) => None,
+        }
+    }
+}
+
+/// Why the length of the send queue is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum NoCount {
+    /// The kernel did not answer.
+    Refused(Errno),
+    /// Something is not acknowledged, and the system does not count how much.
+    #[cfg_attr(
+        all(target_os = "linux", not(test)),
+        expect(dead_code, reason = "Linux counts")
+    )]
+    Uncounted,
+}
+
+impl From<Errno> for NoCount {
+    fn from(error: Errno) -> Self {
+        Self::Refused(error)
+    }
 }
 
 /// What a look found in the receive queue.
@@ -108,6 +137,10 @@ pub(crate) enum PeerFin {
     /// It costs four system calls; only a look at everything asks.
     NotAsked,
     Came,
+    #[cfg_attr(
+        all(windows, not(test)),
+        expect(dead_code, reason = "Windows does not tell")
+    )]
     Missing,
     Unknown,
 }

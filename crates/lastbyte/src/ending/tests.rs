@@ -207,3 +207,63 @@ fn a_background_close_of_an_unanswered_syn_has_a_bound() {
     assert_eq!((report.fate, report.lost), (Fate::Stalled, Some(100)));
     assert_eq!(report.rst_sent, Some(false));
 }
+
+/// A system that does not count: Windows.
+fn uncounted(state: TcpState) -> Observation {
+    Observation {
+        queued: Err(NoCount::Uncounted),
+        input: Some(Input::NONE),
+        detail: Some(Detail {
+            unsent: None,
+            acked: None,
+            transmitted: None,
+            data_segments_in: None,
+            ..Detail::of(state)
+        }),
+    }
+}
+
+#[test]
+fn where_nothing_is_counted_no_stall_shows_and_no_count_is_reported() {
+    let policy = Policy::wait(60 * SECOND).with_stall(SECOND);
+    let (mut ending, step) = Ending::begin(&policy, &uncounted(TcpState::Established));
+    assert_eq!(step, Step::then(Action::SendFin));
+    for at in [0, 1, 2, 30, 59] {
+        let step = ending.observe(at * SECOND, &uncounted(TcpState::FinWait1));
+        assert_eq!(step, Step::then(Action::Wait), "{at}");
+        assert!(ending.deadline().is_some_and(|due| due > at * SECOND));
+    }
+    let step = ending.observe(60 * SECOND, &uncounted(TcpState::FinWait1));
+    assert_eq!(step.action, Action::Freeze);
+    ending.freeze_refused();
+    let report = ending
+        .observe(60 * SECOND, &uncounted(TcpState::FinWait1))
+        .report
+        .expect("its time is over");
+    assert_eq!(report.fate, Fate::TimedOut);
+    assert_eq!(
+        (report.acked, report.lost, report.unsent),
+        (None, None, None)
+    );
+    assert_eq!(report.rst_sent, Some(true));
+    assert_eq!(report.closed_first, Some(Side::Local));
+}
+
+#[test]
+fn where_nothing_is_counted_a_background_close_is_left_to_the_kernel_or_goes_on() {
+    let begin = || Ending::begin(&Policy::off(), &uncounted(TcpState::Established)).0;
+    let late = Ending::OFF_PATIENCE;
+    let mut ending = begin();
+    let report = ending.observe(late, &uncounted(TcpState::FinWait1)).report;
+    let report = report.expect("its time is over");
+    assert_eq!((report.fate, report.lost), (Fate::Detached, None));
+    // With input left in the receive queue a plain close would reset it.
+    let mut ending = begin();
+    let mut unread = uncounted(TcpState::FinWait1);
+    if let Some(input) = &mut unread.input {
+        input.left = Some(1);
+    }
+    let step = ending.observe(late, &unread);
+    assert_eq!(step, Step::then(Action::Wait));
+    assert!(ending.deadline().is_some_and(|due| due > late));
+}

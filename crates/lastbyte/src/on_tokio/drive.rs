@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use ::tokio::io::Interest;
-use ::tokio::io::unix::AsyncFd;
 use ::tokio::net::TcpStream;
 use ::tokio::runtime::Handle;
 use ::tokio::task::JoinHandle;
@@ -20,7 +19,7 @@ use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
 use crate::sys::{
-    self, BorrowedSocket, Edges, Event, HasSocket, Look, NoLook, OwnedSocket, Throttled,
+    self, BorrowedSocket, Edges, HasSocket, Look, Nested, NoLook, OwnedSocket, Throttled,
 };
 
 /// A connection, and whether the reactor watches it already.
@@ -96,7 +95,7 @@ enum Watch {
     /// such a registration is ready for good, long before ours is acknowledged.
     Own,
     /// In an epoll instance between the connection and the reactor.
-    Nested(AsyncFd<Edges>),
+    Nested(Nested),
     /// Nowhere, because there was no descriptor to be had. It is looked at from time
     /// to time.
     Unwatched { looks: u32 },
@@ -139,7 +138,7 @@ impl Drive {
             Err((no_look, socket)) => return Err(refused(no_look, socket)),
         };
         let watch = match awaited.then(|| resources(&prepared)).transpose() {
-            Ok(watch) => watch.unwrap_or(Watch::Own),
+            Ok(watch) => watch.unwrap_or_else(first_watch),
             Err(error) => return Err(refused(NoLook::Failed(error), prepared.into_socket())),
         };
         let (driver, progress) = prepared.by_clock(timer::now).start();
@@ -320,7 +319,7 @@ impl Drive {
                         }
                     }
                 }
-                Watch::Nested(edges) => ready!(poll_nested(edges, cx))?,
+                Watch::Nested(edges) => ready!(edges.poll(cx))?,
                 // The alarm looks.
                 Watch::Unwatched { .. } => return Poll::Pending,
             };
@@ -375,7 +374,8 @@ impl Drive {
         if self.due.is_some() {
             return self.due;
         }
-        let look = timer::now() + (FIRST_LOOK * (1 << looks.min(8))).min(LAST_LOOK);
+        let look = timer::now()
+            + (FIRST_LOOK * (1 << looks.min(8))).min(sys::LOOKS_EVERY.unwrap_or(LAST_LOOK));
         Some(due.map_or(look, |due| due.min(look)))
     }
 
@@ -447,15 +447,11 @@ fn clear(stream: &TcpStream) {
     }
 }
 
-/// Ready when something happened; how closely to look.
-fn poll_nested(edges: &AsyncFd<Edges>, cx: &mut Context<'_>) -> Poll<io::Result<Look>> {
-    loop {
-        let mut guard = ready!(edges.poll_read_ready(cx))?;
-        let mut events = [Event::NONE];
-        match edges.get_ref().wait(&mut events, Some(Duration::ZERO))? {
-            [] => guard.clear_ready(),
-            [event, ..] => return Poll::Ready(Ok(event.look())),
-        }
+/// The stream's own readiness, where that shows everything.
+fn first_watch() -> Watch {
+    match sys::LOOKS_EVERY {
+        None => Watch::Own,
+        Some(_) => Watch::Unwatched { looks: 0 },
     }
 }
 
@@ -463,23 +459,22 @@ fn poll_nested(edges: &AsyncFd<Edges>, cx: &mut Context<'_>) -> Poll<io::Result<
 /// reactor already a descriptor that is.
 fn resources(prepared: &Prepared<Socket>) -> io::Result<Watch> {
     if !prepared.may_wait() {
-        return Ok(Watch::Own);
+        return Ok(first_watch());
     }
     timer::needs_time()?;
+    if sys::LOOKS_EVERY.is_some() {
+        return Ok(first_watch());
+    }
     match prepared.owner().watched() {
         Some(_) => Ok(Watch::Own),
         None => nest(prepared.socket()),
     }
 }
 
-#[allow(
-    deprecated,
-    reason = "its successor is unsafe, and not in the oldest tokio that we support"
-)]
 fn nest(socket: BorrowedSocket<'_>) -> io::Result<Watch> {
     let edges = Edges::new()?;
     edges.add(socket, 0)?;
-    timer::register(|| AsyncFd::with_interest(edges, Interest::READABLE)).map(Watch::Nested)
+    timer::register(|| Nested::new(edges)).map(Watch::Nested)
 }
 
 fn refused(no_look: NoLook, socket: Socket) -> CloseError {

@@ -17,7 +17,9 @@
 //! - `cookie`, `local_address`, `peer_address`: which connection it is;
 //! - `is_nonblocking`: whether the program asked never to be blocked;
 //! - `Edges`: waits for the edge at which a FIN's acknowledgement shows; `Ring`
-//!   does the same another way, both behind the trait `Readiness`;
+//!   does the same another way, both behind the trait `Readiness`; `Nested`, in tokio's
+//!   reactor; `LOOKS_EVERY`, where nothing shows it and a look must;
+//! - `LINGER_FORM`: how the system's `struct linger` counts;
 //! - `Destroyed`: the kernel's notice of the end of each connection of one network
 //!   namespace, and `identify`, by what to know it;
 //! - `Timer`, `Waker`: descriptors that become readable at a time, or from
@@ -27,14 +29,20 @@
 #[path = "linux/mod.rs"]
 mod imp;
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("lastbyte closes connections on Linux only so far");
+#[cfg(windows)]
+#[path = "windows/mod.rs"]
+mod imp;
+
+#[cfg(not(any(target_os = "linux", windows)))]
+compile_error!("lastbyte closes connections on Linux and Windows only so far");
 
 mod leaked;
+mod shared;
 #[cfg(feature = "tokio")]
 mod unowned;
 
 pub(crate) use imp::*;
 pub(crate) use leaked::Leaked;
+pub(crate) use shared::*;
 #[cfg(feature = "tokio")]
 pub(crate) use unowned::Unowned;

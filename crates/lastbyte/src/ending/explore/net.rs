@@ -88,7 +88,7 @@ pub(super) enum LocalFin {
     Acked,
 }
 
-const EPERM: Errno = Errno::from_raw(code::EPERM);
+const EPERM: NoCount = NoCount::Refused(Errno::from_raw(code::EPERM));
 
 impl Net {
     fn fin_waits(&self) -> u64 {
@@ -129,7 +129,7 @@ impl Net {
     /// shutdown(2) of the sending side.
     pub(super) fn shut_down(&mut self) -> Result<(), Errno> {
         if self.fin_forbidden {
-            return Err(EPERM);
+            return Err(Errno::from_raw(code::EPERM));
         }
         if self.gone.is_some() {
             return Err(Errno::ENOTCONN);

@@ -7,6 +7,9 @@ pub(crate) use libc::{
     EPROTONOSUPPORT, EPROTOTYPE, ESRCH, ETIMEDOUT, EWOULDBLOCK,
 };
 
+/// An administrator has ended the connection (`ss -K`).
+pub(crate) const ENDED_BY_ADMINISTRATOR: i32 = ECONNABORTED;
+
 /// The name, for the errors that sockets and connections give.
 pub(crate) const fn name(code: i32) -> Option<&'static str> {
     Some(match code {

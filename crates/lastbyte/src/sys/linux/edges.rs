@@ -12,26 +12,10 @@ use std::time::Duration;
 
 use libc::c_int;
 
-use super::look::Look;
+use super::super::{Look, Readiness};
 
 /// An epoll instance.
 pub(crate) struct Edges(OwnedFd);
-
-/// What tells a closer about its connections: epoll, or something in its place.
-pub(crate) trait Readiness {
-    /// Watches a connection's edges; what holds already is the first.
-    fn add(&mut self, socket: BorrowedFd<'_>, token: u64) -> io::Result<()>;
-
-    /// Watches a timer or waker.
-    fn add_readable(&mut self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()>;
-
-    /// Lets go of a connection whose descriptor was closed.
-    fn forget(&mut self, token: u64);
-
-    /// Waits for events, `timeout` at most, and puts them in place of what was in
-    /// `events`. It may end early with none.
-    fn wait(&mut self, events: &mut Vec<Event>, timeout: Option<Duration>) -> io::Result<()>;
-}
 
 impl Readiness for Edges {
     fn add(&mut self, socket: BorrowedFd<'_>, token: u64) -> io::Result<()> {

@@ -6,19 +6,14 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use lastbyte_tcp::{TcpInfo, destroyed, queue};
 use libc::c_int;
 
+use super::super::{Identity, Look, NoLook};
 use super::filter::is_trimmed;
 use super::hint;
 use super::input::{discard, is_empty, unread};
 use super::option::get;
-use crate::ending::{Detail, Input, Observation, PeerFin, Pending, TcpState};
+use crate::ending::{Detail, Input, NoCount, Observation, PeerFin, Pending, TcpState};
 use crate::errno::Errno;
 use crate::error::Refusal;
-
-/// Why there is no first observation.
-pub(crate) enum NoLook {
-    Refused(Refusal),
-    Failed(io::Error),
-}
 
 /// Checks that this is a connection that can be ended, and looks at all but its
 /// input. Nothing is changed.
@@ -117,22 +112,6 @@ pub(super) fn input_would_reset(socket: BorrowedFd<'_>) -> bool {
     })
 }
 
-/// How closely to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// At the send queue; and at the input too once it is empty, because then the
-    /// connection may be closed.
-    Queue,
-    /// At the input as well.
-    Input,
-    /// At the input and the state: both sides may be through.
-    HangUp,
-    /// At the input alone: the queue was seen to be empty.
-    Late,
-    /// At everything.
-    Full,
-}
-
 /// Whether it is worth some more calls to learn of the peer's FIN at a connection
 /// that is gone.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -170,7 +149,7 @@ pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observa
         return match TcpInfo::of(socket) {
             Ok(info) => with_detail(socket, info, Some(input), proof, error),
             Err(error) => Observation {
-                queued: Err(errno(&error)),
+                queued: Err(errno(&error).into()),
                 input: Some(input),
                 detail: None,
             },
@@ -185,18 +164,6 @@ pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, how: Look) -> Observa
         input: Some(input),
         detail: None,
     }
-}
-
-/// What an open connection is known by when its end is left to the kernel.
-pub(crate) struct Identity {
-    /// What the kernel's notice of its end will carry (SO_COOKIE, Linux 4.12).
-    pub(crate) cookie: u64,
-    /// Data segments that came in so far.
-    pub(crate) data_segments_in: u32,
-    /// Whether the peer's FIN is in.
-    pub(crate) peer_closed: bool,
-    /// The network namespace, where the kernel tells.
-    pub(crate) namespace: Option<u64>,
 }
 
 /// Identifies a TCP connection that is open, with no FIN of ours. None where it is
@@ -261,14 +228,14 @@ fn with_detail(
 /// The length of the queue. Before the handshake is over SIOCOUTQ says 0 whatever
 /// is queued (`tcp_ioctl`, net/ipv4/tcp.c), and of a connection that never came
 /// about it counts the SYN; the counters tell then.
-fn queued_now(socket: BorrowedFd<'_>, info: &TcpInfo) -> Result<u64, Errno> {
+fn queued_now(socket: BorrowedFd<'_>, info: &TcpInfo) -> Result<u64, NoCount> {
     match state_of(info) {
         TcpState::Closed if info.was_connected() => queued(socket),
         // Another holder of the connection has disconnected it.
-        TcpState::Closed if is_cleared(info) => Err(Errno::ENOTCONN),
-        state if state.in_handshake() || state == TcpState::Closed => {
-            info.accepted().ok_or(Errno::from_raw(libc::ENOPROTOOPT))
-        }
+        TcpState::Closed if is_cleared(info) => Err(Errno::ENOTCONN.into()),
+        state if state.in_handshake() || state == TcpState::Closed => info
+            .accepted()
+            .ok_or(Errno::from_raw(libc::ENOPROTOOPT).into()),
         _ => queued(socket),
     }
 }
@@ -291,7 +258,7 @@ fn is_cleared(info: &TcpInfo) -> bool {
 fn observation(
     socket: BorrowedFd<'_>,
     info: &TcpInfo,
-    queued: Result<u64, Errno>,
+    queued: Result<u64, NoCount>,
     input: Option<Input>,
     proof: Proof,
     error: Option<Errno>,
@@ -366,8 +333,8 @@ fn pending_error(socket: BorrowedFd<'_>) -> Pending {
 }
 
 /// write_seq − snd_una.
-fn queued(socket: BorrowedFd<'_>) -> Result<u64, Errno> {
-    queue::unacknowledged(socket).map_err(|error| errno(&error))
+fn queued(socket: BorrowedFd<'_>) -> Result<u64, NoCount> {
+    queue::unacknowledged(socket).map_err(|error| errno(&error).into())
 }
 
 fn errno(error: &io::Error) -> Errno {

@@ -11,6 +11,8 @@ mod limit;
 #[cfg(feature = "tokio")]
 mod listener;
 mod look;
+#[cfg(feature = "tokio")]
+mod nested;
 mod option;
 mod public;
 mod socket;
@@ -22,22 +24,28 @@ mod waker;
 
 pub(crate) use address::{cookie, local_address, peer_address};
 pub(crate) use destroyed::{Destroyed, Notice, Overrun};
-pub(crate) use edges::{Edges, Event, Readiness};
+pub(crate) use edges::{Edges, Event};
 pub(crate) use filter::{freeze, trim, trim_ahead, untrim};
 pub(crate) use limit::descriptor_limit;
 #[cfg(feature = "tokio")]
 pub(crate) use listener::backlog;
-pub(crate) use look::{Look, NoLook, first_look, identify, look};
+pub(crate) use look::{first_look, identify, look};
 #[cfg(feature = "tokio")]
 pub(crate) use look::{first_look_at_tcp, is_tcp};
-pub(crate) use option::{linger, set_linger};
+#[cfg(feature = "tokio")]
+pub(crate) use nested::Nested;
+pub(crate) use option::{LINGER_FORM, linger, set_linger};
 #[cfg(feature = "tokio")]
 pub(crate) use socket::RawSocket;
 pub(crate) use socket::{AsSocket, BorrowedSocket, HasSocket, OwnedSocket, forget};
-pub(crate) use stream::{Filters, abort, close, is_nonblocking, send_fin, shut_down};
 #[cfg(feature = "tokio")]
 pub(crate) use stream::{Throttled, freeze_if_settled, throttle, unthrottle};
+pub(crate) use stream::{abort, close, is_nonblocking, send_fin, shut_down};
 pub(crate) use timer::Timer;
 #[cfg(feature = "io-uring")]
 pub(crate) use uring::Ring;
 pub(crate) use waker::Waker;
+
+/// Edges show a FIN's acknowledgement.
+#[cfg(feature = "tokio")]
+pub(crate) const LOOKS_EVERY: Option<std::time::Duration> = None;

@@ -6,7 +6,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, socklen_t};
 
-use crate::linger::RawLinger;
+use crate::linger::{LingerForm, RawLinger};
+
+/// How this system counts.
+pub(crate) const LINGER_FORM: LingerForm = LingerForm::LINUX;
 
 /// A type that any bytes the kernel writes make a valid value of.
 ///

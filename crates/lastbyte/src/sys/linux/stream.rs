@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use libc::c_int;
 
+use super::super::Filters;
 use super::filter;
 #[cfg(feature = "tokio")]
 #[cfg(feature = "tokio")]
@@ -109,15 +110,6 @@ fn set_pacing(socket: BorrowedFd<'_>, bytes_per_second: u64) {
         libc::SO_MAX_PACING_RATE,
         &bytes_per_second,
     );
-}
-
-/// The filters that an ending has put on its socket.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Filters {
-    /// By [`trim`](filter::trim).
-    pub(crate) trimmed: bool,
-    /// By [`freeze`](filter::freeze).
-    pub(crate) frozen: bool,
 }
 
 /// Closes the descriptor in the ordinary way, after undoing

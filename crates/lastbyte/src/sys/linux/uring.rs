@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 
-use super::edges::{Event, Readiness};
+use super::super::Readiness;
+use super::edges::Event;
 
 /// Submissions gathered before they have to be handed over.
 const BATCH: u32 = 1024;
