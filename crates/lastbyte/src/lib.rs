@@ -76,8 +76,8 @@
 //!
 //! # Platforms and Rust
 //!
-//! Linux. Elsewhere the crate does not compile, rather than promise what it does not
-//! keep. Where a kernel is too old for a part, or a sandbox forbids it, that part does
+//! Linux; and Windows, tested under Wine, where nothing counts the send queue:
+//! `docs/windows.md` in the repository has what is different there. Where a kernel is too old for a part, or a sandbox forbids it, that part does
 //! the kernel's own close and reports `detached`; the table says what each needs:
 //!
 //! | | needs |
