@@ -219,8 +219,10 @@ impl Searcher {
         }
     }
 
-    /// After the last look whoever holds it closes it.
-    fn look_later(&mut self, look: Look) {
+    /// After the last look whoever holds it closes it. Until then its last holder may end
+    /// without a word, and nobody knows when: the time that its sender said is too early.
+    fn look_later(&mut self, mut look: Look) {
+        look.delivery.request.began = 0;
         match look.later.split_first() {
             Some((first, later)) => self.searches.push(Look {
                 at: Instant::now() + *first,

@@ -11,6 +11,7 @@ mod detach;
 mod handshake;
 mod harness;
 mod hostile;
+mod last_holder;
 mod manner;
 mod programs;
 mod safety;

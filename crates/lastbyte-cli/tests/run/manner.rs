@@ -17,10 +17,10 @@ use crate::harness::{
 const BIG: usize = 300_000;
 
 /// The supervisor does not run while this lives.
-struct Stopped(libc::pid_t);
+pub(crate) struct Stopped(libc::pid_t);
 
 impl Stopped {
-    fn new(talk: &Talk) -> Self {
+    pub(crate) fn new(talk: &Talk) -> Self {
         let pid = libc::pid_t::try_from(talk.child.id()).expect("a pid");
         // SAFETY: our own child.
         assert_eq!(unsafe { libc::kill(pid, libc::SIGSTOP) }, 0);

@@ -173,9 +173,28 @@ impl Supervisor {
             if delivery.cookie != 0 && self.ended.contains(&delivery.cookie) {
                 self.discard(delivery.user, delivery.socket.into_iter().collect());
             } else {
-                self.end(delivery);
+                let last = self.last_to_let_go(delivery);
+                self.end(last);
             }
         }
+    }
+
+    /// Of `delivery` and what processes sent that were exiting since, the one whose sender
+    /// let go last: the ending is that one's, and its time counts from there.
+    fn last_to_let_go(&mut self, delivery: Delivery) -> Delivery {
+        if delivery.cookie == 0 {
+            return delivery;
+        }
+        let mut last = delivery;
+        for other in self.exiting.forget(last.cookie) {
+            let earlier = if other.request.began > last.request.began {
+                std::mem::replace(&mut last, other)
+            } else {
+                other
+            };
+            self.discard(earlier.user, earlier.socket.into_iter().collect());
+        }
+        last
     }
 
     fn wait_for_exit(&mut self, delivery: Delivery) {
