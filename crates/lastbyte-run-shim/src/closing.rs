@@ -189,6 +189,12 @@ fn at_exit(run: Run, fd: c_int, case: Case) -> Result<Case, Left> {
     holders::can_be_told(run, fd)?;
     Ok(Case {
         flags: case.flags | flag::MAY_BE_HELD,
+        // Who holds it still lets go later, and nobody may see when.
+        began: if holders::relative_holds(fd) {
+            0
+        } else {
+            case.began
+        },
         ..case
     })
 }

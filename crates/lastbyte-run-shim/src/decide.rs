@@ -124,7 +124,12 @@ pub(crate) fn decide(settings: Settings, facts: Facts) -> Decision {
     match facts.state {
         _ if facts.is_in_repair => return Decision::Plain,
         TCP_LISTEN => return Decision::Plain,
-        TCP_SYN_SENT | TCP_SYN_RECV if facts.has_sent_nothing() => return Decision::Plain,
+        TCP_SYN_SENT if facts.has_sent_nothing() => return Decision::Plain,
+        // The kernel's close would wait for the FIN's acknowledgement, on a socket that
+        // does not block too.
+        TCP_SYN_RECV if facts.has_sent_nothing() && !matches!(wanted, Override::Wait(_)) => {
+            return Decision::Plain;
+        }
         // Never connected, for all that can be told.
         TCP_CLOSE if never_sent => return Decision::Plain,
         // Reset, finished, or never connected: only a wait or a log asks which. Whoever

@@ -252,6 +252,9 @@ pub(crate) struct Delivery {
     pub(crate) socket: Option<OwnedFd>,
     /// The socket's, zero where it is none.
     pub(crate) cookie: u64,
+    /// When another process was last seen to hold it (CLOCK_MONOTONIC, nanoseconds); zero
+    /// if none was.
+    pub(crate) held_at: u64,
 }
 
 /// What a look at the channel brought.
@@ -319,6 +322,7 @@ impl Channel {
                     user: sender.user,
                     socket,
                     cookie,
+                    held_at: 0,
                 };
                 Ok(Arrival::Delivery(delivery, sockets))
             }

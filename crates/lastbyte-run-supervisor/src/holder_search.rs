@@ -12,6 +12,7 @@ use lastbyte_run_protocol::Request;
 use crate::channel::{Delivery, close_without_lingering, inode};
 use crate::descendants;
 use crate::ledger::Ledger;
+use crate::witness::monotonic;
 
 /// Questions that wait for an answer, at most.
 const QUESTIONS: usize = 64;
@@ -219,10 +220,9 @@ impl Searcher {
         }
     }
 
-    /// After the last look whoever holds it closes it. Until then its last holder may end
-    /// without a word, and nobody knows when: the time that its sender said is too early.
+    /// After the last look whoever holds it closes it.
     fn look_later(&mut self, mut look: Look) {
-        look.delivery.request.began = 0;
+        look.delivery.held_at = monotonic();
         match look.later.split_first() {
             Some((first, later)) => self.searches.push(Look {
                 at: Instant::now() + *first,

@@ -23,6 +23,7 @@ mod exiting;
 mod holder_search;
 mod last_word;
 mod ledger;
+mod let_go;
 mod log;
 pub mod messages;
 mod process_limits;

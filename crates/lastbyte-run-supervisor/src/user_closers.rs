@@ -170,6 +170,7 @@ impl Context {
             user,
             socket,
             cookie,
+            ..
         } = delivery;
         match socket {
             Some(socket) => {

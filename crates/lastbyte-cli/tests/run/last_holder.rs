@@ -22,10 +22,8 @@ fn monotonic() -> f64 {
         tv_nsec: 0,
     };
     // SAFETY: room for a time.
-    assert_eq!(
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) },
-        0
-    );
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
+    assert_eq!(result, 0);
     now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }
 

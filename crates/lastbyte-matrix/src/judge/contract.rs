@@ -9,21 +9,22 @@ use crate::scene::{Seen, returns_at_once};
 use crate::wire::Side;
 
 /// What the contract lets a deadline be off by, in milliseconds.
-const OFF_BY: f64 = 10.0;
+pub(super) const OFF_BY: f64 = 10.0;
 /// Threads that have to be woken, one after another, from a deadline to its RST in the
 /// capture: the loop's, and under `run` the program's and the supervisor's before.
 const WAKES: f64 = 4.0;
 /// What the library's call may take, on a machine that is busy with others, to reach the
 /// loop whose deadline it is.
 const BEGIN_BY: f64 = 100.0;
-/// The same under `run`, where the time counts from the hand-over, and before that
-/// other holders are looked for in all of /proc.
-const HAND_OVER_BY: f64 = 500.0;
+/// The same where a process ends: other holders are looked for in all of /proc once it is
+/// gone, and again a moment later, and nobody knows when the last one let go meanwhile.
+const EXIT_BY: f64 = 500.0;
 
 /// What a deadline may be late by, given how late the machine wakes a thread that sleeps.
 fn late_by(seen: &Seen) -> f64 {
-    let begin = if seen.cell.who.runs() {
-        HAND_OVER_BY
+    let way = seen.cell.way;
+    let begin = if way.ends_process() || way.is_child() {
+        EXIT_BY
     } else {
         BEGIN_BY
     };
@@ -31,7 +32,7 @@ fn late_by(seen: &Seen) -> f64 {
 }
 
 /// What a time may be off by that several threads, one after another, had to be woken for.
-pub(super) fn off_by(seen: &Seen) -> f64 {
+fn off_by(seen: &Seen) -> f64 {
     OFF_BY + WAKES * seen.late.as_secs_f64() * 1000.0
 }
 

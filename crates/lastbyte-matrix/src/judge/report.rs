@@ -3,7 +3,7 @@
 use lastbyte_lab::harness::Stamp;
 use serde_json::Value;
 
-use super::contract::off_by;
+use super::contract::OFF_BY;
 use crate::actor::linger_seconds;
 use crate::axes::{Before, Mode, Waits, Who};
 use crate::scene::Seen;
@@ -87,28 +87,25 @@ fn fate_fault(seen: &Seen, at: Stamp, fate: &str, report: &Value) -> Option<Stri
         "timed_out" => {
             let limit = f64::from(linger_seconds(&seen.cell)) * 1000.0;
             let elapsed = number(report, "elapsed_us").unwrap_or(0) as f64 / 1000.0;
-            // The supervisor's clock starts when it is handed the connection, which a busy
-            // machine delays; when the RST went out is judged by the packets.
-            let early = if seen.cell.who.runs() {
-                off_by(seen)
-            } else {
-                10.0
-            };
-            if elapsed >= limit - early {
+            if elapsed >= limit - OFF_BY {
                 return None;
             }
             format!("after {elapsed:.1} ms of {limit}")
         }
         "reset" if ended_by != Some(Side::Peer) => format!("RST: {ended_by:?}"),
-        // Where the program has locked its filter, our own kernel resets on input after
-        // SHUT_RD, with the same error as the peer's RST: what is not known is not said.
+        // Our own kernel resets too after SHUT_RD, on input where no filter can be attached
+        // and on a FIN behind input that one kept out, with the same error as the peer's
+        // RST. Nothing counts such input, so whose it was is not known, and null.
         "failed"
-            if seen.cell.before == Before::ShutLocked
+            if seen.cell.before.shuts_reading()
                 && report["error"] == "ECONNRESET"
                 && report["rst_sent"].is_null() =>
         {
             return None;
         }
+        // An RST in answer to a SYN refuses the connection (RFC 9293, 3.10.7.3); the error
+        // is its own, and there was nothing to reset.
+        "failed" if seen.cell.void() && report["error"] == "ECONNREFUSED" => return None,
         // A receipt does not tell whose RST it was; then it names no error.
         "failed" if seen.cell.who == Who::Receipt && report["error"].is_null() => return None,
         "failed" if ended_by == Some(Side::Peer) => "the peer's RST ended it".into(),

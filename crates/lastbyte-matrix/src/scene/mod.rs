@@ -4,7 +4,7 @@ mod actor;
 mod peer;
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lastbyte_lab::harness::{Conn, Got, Stamp};
 use serde_json::Value;
@@ -22,6 +22,8 @@ use peer::Other;
 const LONG: Duration = Duration::from_secs(30);
 /// What a close that waits is given before the peer acts.
 const A_MOMENT: Duration = Duration::from_millis(150);
+/// Between two looks at the packets.
+const STEP: Duration = Duration::from_millis(5);
 /// Bytes of input that nobody reads.
 pub const UNREAD: usize = 1000;
 /// Bytes that the peer sends late.
@@ -122,10 +124,24 @@ pub fn play(stage: &Stage, cell: &Cell) -> Result<Seen, String> {
     actor.end(&mut seen);
     seen.late = late::worst(began, Stamp::now());
     if let Some(conn) = other.conn {
-        let packets = stage.capture.wire(&conn).packets().to_vec();
-        seen.wire = Wire::new(conn, packets);
+        seen.wire = wire(stage, cell, conn);
     }
     Ok(seen)
+}
+
+/// The packets, that with which the peer ended it included. It is on its way when the peer
+/// is gone, and a busy machine takes its time; where both sides had closed none comes.
+fn wire(stage: &Stage, cell: &Cell, conn: Conn) -> Wire {
+    let until = Instant::now() + A_MOMENT;
+    loop {
+        let packets = stage.capture.wire(&conn).packets().to_vec();
+        let wire = Wire::new(conn, packets);
+        let is_whole = peer_reads(cell) || cell.void() || wire.rst().is_some();
+        if is_whole || Instant::now() >= until {
+            return wire;
+        }
+        std::thread::sleep(STEP);
+    }
 }
 
 /// Why a play stopped early.

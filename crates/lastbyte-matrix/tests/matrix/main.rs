@@ -4,7 +4,8 @@
 //! values meet; `LASTBYTE_MATRIX=triples` all triples, `=situations` every
 //! combination of socket, past, option, what waits and who closes, which are tens of
 //! thousands: `LASTBYTE_MATRIX_PART=3/20` plays the third twentieth of the cells. A
-//! cell's whole name as the filter plays that one, whether or not it is among them.
+//! cell's whole name as the filter plays that one, whether or not it is among them, and
+//! `LASTBYTE_MATRIX_CELLS=FILE` those that the file names, one on each line.
 
 mod workers;
 
@@ -84,6 +85,9 @@ fn cells(filter: Option<&str>) -> (Vec<Cell>, usize) {
     if let Some(Ok(one)) = filter.map(str::parse::<Cell>) {
         return (vec![one], 0);
     }
+    if let Ok(file) = std::env::var("LASTBYTE_MATRIX_CELLS") {
+        return (listed(&file), 0);
+    }
     let level = std::env::var("LASTBYTE_MATRIX").unwrap_or_default();
     let (cells, infeasible) = match level.as_str() {
         "situations" => (cover::situations(), 0),
@@ -100,6 +104,15 @@ fn cells(filter: Option<&str>) -> (Vec<Cell>, usize) {
         Ok(part) => (part_of(&cells, &part), infeasible),
         Err(_) => (cells, infeasible),
     }
+}
+
+/// The cells that a file names, one on each line.
+fn listed(file: &str) -> Vec<Cell> {
+    let text = std::fs::read_to_string(file).expect("LASTBYTE_MATRIX_CELLS names a file");
+    let names = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    names
+        .map(|name| name.parse().expect("each line names a cell"))
+        .collect()
 }
 
 /// The third twentieth where `part` is `3/20`: every twentieth cell, from the third on.

@@ -199,8 +199,18 @@ fn data_of_a_handshake_is_not_left_to_the_kernel() {
             place.has_handshake() && !place.is_silent() && !is_own_abort && place.how().is_none(),
             "a client's close would give the connection up",
         )?;
+        // E1: the kernel's close waits for the FIN's acknowledgement in SYN_RECV, on a
+        // socket that does not block too.
+        let waits = place.facts.state == SYN_RECV && matches!(place.asked, Asked::Wait(_));
         unless(
-            place.has_handshake() && place.is_silent() && place.decision() != Decision::Plain,
+            waits && place.how().is_none(),
+            "the kernel's close may block a socket that does not",
+        )?;
+        unless(
+            place.has_handshake()
+                && place.is_silent()
+                && !waits
+                && place.decision() != Decision::Plain,
             "there is nothing to deliver",
         )
     });

@@ -24,6 +24,7 @@ use crate::events::{Events, Source};
 use crate::exiting::ExitingProcesses;
 use crate::last_word::Notice;
 use crate::ledger::Ledger;
+use crate::let_go::LastLetGo;
 use crate::record::Found;
 use crate::signals::Signals;
 use crate::user_closers::UserClosers;
@@ -73,6 +74,8 @@ pub(crate) struct Supervisor {
     witness: Option<Witness>,
     /// The cookies of connections that were given to the closers.
     ended: HashSet<u64>,
+    /// Who of those that share a connection let go of it last.
+    let_go: LastLetGo,
     /// Notices that came before the messages could be read that explain them.
     notices: Vec<Notice>,
     child: libc::pid_t,
@@ -106,6 +109,7 @@ impl Supervisor {
             front: state.behind.map_or(Front::Here, Front::Waits),
             witness: state.witness,
             ended: HashSet::new(),
+            let_go: LastLetGo::default(),
             notices: Vec::new(),
             child: state.child,
             status: None,

@@ -12,6 +12,7 @@ use crate::descriptor_budget::Held;
 use crate::events::Source;
 use crate::exiting::Watched;
 use crate::holder_search::{AFTER_EXEC, AFTER_EXIT};
+use crate::let_go::LetGo;
 use crate::messages;
 use crate::program::Obstacle;
 
@@ -21,6 +22,15 @@ const REPORTED_MOST: usize = 1000;
 const ENDED: usize = 1 << 16;
 /// More messages than the channel's buffer holds at a time.
 const ALL: usize = 4096;
+
+/// What its sender says of letting go.
+fn let_go(delivery: &Delivery) -> LetGo {
+    LetGo {
+        request: delivery.request,
+        process: delivery.sender,
+        user: delivery.user,
+    }
+}
 
 impl Supervisor {
     /// Takes all that is in the channel now.
@@ -92,8 +102,14 @@ impl Supervisor {
                 return self.note(&request, Sender { process, user });
             }
             Kind::End => self.end(delivery),
-            Kind::EndUnlessHeld => self.end_unless_held(delivery, AFTER_EXEC),
-            Kind::EndAfterExit => self.wait_for_exit(delivery),
+            Kind::EndUnlessHeld => {
+                self.let_go.note(delivery.cookie, let_go(&delivery));
+                self.end_unless_held(delivery, AFTER_EXEC);
+            }
+            Kind::EndAfterExit => {
+                self.let_go.note(delivery.cookie, let_go(&delivery));
+                self.wait_for_exit(delivery);
+            }
         }
         self.update_capacity();
     }
@@ -133,6 +149,7 @@ impl Supervisor {
     fn end(&mut self, delivery: Delivery) {
         if delivery.cookie != 0 {
             self.remember_end(delivery.cookie);
+            self.let_go.forget(delivery.cookie);
             let forgotten = self.exiting.forget(delivery.cookie);
             for process in forgotten {
                 self.discard(process.user, process.socket.into_iter().collect());
@@ -179,22 +196,13 @@ impl Supervisor {
         }
     }
 
-    /// Of `delivery` and what processes sent that were exiting since, the one whose sender
-    /// let go last: the ending is that one's, and its time counts from there.
-    fn last_to_let_go(&mut self, delivery: Delivery) -> Delivery {
-        if delivery.cookie == 0 {
-            return delivery;
-        }
-        let mut last = delivery;
-        for other in self.exiting.forget(last.cookie) {
-            let earlier = if other.request.began > last.request.began {
-                std::mem::replace(&mut last, other)
-            } else {
-                other
-            };
-            self.discard(earlier.user, earlier.socket.into_iter().collect());
-        }
-        last
+    /// As whoever let go of it last sent it.
+    fn last_to_let_go(&mut self, mut delivery: Delivery) -> Delivery {
+        let own = let_go(&delivery);
+        let last = self.let_go.last(delivery.cookie, own, delivery.held_at);
+        delivery.request = last.request;
+        delivery.sender = last.process;
+        delivery
     }
 
     fn wait_for_exit(&mut self, delivery: Delivery) {
