@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use lastbyte_run_protocol::{MARK, SHIM_VERSION};
 
 use crate::program::MUSL_LOADER;
-use crate::unpack::unpack;
-
-pub(crate) const SHIM: &str = "liblastbyte_run_shim.so";
+use crate::unpack::{SHIM, unpack};
 
 /// Where Debian has libraries of this architecture.
 const MULTIARCH: &str = if cfg!(target_arch = "aarch64") {

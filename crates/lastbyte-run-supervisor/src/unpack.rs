@@ -17,7 +17,8 @@ use std::process;
 
 use lastbyte_run_protocol::SHIM_VERSION;
 
-use crate::shim::SHIM;
+/// The name of the shim's file.
+pub(crate) const SHIM: &str = "liblastbyte_run_shim.so";
 
 /// Writes `shim` to where every user can load it, unless it is there.
 ///

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
+use super::pattern::pattern;
 use super::{Conn, Peer};
 
 /// How a connection is made. The default: IPv4, we connect, buffers as the
@@ -127,13 +128,6 @@ fn address(address: &SockAddr) -> io::Result<SocketAddr> {
 #[must_use]
 pub fn has_ipv6() -> bool {
     std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
-}
-
-/// The byte that is sent at this place of the stream. 251 is prime to every
-/// segment size, so a piece lost or doubled shows.
-#[must_use]
-pub const fn pattern(at: u64) -> u8 {
-    (at % 251) as u8
 }
 
 /// Queues up to `bytes` bytes of the pattern on a fresh connection, as many as

@@ -11,7 +11,7 @@ use lastbyte::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::{SockFilter, SockRef, Socket};
 
-use super::pair::pattern;
+use super::pattern::pattern;
 use super::{Stamp, TcpInfo};
 
 /// The peer's end of a connection. Dropping it resets what is left of the

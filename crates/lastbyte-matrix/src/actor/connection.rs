@@ -175,7 +175,7 @@ fn connect(cell: &Cell, port: u16) -> Result<Open, String> {
     let (address, length) = loopback(cell, port);
     let mut written = 0;
     if cell.came == Came::FastConnect {
-        let bytes = super::past::pattern(0, IN_SYN);
+        let bytes = pattern(0, IN_SYN);
         // SAFETY: reads `bytes` and `address`, both whole.
         let sent = unsafe {
             libc::sendto(
@@ -227,6 +227,17 @@ pub(crate) fn option(fd: RawFd, level: c_int, name: c_int, value: c_int) -> Resu
         )
     };
     check(result, &format!("setsockopt {level} {name}")).map(drop)
+}
+
+/// The bytes that are sent from a place of the stream on.
+pub(crate) fn pattern(from: usize, length: usize) -> Vec<u8> {
+    let bytes = from..from + length;
+    bytes.map(byte_at).collect()
+}
+
+/// 251 is prime to every segment size, so that a piece lost or doubled shows.
+const fn byte_at(at: usize) -> u8 {
+    (at % 251) as u8
 }
 
 fn loopback(cell: &Cell, port: u16) -> (sockaddr_storage, socklen_t) {

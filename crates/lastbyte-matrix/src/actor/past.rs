@@ -5,7 +5,7 @@ use std::os::fd::RawFd;
 
 use libc::{c_int, c_void, socklen_t};
 
-use super::connection::option;
+use super::connection::{option, pattern};
 use super::linger_seconds;
 use super::talk::{check, errno};
 use crate::axes::{Before, Came, Cell, Mode, Waits};
@@ -17,17 +17,6 @@ const MSG_ZEROCOPY: c_int = 0x400_0000;
 const QUEUED: usize = 200_000;
 /// Bytes of a connection in which nothing waits.
 const FEW: usize = 1000;
-
-/// The bytes that are sent from a place of the stream on.
-pub(crate) fn pattern(from: usize, length: usize) -> Vec<u8> {
-    let bytes = from..from + length;
-    bytes.map(byte_at).collect()
-}
-
-/// 251 is prime to every segment size, so that a piece lost or doubled shows.
-const fn byte_at(at: usize) -> u8 {
-    (at % 251) as u8
-}
 
 /// Options that belong before the data.
 pub(crate) fn options(cell: &Cell, fd: RawFd) -> Result<(), String> {
