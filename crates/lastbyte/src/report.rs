@@ -136,8 +136,24 @@ pub struct Report {
 }
 
 impl Report {
-    /// Of a connection that was left to the kernel's own close, because it does not
-    /// let us see or do what an ending needs; with the error of that where somebody
+    /// Makes a report in which only the fate and the time are known. Every report begins
+    /// with this.
+    pub(crate) const fn unknown(fate: Fate, elapsed: Duration) -> Self {
+        Self {
+            fate,
+            acked: None,
+            lost: None,
+            unsent: None,
+            unread: None,
+            rst_sent: None,
+            closed_first: None,
+            elapsed,
+            error: None,
+        }
+    }
+
+    /// Reports a connection that was left to the kernel's own close, because the kernel
+    /// does not show or do what an ending needs. `error` says what failed, where somebody
     /// waits.
     pub(crate) const fn left_to_kernel(
         closed_first: Option<Side>,
@@ -145,15 +161,9 @@ impl Report {
         error: Option<Errno>,
     ) -> Self {
         Self {
-            fate: Fate::Detached,
-            acked: None,
-            lost: None,
-            unsent: None,
-            unread: None,
-            rst_sent: None,
             closed_first,
-            elapsed,
             error,
+            ..Self::unknown(Fate::Detached, elapsed)
         }
     }
 }

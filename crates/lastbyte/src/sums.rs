@@ -304,15 +304,12 @@ mod tests {
 
     fn report(fate: Fate, acked: Option<u64>, lost: Option<u64>) -> Report {
         Report {
-            fate,
             acked,
             lost,
             unsent: Some(1),
             unread: Some(2),
             rst_sent: Some(fate == Fate::TimedOut),
-            closed_first: None,
-            elapsed: Duration::ZERO,
-            error: None,
+            ..Report::unknown(fate, Duration::ZERO)
         }
     }
 

@@ -163,7 +163,6 @@ impl Ending {
         let moving = self.unfrozen && lost.is_some_and(|lost| lost > 0);
         let still = |count: Option<u64>| count.filter(|_| !moving);
         Report {
-            fate,
             acked: still(
                 self.written
                     .zip(lost)
@@ -177,8 +176,8 @@ impl Ending {
             },
             rst_sent,
             closed_first: self.closed_first,
-            elapsed: Duration::from_nanos(at),
             error,
+            ..Report::unknown(fate, Duration::from_nanos(at))
         }
     }
 }

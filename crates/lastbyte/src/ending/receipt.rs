@@ -39,7 +39,6 @@ impl Left {
             (_, Some(false) | None) => (Fate::Failed, None),
         };
         Report {
-            fate,
             acked: written.map(|written| written.saturating_sub(lost)),
             lost: Some(lost),
             unsent: word
@@ -47,27 +46,15 @@ impl Left {
                 .and_then(|detail| detail.unsent)
                 .map(|unsent| payload(unsent).min(lost))
                 .or((lost == 0).then_some(0)),
-            unread: None,
             rst_sent,
             closed_first: Some(self.closed_first),
-            elapsed,
-            error: None,
+            ..Report::unknown(fate, elapsed)
         }
     }
 
     /// The report where the kernel's last word was lost, or is not awaited.
     pub(crate) fn unseen(&self, elapsed: Duration) -> Report {
-        Report {
-            fate: Fate::Detached,
-            acked: None,
-            lost: None,
-            unsent: None,
-            unread: None,
-            rst_sent: None,
-            closed_first: Some(self.closed_first),
-            elapsed,
-            error: None,
-        }
+        Report::left_to_kernel(Some(self.closed_first), elapsed, None)
     }
 }
 
