@@ -25,9 +25,7 @@ FORCED = {
 }
 # Files below a crate's folder, and why they stay in one piece.
 LONG = {
-    "src/ending.rs": "the state machine reads as a whole; what it needs is in ending/",
     "src/ending/explore/net.rs": "the model of the network that explore.rs tries",
-    "src/closer/event_loop.rs": "the closer's loop",
     "src/policy/text.rs": "one text format, written and read",
     "src/explain/words.rs": "a table",
     "src/judge/tests.rs": "a test for each piece of evidence",

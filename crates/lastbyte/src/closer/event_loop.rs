@@ -1,6 +1,9 @@
 //! The thread's loop: submissions in, edges and deadlines to endings, reports out.
 
-use std::collections::{HashMap, VecDeque};
+mod draining;
+mod entry;
+
+use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,18 +11,18 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::block_queue::BlockQueue;
-use super::destroy_notices::{DestroyNotices, Finished};
+use super::destroy_notices::DestroyNotices;
 use super::job::{Begin, Job, Submitted};
 use super::slab::{Key, Slab, place};
 use super::timer_wheel::TimerWheel;
 use super::{Shared, Sink};
-use crate::connection::Connection;
 use crate::contain::contain;
 use crate::driver::{self, Driver, Prepared, Progress};
 use crate::error::CloseError;
 use crate::hook;
-use crate::report::Report;
 use crate::sys::{HasSocket, Look, Readiness, descriptor_limit};
+use draining::Draining;
+use entry::{Entry, report_notice};
 
 const WAKER: u64 = u64::MAX;
 const NOTICES: u64 = u64::MAX - 2;
@@ -50,21 +53,6 @@ pub(super) struct EventLoop<R> {
 
 /// Since the loop's epoch.
 type Nanos = u64;
-
-/// A drain under way.
-struct Draining {
-    until: Instant,
-    /// Whose the connections are that were not reported when it began.
-    connections: HashMap<Key, Connection>,
-}
-
-struct Entry {
-    driver: Driver,
-    /// Until the report, where somebody awaits it.
-    sink: Option<Sink>,
-    reported: bool,
-    watched: bool,
-}
 
 impl<R: Readiness> EventLoop<R> {
     pub(super) fn new(shared: Arc<Shared>, mut readiness: R) -> io::Result<Self> {
@@ -177,12 +165,6 @@ impl<R: Readiness> EventLoop<R> {
         if let (Some(connection), Some(draining)) = (connection, &mut self.draining) {
             draining.connections.insert(key, connection);
         }
-    }
-
-    fn connection_for_drain(&mut self, prepared: &Prepared) -> Option<Connection> {
-        self.begin_draining();
-        self.draining.as_ref()?;
-        Some(Connection::of(&prepared.socket()))
     }
 
     /// Gives a socket back that cannot be closed as a connection.
@@ -380,72 +362,6 @@ impl<R: Readiness> EventLoop<R> {
         }
     }
 
-    /// Takes note that a drain has begun, and whose connections are in flight: once
-    /// they are gone, the kernel does not tell.
-    fn begin_draining(&mut self) {
-        if self.draining.is_some() || !self.shared.account.is_draining() {
-            return;
-        }
-        let Some(until) = self.shared.account.drain_until() else {
-            return;
-        };
-        let connections = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| !entry.reported)
-            .map(|(key, entry)| (key, Connection::of(&entry.driver.socket())))
-            .collect();
-        self.draining = Some(Draining { until, connections });
-    }
-
-    /// Cuts short what is not reported by the drain's deadline.
-    fn go_on_draining(&mut self) {
-        self.begin_draining();
-        let Some(draining) = &mut self.draining else {
-            return;
-        };
-        // A second drain may have a shorter time.
-        if let Some(until) = self.shared.account.drain_until() {
-            draining.until = until;
-        }
-        let nothing_left = self.jobs.is_empty() && self.shared.account.unreported() == 0;
-        if nothing_left || Instant::now() < draining.until {
-            return;
-        }
-        while let Some(job) = self.jobs.pop() {
-            self.admit(job);
-        }
-        let unreported: Vec<Key> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| !entry.reported)
-            .map(|(key, _)| key)
-            .collect();
-        for key in unreported {
-            self.cut_short(key);
-        }
-        if let Some(notices) = &mut self.notices {
-            let shared = &self.shared;
-            notices.give_up(|finished| report_notice(finished, shared));
-        }
-    }
-
-    fn cut_short(&mut self, key: Key) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.driver.cut_short();
-        }
-        self.step(key, Look::Full);
-        let Some(entry) = self.entries.get_mut(key).filter(|entry| !entry.reported) else {
-            return;
-        };
-        // It cannot be seen: no drain waits for that.
-        entry.driver.release();
-        let error = io::ErrorKind::TimedOut.into();
-        entry.lose(CloseError::lost_sight(error), &self.shared);
-        self.remove(key);
-        self.settle_account(true);
-    }
-
     fn time_left(&mut self) -> Option<Duration> {
         let tick = self
             .timers
@@ -516,54 +432,9 @@ fn held_limit() -> usize {
     descriptor_limit().map_or(usize::MAX, |limit| limit / 2)
 }
 
-fn report_notice(finished: Finished, shared: &Shared) {
-    let Finished {
-        sink,
-        report,
-        connection,
-    } = finished;
-    shared.account.note(connection, &report);
-    hook::publish(connection, &report);
-    contain(|| sink(report.into_result()));
-    shared.inbox.done();
-    shared.account.settle();
-}
-
 fn again(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(raw) => io::Error::from_raw_os_error(raw),
         None => error.kind().into(),
-    }
-}
-
-impl Entry {
-    const fn new(driver: Driver, sink: Option<Sink>) -> Self {
-        Self {
-            driver,
-            sink,
-            reported: false,
-            watched: false,
-        }
-    }
-
-    /// Counts the report, and gives it to whoever awaits it. The caller settles the
-    /// account.
-    fn tell(&mut self, report: &Report, connection: Option<Connection>, shared: &Shared) {
-        self.reported = true;
-        shared.account.note(connection, report);
-        if let Some(sink) = self.sink.take() {
-            contain(|| sink(report.into_result()));
-        }
-    }
-
-    /// As [`tell`](Self::tell), where there is no report.
-    fn lose(&mut self, error: CloseError, shared: &Shared) {
-        self.reported = true;
-        shared.account.note_unseen();
-        let result = Err(error);
-        hook::publish_unseen(self.driver.connection(), &result);
-        if let Some(sink) = self.sink.take() {
-            contain(|| sink(result));
-        }
     }
 }

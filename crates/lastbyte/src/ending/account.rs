@@ -1,4 +1,4 @@
-//! What is said of an ending: counts without sequence numbers, and whose doing it
+//! The report of an ending: counts without sequence numbers, and which side caused it.
 //! was.
 
 use std::time::Duration;

@@ -1,0 +1,70 @@
+//! One connection in flight, and how its report reaches whoever awaits it.
+
+use crate::closer::destroy_notices::Finished;
+use crate::closer::{Shared, Sink};
+use crate::connection::Connection;
+use crate::contain::contain;
+use crate::driver::Driver;
+use crate::error::CloseError;
+use crate::hook;
+use crate::report::Report;
+
+/// A connection in flight.
+pub(super) struct Entry {
+    pub(super) driver: Driver,
+    /// Until the report, where somebody awaits it.
+    pub(super) sink: Option<Sink>,
+    pub(super) reported: bool,
+    pub(super) watched: bool,
+}
+
+impl Entry {
+    pub(super) const fn new(driver: Driver, sink: Option<Sink>) -> Self {
+        Self {
+            driver,
+            sink,
+            reported: false,
+            watched: false,
+        }
+    }
+
+    /// Counts the report, and gives it to whoever awaits it. The caller settles the
+    /// account.
+    pub(super) fn tell(
+        &mut self,
+        report: &Report,
+        connection: Option<Connection>,
+        shared: &Shared,
+    ) {
+        self.reported = true;
+        shared.account.note(connection, report);
+        if let Some(sink) = self.sink.take() {
+            contain(|| sink(report.into_result()));
+        }
+    }
+
+    /// As [`tell`](Self::tell), where there is no report.
+    pub(super) fn lose(&mut self, error: CloseError, shared: &Shared) {
+        self.reported = true;
+        shared.account.note_unseen();
+        let result = Err(error);
+        hook::publish_unseen(self.driver.connection(), &result);
+        if let Some(sink) = self.sink.take() {
+            contain(|| sink(result));
+        }
+    }
+}
+
+/// Counts, publishes and delivers the report of a connection that was left to the kernel.
+pub(super) fn report_notice(finished: Finished, shared: &Shared) {
+    let Finished {
+        sink,
+        report,
+        connection,
+    } = finished;
+    shared.account.note(connection, &report);
+    hook::publish(connection, &report);
+    contain(|| sink(report.into_result()));
+    shared.inbox.done();
+    shared.account.settle();
+}
