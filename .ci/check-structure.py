@@ -26,7 +26,6 @@ FORCED = {
 # Files below a crate's folder, and why they stay in one piece.
 LONG = {
     "src/ending/explore/net.rs": "the model of the network that explore.rs tries",
-    "src/policy/text.rs": "one text format, written and read",
     "src/explain/words.rs": "a table",
     "src/judge/tests.rs": "a test for each piece of evidence",
     "src/destroyed.rs": "one notice, with its captured bytes",

@@ -7,13 +7,15 @@ use std::time::Duration;
 use crate::linger::Linger;
 use crate::sys::AsSocket;
 
+mod name;
 #[cfg(test)]
 mod samples;
 #[cfg(feature = "serde")]
 mod serde;
 mod text;
+mod values;
 
-pub use text::PolicyError;
+pub use values::PolicyError;
 
 /// Says how a connection is to be ended: a [`Linger`] and its refinements.
 ///

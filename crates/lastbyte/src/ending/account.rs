@@ -1,5 +1,4 @@
 //! The report of an ending: counts without sequence numbers, and which side caused it.
-//! was.
 
 use std::time::Duration;
 

@@ -6,7 +6,8 @@ use ::serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use ::serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::Policy;
-use super::text::{self, Name, PolicyError};
+use super::name::Name;
+use super::values::{self, PolicyError};
 use crate::linger::Linger;
 
 impl Serialize for Linger {
@@ -56,7 +57,7 @@ impl Serialize for Policy {
                 Name::DrainTime => map.serialize_entry(key, &self.drain_time.map(print))?,
                 Name::TimeWait => map.serialize_entry(key, &self.time_wait)?,
                 Name::ShutDown => {
-                    map.serialize_entry(key, &self.shut_down().map(text::side_word))?;
+                    map.serialize_entry(key, &self.shut_down().map(values::side_word))?;
                 }
                 Name::Receipt => map.serialize_entry(key, &self.receipt)?,
             }
