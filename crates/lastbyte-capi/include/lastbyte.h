@@ -1,7 +1,8 @@
 /* lastbyte: closes TCP connections and tells what became of the last byte.
  *
- * Functions return 0, or -1 with errno set. Descriptors given to a function are
- * the function's from then on, unless it says that the descriptor is untouched.
+ * Functions return 0, or -1 with errno set; on Windows WSAGetLastError has the error,
+ * under Winsock's name. Sockets given to a function are the function's from then on,
+ * unless it says that the socket is untouched.
  * Structures begin with their size, so that they can grow: set it with the
  * LB_..._INIT macros. Any thread may call any function; none may be called from
  * a signal handler.
@@ -84,6 +85,16 @@ typedef struct lb_closer lb_closer;
 
 // A close under way.
 typedef struct lb_closing lb_closing;
+
+#if !defined(_WIN32)
+// A socket: its descriptor.
+typedef int lb_socket;
+#endif
+
+#if defined(_WIN32)
+// A socket: Winsock's SOCKET.
+typedef size_t lb_socket;
+#endif
 
 // How a connection is to be ended. Start from LB_POLICY_INIT.
 typedef struct lb_policy {
@@ -217,7 +228,7 @@ extern "C" {
 // have to wait (use lb_close_begin); EBADF, ENOTSOCK, EPROTOTYPE (no TCP
 // socket), EPROTONOSUPPORT (an MPTCP one), EINVAL (a listener), EINPROGRESS (connect is under way), ENOTCONN;
 // EMFILE, ENOMEM and the like (no resources; close(2) it, or try again).
-int lb_close(int fd);
+int lb_close(lb_socket fd);
 
 // As lb_close, by an explicit policy (NULL: the socket's own SO_LINGER), with a
 // report of what became of the bytes (NULL: not wanted). The report is written
@@ -228,7 +239,7 @@ int lb_close(int fd);
 //
 // # Safety
 // Non-NULL pointers point to structures as long as their `size` says.
-int lb_close_with(int fd, const struct lb_policy *policy, struct lb_report *report);
+int lb_close_with(lb_socket fd, const struct lb_policy *policy, struct lb_report *report);
 
 // Waits, `milliseconds` at most, until no connection is left in the background
 // (those closed with linger off, and handles let go). Call it before exit where
@@ -259,7 +270,7 @@ struct lb_closer *lb_closer_new(void);
 // `closer` is one; a non-NULL policy is as long as its `size` says; `context` may
 // be used on another thread.
 int lb_closer_close(const struct lb_closer *closer,
-                    int fd,
+                    lb_socket fd,
                     const struct lb_policy *policy,
                     lb_closer_then then,
                     void *context);
@@ -324,17 +335,10 @@ void lb_closer_free(struct lb_closer *closer);
 // # Safety
 // Non-NULL `policy` and `report` point to structures as long as their `size`
 // says; `closing` points to a pointer.
-int lb_close_begin(int fd,
+int lb_close_begin(lb_socket fd,
                    const struct lb_policy *policy,
                    struct lb_closing **closing,
                    struct lb_report *report);
-
-// The descriptor to poll: readable when lb_closing_finish() has something to do,
-// the deadline included. It stays the handle's. -1 and EINVAL for NULL.
-//
-// # Safety
-// NULL, or a handle that is not over.
-int lb_closing_fd(const struct lb_closing *closing);
 
 // Goes on with a close. When it is over, the handle is freed, `*closing` becomes
 // NULL, and the result is that of lb_close_with. Until then it fails with
@@ -351,6 +355,53 @@ int lb_closing_finish(struct lb_closing **closing, struct lb_report *report);
 // # Safety
 // `closing` is NULL or points to a handle or NULL.
 void lb_closing_detach(struct lb_closing **closing);
+
+#if !defined(_WIN32)
+// The descriptor to poll: readable when lb_closing_finish() has something to do,
+// the deadline included. It stays the handle's. -1 and EINVAL for NULL.
+//
+// # Safety
+// NULL, or a handle that is not over.
+int lb_closing_fd(const struct lb_closing *closing);
+#endif
+
+#if defined(_WIN32)
+// As closesocket, by the manual of SO_LINGER: off returns at once and delivers; on with a
+// time waits until data and FIN are acknowledged, or fails with WSAEWOULDBLOCK, discards the
+// rest and resets; on with 0 resets.
+//
+// A non-blocking socket is waited for too, because Winsock cannot be asked whether a socket is
+// one: use lb_close_begin for those.
+//
+// ERRORS: as lb_close, from WSAGetLastError and under Winsock's names.
+int lb_closesocket(lb_socket socket);
+#endif
+
+#if defined(_WIN32)
+// As lb_closesocket, by an explicit policy and with a report: lb_close_with.
+//
+// # Safety
+// Non-NULL pointers point to structures as long as their `size` says.
+int lb_closesocket_with(lb_socket socket, const struct lb_policy *policy, struct lb_report *report);
+#endif
+
+#if defined(_WIN32)
+// The event object to wait for (WaitForSingleObject): set when lb_closing_finish() has
+// something to do, the deadline included. It stays the handle's. NULL and WSAEINVAL for NULL.
+//
+// # Safety
+// NULL, or a handle that is not over.
+void *lb_closing_event(const struct lb_closing *closing);
+#endif
+
+#if defined(_WIN32)
+// The socket to poll for readability (WSAPoll, select), as lb_closing_event is to wait for.
+// INVALID_SOCKET and WSAEINVAL for NULL.
+//
+// # Safety
+// NULL, or a handle that is not over.
+lb_socket lb_closing_socket(const struct lb_closing *closing);
+#endif
 
 // The version of the library that is loaded, such as "0.1.0".
 const char *lb_version(void);

@@ -3,9 +3,9 @@
 use lastbyte::Linger;
 use libc::c_int;
 
-use crate::guard::{call, outcome, own};
+use crate::guard::{call, outcome};
+use crate::platform::{code, give_back, is_nonblocking, lb_socket, own};
 use crate::types::{Out, lb_policy, lb_report};
-use std::os::fd::IntoRawFd;
 use std::time::Duration;
 
 /// Closes the connection of `fd` as the manual of SO_LINGER has it; the socket's
@@ -27,7 +27,7 @@ use std::time::Duration;
 /// socket), EPROTONOSUPPORT (an MPTCP one), EINVAL (a listener), EINPROGRESS (connect is under way), ENOTCONN;
 /// EMFILE, ENOMEM and the like (no resources; close(2) it, or try again).
 #[unsafe(no_mangle)]
-pub extern "C" fn lb_close(fd: c_int) -> c_int {
+pub extern "C" fn lb_close(fd: lb_socket) -> c_int {
     // SAFETY: both pointers are NULL, which is allowed.
     unsafe { lb_close_with(fd, std::ptr::null(), std::ptr::null_mut()) }
 }
@@ -43,7 +43,7 @@ pub extern "C" fn lb_close(fd: c_int) -> c_int {
 /// Non-NULL pointers point to structures as long as their `size` says.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_close_with(
-    fd: c_int,
+    fd: lb_socket,
     policy: *const lb_policy,
     report: *mut lb_report,
 ) -> c_int {
@@ -55,16 +55,14 @@ pub unsafe extern "C" fn lb_close_with(
         let policy = match unsafe { lb_policy::read(policy, &socket) } {
             Ok(policy) => policy,
             Err(error) => {
-                let _ = socket.into_raw_fd();
+                give_back(socket);
                 return Err(error);
             }
         };
         let waits = matches!(policy.linger(), Linger::Wait(_) | Linger::Endless { .. });
-        // SAFETY: no memory involved.
-        let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
-        if waits && flags & libc::O_NONBLOCK != 0 {
-            let _ = socket.into_raw_fd();
-            return Err(libc::EWOULDBLOCK);
+        if waits && is_nonblocking(&socket) {
+            give_back(socket);
+            return Err(code::EWOULDBLOCK);
         }
         outcome(lastbyte::close(socket, policy), &mut report)
     })
@@ -81,7 +79,7 @@ pub extern "C" fn lb_background_wait(milliseconds: u64) -> c_int {
         if lastbyte::background().wait(Duration::from_millis(milliseconds)) {
             Ok(())
         } else {
-            Err(libc::ETIMEDOUT)
+            Err(code::ETIMEDOUT)
         }
     })
 }
@@ -97,7 +95,7 @@ pub extern "C" fn lb_background_wait_delivered(milliseconds: u64) -> c_int {
         if lastbyte::background().wait_delivered(Duration::from_millis(milliseconds)) {
             Ok(())
         } else {
-            Err(libc::ETIMEDOUT)
+            Err(code::ETIMEDOUT)
         }
     })
 }

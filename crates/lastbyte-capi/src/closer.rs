@@ -7,10 +7,9 @@ use std::time::Duration;
 use lastbyte::Closer;
 use libc::{c_int, c_void};
 
-use crate::guard::{call, outcome, own};
+use crate::guard::{call, outcome};
+use crate::platform::{code, give_back, lb_socket, own};
 use crate::types::{Out, lb_policy, lb_report, lb_sums};
-use std::os::fd::IntoRawFd;
-
 /// Ends many connections on one thread, each with its own deadline and report.
 pub struct lb_closer(Closer);
 
@@ -26,7 +25,7 @@ pub type lb_closer_then =
 pub extern "C" fn lb_closer_new() -> *mut lb_closer {
     let mut made = ptr::null_mut();
     call(|| {
-        let closer = Closer::new().map_err(|error| error.raw_os_error().unwrap_or(libc::ENOMEM))?;
+        let closer = Closer::new().map_err(|error| error.raw_os_error().unwrap_or(code::ENOMEM))?;
         made = Box::into_raw(Box::new(lb_closer(closer)));
         Ok(())
     });
@@ -58,7 +57,7 @@ impl Context {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_closer_close(
     closer: *const lb_closer,
-    fd: c_int,
+    fd: lb_socket,
     policy: *const lb_policy,
     then: lb_closer_then,
     context: *mut c_void,
@@ -66,14 +65,14 @@ pub unsafe extern "C" fn lb_closer_close(
     call(|| {
         // SAFETY: the caller's promise.
         let Some(closer) = (unsafe { closer.as_ref() }) else {
-            return Err(libc::EINVAL);
+            return Err(code::EINVAL);
         };
         let socket = own(fd)?;
         // SAFETY: the caller's promise.
         let policy = match unsafe { lb_policy::read(policy, &socket) } {
             Ok(policy) => policy,
             Err(error) => {
-                let _ = socket.into_raw_fd();
+                give_back(socket);
                 return Err(error);
             }
         };
@@ -84,7 +83,7 @@ pub unsafe extern "C" fn lb_closer_close(
             let (error, report) = match &result {
                 Ok(report) => (0, Some(lb_report::from(report))),
                 Err(error) => (
-                    error.errno().map_or(libc::EIO, |errno| errno.raw()),
+                    error.errno().map_or(code::EIO, |errno| errno.raw()),
                     error.report().map(lb_report::from),
                 ),
             };
@@ -121,13 +120,13 @@ pub unsafe extern "C" fn lb_closer_wait_idle(closer: *const lb_closer, milliseco
     call(|| {
         // SAFETY: the caller's promise.
         let Some(closer) = (unsafe { closer.as_ref() }) else {
-            return Err(libc::EINVAL);
+            return Err(code::EINVAL);
         };
         closer.0.can_wait().map_err(|error| error.errno().raw())?;
         if closer.0.wait_idle(Duration::from_millis(milliseconds)) {
             Ok(())
         } else {
-            Err(libc::ETIMEDOUT)
+            Err(code::ETIMEDOUT)
         }
     })
 }
@@ -155,7 +154,7 @@ pub unsafe extern "C" fn lb_closer_drain(
     call(|| {
         // SAFETY: the caller's promise.
         let Some(closer) = (unsafe { closer.as_ref() }) else {
-            return Err(libc::EINVAL);
+            return Err(code::EINVAL);
         };
         // SAFETY: the caller's promise.
         let mut sums = unsafe { Out::new(sums) }?;
@@ -183,7 +182,7 @@ pub unsafe extern "C" fn lb_closer_sums(closer: *const lb_closer, sums: *mut lb_
         // SAFETY: the caller's promise.
         let (closer, sums) = unsafe { (closer.as_ref(), Out::new(sums)?) };
         let (Some(closer), Some(mut sums)) = (closer, sums) else {
-            return Err(libc::EINVAL);
+            return Err(code::EINVAL);
         };
         sums.write(&lb_sums::from(&closer.0.sums()));
         Ok(())

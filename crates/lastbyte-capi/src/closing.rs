@@ -1,15 +1,14 @@
 //! The non-blocking form.
 
-use std::os::fd::{AsRawFd, IntoRawFd};
-
 use lastbyte::{CloseError, Closing, Report};
 use libc::c_int;
 
-use crate::guard::{call, outcome, own};
+use crate::guard::{call, outcome};
+use crate::platform::{code, give_back, lb_socket, own};
 use crate::types::{Out, lb_policy, lb_report};
 
 /// A close under way.
-pub struct lb_closing(Closing);
+pub struct lb_closing(pub(crate) Closing);
 
 /// Begins to close the connection of `fd` and returns at once, whatever the
 /// policy (NULL: the socket's own SO_LINGER) and whether or not the socket blocks.
@@ -26,14 +25,14 @@ pub struct lb_closing(Closing);
 /// says; `closing` points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lb_close_begin(
-    fd: c_int,
+    fd: lb_socket,
     policy: *const lb_policy,
     closing: *mut *mut lb_closing,
     report: *mut lb_report,
 ) -> c_int {
     call(|| {
         if closing.is_null() {
-            return Err(libc::EINVAL);
+            return Err(code::EINVAL);
         }
         // SAFETY: the caller's promise.
         unsafe { closing.write(std::ptr::null_mut()) };
@@ -44,7 +43,7 @@ pub unsafe extern "C" fn lb_close_begin(
         let policy = match unsafe { lb_policy::read(policy, &socket) } {
             Ok(policy) => policy,
             Err(error) => {
-                let _ = socket.into_raw_fd();
+                give_back(socket);
                 return Err(error);
             }
         };
@@ -57,24 +56,10 @@ pub unsafe extern "C" fn lb_close_begin(
             None => {
                 // SAFETY: the caller's promise.
                 unsafe { closing.write(Box::into_raw(Box::new(lb_closing(begun)))) };
-                Err(libc::EWOULDBLOCK)
+                Err(code::EWOULDBLOCK)
             }
         }
     })
-}
-
-/// The descriptor to poll: readable when lb_closing_finish() has something to do,
-/// the deadline included. It stays the handle's. -1 and EINVAL for NULL.
-///
-/// # Safety
-/// NULL, or a handle that is not over.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn lb_closing_fd(closing: *const lb_closing) -> c_int {
-    // SAFETY: the caller's promise.
-    match unsafe { closing.as_ref() } {
-        Some(closing) => closing.0.as_raw_fd(),
-        None => call(|| Err(libc::EINVAL)),
-    }
 }
 
 /// Goes on with a close. When it is over, the handle is freed, `*closing` becomes
@@ -94,14 +79,14 @@ pub unsafe extern "C" fn lb_closing_finish(
         let mut report = unsafe { Out::new(report) }?;
         // SAFETY: the caller's promise.
         let Some(place) = (unsafe { closing.as_mut() }) else {
-            return Err(libc::EINVAL);
+            return Err(code::EINVAL);
         };
         // SAFETY: the caller's promise.
         let Some(handle) = (unsafe { place.as_mut() }) else {
-            return Err(libc::EINVAL);
+            return Err(code::EINVAL);
         };
         let Some(result) = finished(&mut handle.0) else {
-            return Err(libc::EWOULDBLOCK);
+            return Err(code::EWOULDBLOCK);
         };
         // SAFETY: made by Box::into_raw in lb_close_begin, and taken out only here.
         drop(unsafe { Box::from_raw(std::mem::replace(place, std::ptr::null_mut())) });

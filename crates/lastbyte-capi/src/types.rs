@@ -3,11 +3,12 @@
 use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::net::Shutdown;
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use lastbyte::{Fate, Linger, Policy, Report, Side, Sums};
 use libc::{c_char, c_int};
+
+use crate::platform::{AsSocket, code};
 
 /// What a close is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,14 +239,17 @@ impl lb_policy {
     ///
     /// # Safety
     /// NULL, or valid for as many bytes as its `size` says.
-    pub(crate) unsafe fn read(policy: *const Self, socket: &impl AsFd) -> Result<Policy, c_int> {
+    pub(crate) unsafe fn read(
+        policy: *const Self,
+        socket: &impl AsSocket,
+    ) -> Result<Policy, c_int> {
         if policy.is_null() {
             return own(socket).map(Policy::new);
         }
         // SAFETY: the size comes first, whatever the version.
         let size = unsafe { (&raw const (*policy).size).read() };
         if size < POLICY_SIZE {
-            return Err(libc::EINVAL);
+            return Err(code::EINVAL);
         }
         // SAFETY: at least as long as ours; a later version's fields are not known here,
         // and their zero means what this version does.
@@ -255,12 +259,12 @@ impl lb_policy {
             std::slice::from_raw_parts(policy.cast::<u8>().add(POLICY_SIZE), size - POLICY_SIZE)
         };
         if rest.iter().any(|byte| *byte != 0) {
-            return Err(libc::EINVAL);
+            return Err(code::EINVAL);
         }
         asked.policy(socket)
     }
 
-    fn policy(&self, socket: &impl AsFd) -> Result<Policy, c_int> {
+    fn policy(&self, socket: &impl AsSocket) -> Result<Policy, c_int> {
         let time = Duration::from_millis;
         let linger = match self.linger {
             value if value == lb_linger::LB_LINGER_OF_SOCKET as c_int => own(socket)?,
@@ -269,14 +273,14 @@ impl lb_policy {
             value if value == lb_linger::LB_LINGER_WAIT as c_int && self.wait_ms > 0 => {
                 Linger::Wait(time(self.wait_ms))
             }
-            _ => return Err(libc::EINVAL),
+            _ => return Err(code::EINVAL),
         };
         let confirm = lb_policy_flag::LB_POLICY_CONFIRM as u32;
         let without_time_wait = lb_policy_flag::LB_POLICY_WITHOUT_TIME_WAIT as u32;
         let half_closed = lb_policy_flag::LB_POLICY_HALF_CLOSED as u32;
         let shut_down = lb_policy_flag::LB_POLICY_SHUT_DOWN as u32;
         if self.flags & !(confirm | without_time_wait | half_closed | shut_down) != 0 {
-            return Err(libc::EINVAL);
+            return Err(code::EINVAL);
         }
         let mut policy = Policy::new(linger);
         if self.stall_ms > 0 {
@@ -303,8 +307,8 @@ impl lb_policy {
     }
 }
 
-fn own(socket: &impl AsFd) -> Result<Linger, c_int> {
-    Linger::of(socket).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))
+fn own(socket: &impl AsSocket) -> Result<Linger, c_int> {
+    Linger::of(socket).map_err(|error| error.raw_os_error().unwrap_or(code::EIO))
 }
 
 /// A number that is not known, or does not fit, is -1.
@@ -421,7 +425,7 @@ impl<T: Versioned> Out<'_, T> {
         // SAFETY: the size comes first, whatever the version.
         let size = unsafe { place.cast::<usize>().read() };
         if size < size_of::<T>() {
-            return Err(libc::EINVAL);
+            return Err(code::EINVAL);
         }
         Ok(Some(Self {
             place,

@@ -4,7 +4,9 @@ use std::mem::ManuallyDrop;
 use std::net::TcpStream;
 use std::os::windows::io::{AsRawSocket, FromRawSocket, IntoRawSocket};
 
-pub(crate) use std::os::windows::io::{AsSocket, BorrowedSocket, OwnedSocket, RawSocket};
+#[cfg(feature = "tokio")]
+pub(crate) use std::os::windows::io::RawSocket;
+pub(crate) use std::os::windows::io::{AsSocket, BorrowedSocket, OwnedSocket};
 use windows_sys::Win32::Networking::WinSock::SOCKET;
 
 /// Whatever lends a socket: all that is [`AsSocket`], and types of this crate that are not.
