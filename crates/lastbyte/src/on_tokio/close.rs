@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use ::tokio::net::TcpStream;
 
-use super::drive::Socket;
+use super::socket::Socket;
 use super::task::{Outcome, Task};
 use crate::detach::detach;
 use crate::driver::Prepared;

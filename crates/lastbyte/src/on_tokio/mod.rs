@@ -144,16 +144,17 @@ mod axum;
 mod close;
 #[cfg(any(feature = "hyper-util", feature = "tonic"))]
 mod connected;
-mod drive;
 mod handle;
 #[cfg(feature = "stream")]
 mod incoming;
 mod listener;
 mod registry;
+mod socket;
 mod stream;
 mod sweeper;
 mod task;
 mod timer;
+mod watch;
 
 pub use close::{Closable, Close, close};
 pub use handle::Handle;

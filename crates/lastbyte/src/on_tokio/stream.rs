@@ -13,8 +13,8 @@ use ::tokio::net::{TcpStream, ToSocketAddrs};
 use ::tokio::runtime::Handle;
 
 use super::close::{Closable, Close, sealed};
-use super::drive::Socket;
 use super::registry::{Access, Registration};
+use super::socket::Socket;
 use super::sweeper::Sweeper;
 use super::task::{Outcome, Task};
 use super::timer;

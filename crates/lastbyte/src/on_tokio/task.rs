@@ -1,28 +1,50 @@
-//! An ending that is told of: to the listener it came from, and to whoever
-//! awaits it.
+//! One ending on tokio's reactor. Its report goes to the listener that the connection
+//! came from, and to whoever awaits it.
+
+mod waiting;
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ::tokio::runtime::Handle;
 use ::tokio::sync::oneshot;
+use ::tokio::task::JoinHandle;
+use ::tokio::time::Sleep;
 
-use super::drive::{Drive, Socket};
 use super::registry::{Hold, Registration, SettleTimer, Stage};
-use crate::closer::Sink;
+use super::socket::{Socket, refused};
+use super::timer;
+use super::watch::{Watch, clear};
+use crate::closer::{Sink, background};
+use crate::driver::{Driver, Prepared};
 use crate::error::CloseError;
 use crate::policy::Policy;
 use crate::report::Report;
+use crate::sys::{self, Look, NoLook, Throttled};
 
 /// What a close comes to.
 pub(super) type Outcome = Result<Report, CloseError>;
 
-/// As a future: everything to the end, the hold for late input included.
+/// An ending under way; as a future, everything to its end, the hold for late input
+/// included. Dropped unfinished, it goes on in the background.
 pub(super) struct Task {
-    drive: Drive,
+    /// Until the ending is over or left to the background.
+    driver: Option<Driver<Socket>>,
+    watch: Watch,
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// What the alarm is set to.
+    due: Option<Instant>,
+    /// When it began by the system's clock: the runtime's may be paused.
+    began: Instant,
+    /// While the network is given real time, before a paused clock's deadline counts;
+    /// and for which deadline it was.
+    settling: Option<JoinHandle<()>>,
+    settled: Option<Instant>,
+    /// The pacing from before transmission was held back.
+    throttled: Option<Throttled>,
     /// Until it is over, or left to the background.
     registration: Option<Registration>,
     reported: bool,
@@ -32,8 +54,11 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Begins to close, and gives the result if it is known by then. What is awaited
-    /// begins only where the runtime can wait for it.
+    /// Begins to close: sends what is queued and FIN. A result that is known by then comes
+    /// along.
+    ///
+    /// Where somebody `awaits` it, what that takes is had before anything is done; it
+    /// fails with the socket untouched. Else the background has it where need be.
     pub(super) fn begin(
         socket: Socket,
         policy: &Policy,
@@ -41,27 +66,36 @@ impl Task {
         began: Instant,
         awaited: bool,
     ) -> Result<(Self, Option<Outcome>), CloseError> {
-        let (drive, report) = match Drive::begin(socket, policy, began, awaited) {
+        if let Some(stream) = socket.watched() {
+            // Whatever happens from here on is news.
+            clear(stream);
+        }
+        let (prepared, watch) = match prepare(socket, policy, began, awaited) {
             Ok(begun) => begun,
             Err(error) => {
                 let result = Err(error);
                 if let Some(registration) = &registration {
                     registration.record(&result);
                 }
-                let Err(error) = result else {
-                    unreachable!("made an error just above")
-                };
-                return Err(error);
+                return result.map(|_| unreachable!("made an error just above"));
             }
         };
+        let (driver, progress) = prepared.by_clock(timer::now).start();
         let mut task = Self {
-            drive,
+            driver: (!progress.over).then_some(driver),
+            watch,
+            alarm: None,
+            due: None,
+            began,
+            settling: None,
+            settled: None,
+            throttled: None,
             registration,
             reported: false,
             settle_timer: SettleTimer::default(),
             delegated: None,
         };
-        let result = report.map(|report| task.record(Ok(report)));
+        let result = progress.report.map(|report| task.record(Ok(report)));
         Ok((task, result))
     }
 
@@ -86,21 +120,21 @@ impl Task {
     }
 
     fn poll_report(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Report>> {
-        let report = self.drive.poll_report(cx);
+        let report = self.poll_first_report(cx);
         if report.is_ready() {
             return report;
         }
         self.wake_later(cx);
         match &self.registration {
             Some(registration) if registration.is_at(Stage::Throttled) => {
-                self.drive.throttle(registration.throttle_time())
+                let time = registration.throttle_time();
+                self.throttle(time);
             }
             // Or the shutdown was given up.
-            _ => self.drive.unthrottle(),
+            _ => self.unthrottle(),
         }
-        if self.is_at(Stage::Deadline) && (self.drive.settle() || self.settle_timer.is_over()) {
+        if self.is_at(Stage::Deadline) && (self.settle() || self.settle_timer.is_over()) {
             return self
-                .drive
                 .cut_short()
                 .map_or(report, |report| Poll::Ready(Ok(report)));
         }
@@ -111,7 +145,7 @@ impl Task {
     fn delegate(&mut self) {
         let (send, result) = oneshot::channel();
         let registration = self.hand_over();
-        self.drive.delegate(Some(Box::new(move |result| {
+        self.leave(Some(Box::new(move |result| {
             if let Some(registration) = registration {
                 registration.record_from_background(&result);
             }
@@ -132,14 +166,19 @@ impl Task {
         registration
     }
 
-    /// Has nobody woken for it: from here on it is looked at.
+    /// Takes the connection out of the reactor: from now on the ending is polled by
+    /// [`look`](Self::look), and nothing wakes a task for it.
     pub(super) fn unwatch(&mut self) {
-        self.drive.unwatch();
+        self.own(|socket| socket.into_fd().ok().map(Socket::Fd));
+    }
+
+    fn own(&mut self, own: impl FnOnce(Socket) -> Option<Socket>) {
+        self.driver = self.driver.take().and_then(|driver| driver.map(own));
     }
 
     /// Looks how far it has come, instead of waiting.
     pub(super) fn look(&mut self) {
-        if let Some(report) = self.drive.look() {
+        if let Some(report) = self.step(Look::Input).report {
             let _ = self.record(Ok(report));
         }
     }
@@ -147,7 +186,7 @@ impl Task {
     /// Whether nothing remains to be done, not even for a peer that may still be
     /// sending.
     pub(super) fn is_over(&self) -> bool {
-        self.drive.is_over() && self.delegated.is_none()
+        self.driver.is_none() && self.delegated.is_none()
     }
 
     /// Whether its listener is shutting down, or it has none: then nothing is gained by
@@ -193,19 +232,71 @@ impl Task {
             .is_some_and(|registration| registration.is_at(stage))
     }
 
+    /// Ends what has no report yet as if its deadline had come.
+    fn cut_short(&mut self) -> Option<Report> {
+        let driver = self.driver.as_mut()?;
+        driver.cut_short();
+        self.step(Look::Full).report
+    }
+
+    /// Holds back what was not transmitted yet. See [`sys::throttle`].
+    fn throttle(&mut self, time: Duration) {
+        if let (Some(driver), None) = (&self.driver, self.throttled) {
+            self.throttled = sys::throttle(driver.socket(), time);
+        }
+    }
+
+    /// Undoes it.
+    fn unthrottle(&mut self) {
+        if let (Some(driver), Some(before)) = (&self.driver, self.throttled.take()) {
+            sys::unthrottle(driver.socket(), before);
+        }
+    }
+
+    /// Whether all that was transmitted has been acknowledged; if so, it stays at
+    /// that. See [`Driver::settle`].
+    fn settle(&mut self) -> bool {
+        self.driver.as_mut().is_none_or(Driver::settle)
+    }
+
+    /// Whether nothing suggests that the peer will send more.
+    fn is_quiet(&self) -> bool {
+        self.driver.as_ref().is_none_or(Driver::is_quiet)
+    }
+
+    /// Closes the descriptor now, in the ordinary way.
+    fn release(&mut self) {
+        if let Some(mut driver) = self.driver.take() {
+            driver.release();
+        }
+    }
+
+    /// Leaves the rest to the background closer. `sink` is given what becomes of it, where
+    /// that was not reported yet.
+    fn leave(&mut self, sink: Option<Sink>) {
+        self.unthrottle();
+        if let Some(driver) = self
+            .driver
+            .take()
+            .and_then(|driver| driver.map(|socket| socket.into_fd().ok()))
+        {
+            background::adopt_and_tell(driver.by_system_clock(), sink);
+        }
+    }
+
     /// Waits, after the report, until the peer has closed or its time is over.
     fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.drive.poll_over(cx).is_ready() {
+        if self.poll_over(cx).is_ready() {
             return Poll::Ready(());
         }
         let Some(registration) = &self.registration else {
             return Poll::Pending;
         };
         registration.wake_later(cx);
-        let quiet = self.drive.is_quiet();
+        let quiet = self.is_quiet();
         if registration.hold(quiet) == Hold::GivenUp {
             // Its descriptor is needed for a connection that somebody waits for.
-            self.drive.release();
+            self.release();
             return Poll::Ready(());
         }
         if !registration.is_at(Stage::LastAccepts) {
@@ -213,9 +304,9 @@ impl Task {
         }
         // A shutdown waits for peers that are still sending, no others.
         if quiet {
-            self.drive.release();
+            self.release();
         } else if registration.is_at(Stage::Deadline) {
-            self.drive.leave();
+            self.leave(None);
         } else {
             return Poll::Pending;
         }
@@ -229,7 +320,7 @@ impl Future for Task {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if !self.reported {
             match self.poll_report(cx) {
-                // Told is all that is to be done with it.
+                // Nobody awaits it.
                 Poll::Ready(Ok(report)) => drop(self.record(Ok(report))),
                 // Dropped, it goes on in the background.
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
@@ -241,14 +332,42 @@ impl Future for Task {
 }
 
 impl Drop for Task {
-    /// What is not over goes on in the background, whose report is still told.
+    /// What is not over goes on in the background, whose report is still recorded.
     fn drop(&mut self) {
-        if self.reported || self.drive.is_over() {
+        if self.driver.is_none() {
             return;
         }
-        let sink = self.hand_over().map(|registration| -> Sink {
+        let registration = if self.reported {
+            None
+        } else {
+            self.hand_over()
+        };
+        let sink = registration.map(|registration| -> Sink {
             Box::new(move |result| registration.record_from_background(&result))
         });
-        self.drive.delegate(sink);
+        self.leave(sink);
+    }
+}
+
+type Begun = (Prepared<Socket>, Watch);
+
+/// Looks at the connection, and gets what it takes to wait for it if it is `awaited`.
+fn prepare(
+    socket: Socket,
+    policy: &Policy,
+    began: Instant,
+    awaited: bool,
+) -> Result<Begun, CloseError> {
+    let prepared = match &socket {
+        Socket::Accepted(_) => Prepared::inspect_tcp(socket, policy, began),
+        _ => Prepared::inspect(socket, policy, began),
+    };
+    let prepared = match prepared {
+        Ok(prepared) => prepared,
+        Err((no_look, socket)) => return Err(refused(no_look, socket)),
+    };
+    match awaited.then(|| Watch::prepare(&prepared)).transpose() {
+        Ok(watch) => Ok((prepared, watch.unwrap_or(Watch::first()))),
+        Err(error) => Err(refused(NoLook::Failed(error), prepared.into_socket())),
     }
 }
