@@ -7,7 +7,6 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, socklen_t};
 
-use super::look::input_would_reset;
 use super::option::{self, get, set};
 
 /// Drops every segment.
@@ -81,25 +80,20 @@ pub(crate) fn trim(socket: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// As [`trim`], of a connection whose close is about to begin elsewhere, where input
-/// would reset it. Whether a filter was attached, for [`untrim`].
-pub(crate) fn trim_ahead(socket: BorrowedFd<'_>) -> bool {
-    input_would_reset(socket)
-        && matches!(attached(socket), Ok(Attached::Nothing))
-        && attach(socket, TRIM).is_ok()
-}
-
-/// Undoes [`trim_ahead`].
-pub(crate) fn untrim(socket: BorrowedFd<'_>) {
-    if is_trimmed(socket) {
-        let _ = set::<c_int>(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
-    }
-}
-
 /// Whether input is kept out by a filter such as [`trim`]'s. False also where the kernel
 /// does not tell.
 pub(super) fn is_trimmed(socket: BorrowedFd<'_>) -> bool {
     matches!(attached(socket), Ok(Attached::Trim))
+}
+
+/// As [`trim`], where there is no filter yet. Whether one was attached.
+pub(super) fn trim_unfiltered(socket: BorrowedFd<'_>) -> bool {
+    matches!(attached(socket), Ok(Attached::Nothing)) && attach(socket, TRIM).is_ok()
+}
+
+/// Takes the filter off.
+pub(super) fn detach(socket: BorrowedFd<'_>) {
+    let _ = set::<c_int>(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0);
 }
 
 fn attach(socket: BorrowedFd<'_>, verdict: u32) -> io::Result<()> {

@@ -84,7 +84,7 @@ pub(crate) fn first_look_at_tcp(socket: BorrowedFd<'_>) -> Result<Observation, N
 /// Whether reading gives the end at once, by the peer's FIN or because of a
 /// shutdown on this host (`tcp_poll`, net/ipv4/tcp.c). `None` where the kernel
 /// does not tell.
-fn reading_is_shut(socket: BorrowedFd<'_>) -> Option<bool> {
+pub(super) fn reading_is_shut(socket: BorrowedFd<'_>) -> Option<bool> {
     let mut poll = libc::pollfd {
         fd: socket.as_raw_fd(),
         events: libc::POLLRDHUP,
@@ -93,23 +93,6 @@ fn reading_is_shut(socket: BorrowedFd<'_>) -> Option<bool> {
     // SAFETY: one pollfd, alive during the call, which does not wait.
     let n = unsafe { libc::poll(&mut poll, 1, 0) };
     (n >= 0).then_some(poll.revents & libc::POLLRDHUP != 0)
-}
-
-/// Whether input would make the kernel reset the connection: it is open to the peer,
-/// and its reading side is shut down. False also where the kernel does not tell.
-pub(super) fn input_would_reset(socket: BorrowedFd<'_>) -> bool {
-    // The first answer is of every socket's, and most end here.
-    if reading_is_shut(socket) != Some(true) || !is_tcp(socket).unwrap_or(false) {
-        return false;
-    }
-    // Twice: a FIN of the peer's may show to poll first, see `first_look_at_tcp`.
-    let _ = TcpInfo::of(socket);
-    TcpInfo::of(socket).is_ok_and(|info| {
-        matches!(
-            state_of(&info),
-            TcpState::SynReceived | TcpState::Established | TcpState::FinWait1 | TcpState::FinWait2
-        )
-    })
 }
 
 /// Whether it is worth some more calls to learn of the peer's FIN at a connection
@@ -242,7 +225,7 @@ fn queued_now(socket: BorrowedFd<'_>, info: &TcpInfo) -> Result<u64, NoCount> {
 
 /// The state, of those that an ending knows: no socket that a program holds is in
 /// `NewSynReceived`, and a number that is none says that nothing stands any more.
-fn state_of(info: &TcpInfo) -> TcpState {
+pub(super) fn state_of(info: &TcpInfo) -> TcpState {
     match info.state() {
         Some(TcpState::NewSynReceived) => TcpState::SynReceived,
         Some(state) => state,

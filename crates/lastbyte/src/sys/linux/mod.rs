@@ -18,6 +18,7 @@ mod public;
 mod socket;
 mod stream;
 mod timer;
+mod trim_ahead;
 #[cfg(feature = "io-uring")]
 mod uring;
 mod waker;
@@ -25,7 +26,7 @@ mod waker;
 pub(crate) use address::{cookie, local_address, peer_address};
 pub(crate) use destroyed::{Destroyed, Notice, Overrun};
 pub(crate) use edges::{Edges, Event};
-pub(crate) use filter::{freeze, trim, trim_ahead, untrim};
+pub(crate) use filter::{freeze, trim};
 pub(crate) use limit::descriptor_limit;
 #[cfg(feature = "tokio")]
 pub(crate) use listener::backlog;
@@ -42,6 +43,7 @@ pub(crate) use socket::{AsSocket, BorrowedSocket, HasSocket, OwnedSocket, forget
 pub(crate) use stream::{Throttled, freeze_if_settled, throttle, unthrottle};
 pub(crate) use stream::{abort, close, is_nonblocking, send_fin, shut_down};
 pub(crate) use timer::Timer;
+pub(crate) use trim_ahead::{trim_ahead, untrim};
 #[cfg(feature = "io-uring")]
 pub(crate) use uring::Ring;
 pub(crate) use waker::Waker;
