@@ -1,5 +1,6 @@
 //! The command `lastbyte`. Thin: each subcommand parses, calls a library, prints.
 
+mod argument;
 mod cli;
 mod commands;
 mod complete;

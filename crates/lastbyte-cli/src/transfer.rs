@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use lastbyte::Errno;
-use lastbyte_lab::harness::outstanding;
+use lastbyte_tcp::queue::unacknowledged;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Bytes read and offered to the kernel at once.
@@ -106,7 +106,7 @@ fn make_room(
     state: &mut Transfer,
 ) -> Result<(), Stopped> {
     let mut events = PollFlags::POLLOUT | PollFlags::POLLIN;
-    let mut queued = outstanding(stream).map_err(|e| broken(&e))?;
+    let mut queued = unacknowledged(stream.as_fd()).map_err(|e| broken(&e))?;
     loop {
         let timeout = stall.map_or(PollTimeout::NONE, |time| {
             PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
@@ -115,7 +115,7 @@ fn make_room(
         match poll(&mut fds, timeout) {
             Ok(0) => {
                 // Room comes in large pieces; an ACK is progress all the same.
-                let now = outstanding(stream).map_err(|e| broken(&e))?;
+                let now = unacknowledged(stream.as_fd()).map_err(|e| broken(&e))?;
                 if now == queued {
                     return Err(Stopped::Stalled);
                 }

@@ -8,6 +8,7 @@ use lastbyte_host::watch::Stop;
 use lastbyte_host::watch::Watcher;
 
 use super::watch::Scope;
+use crate::argument;
 use crate::output::{failed, note, output};
 use crate::status::{DONE, NOT_SO, Status};
 
@@ -18,7 +19,7 @@ use crate::status::{DONE, NOT_SO, Status};
 pub(crate) struct Args {
     /// Look for this long, such as 10s or 2m.
     #[arg(long = "for", value_name = "TIME", default_value = "10s",
-          value_parser = humantime::parse_duration)]
+          value_parser = argument::time)]
     time: Duration,
     /// Print one JSON line per finding.
     #[arg(long)]

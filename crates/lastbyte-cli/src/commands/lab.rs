@@ -9,7 +9,7 @@ use lastbyte_lab::harness::{self, Place};
 use lastbyte_lab::{Lab, Lastbyte, Plain, ROWS, Results, Row, Subject, show};
 
 use crate::complete::Completed;
-use crate::output::say;
+use crate::output::{note, say};
 use crate::status::{DONE, NOT_SO, Status, USAGE};
 use crate::terminal;
 
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Status {
     if let Some(file) = &args.ladder
         && let Err(why) = draw(&results, file)
     {
-        eprintln!("lastbyte: cannot draw {}: {why}", file.display());
+        note!("cannot draw {}: {why}", file.display());
         return USAGE;
     }
     say(&shown(args, &results), if kept { DONE } else { NOT_SO })

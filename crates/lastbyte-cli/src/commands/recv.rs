@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use indicatif::{ProgressBar, ProgressStyle};
 use lastbyte::Errno;
 
-use crate::output::{failed, output};
+use crate::output::{failed, note, output};
 use crate::status::{DONE, NOT_SO, Status, USAGE};
 
 /// Receives one connection, and reports how it ended.
@@ -17,7 +17,7 @@ use crate::status::{DONE, NOT_SO, Status, USAGE};
 Exit status: 0 the connection ended with EOF, 1 it was reset or failed, 2 usage, or
 standard output cannot be written.")]
 pub(crate) struct Args {
-    /// The port to listen on; a free one if absent, told on standard error.
+    /// The port to listen on; a free one if absent, printed on standard error.
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     port: u16,
 
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Status {
     match receive(SocketAddr::new(args.bind, args.port)) {
         Ok(status) => status,
         Err(text) => {
-            eprintln!("lastbyte: {text}");
+            note!("{text}");
             USAGE
         }
     }
@@ -41,7 +41,7 @@ fn receive(at: SocketAddr) -> Result<Status, String> {
     let at = listener
         .local_addr()
         .map_err(|e| format!("the listener has no address: {e}"))?;
-    eprintln!("listening on {at}");
+    note!("listening on {at}");
     let (mut stream, peer) = listener
         .accept()
         .map_err(|e| format!("cannot accept a connection on {at}: {e}"))?;
@@ -74,15 +74,15 @@ fn receive(at: SocketAddr) -> Result<Status, String> {
     bar.finish_and_clear();
     match end {
         Ok(()) => {
-            eprintln!("EOF after {bytes} bytes from {peer}");
+            note!("EOF after {bytes} bytes from {peer}");
             Ok(DONE)
         }
         Err(error) => {
             let name = error.raw_os_error().map(Errno::from_raw);
             match name {
-                Some(Errno::ECONNRESET) => eprintln!("reset after {bytes} bytes from {peer}"),
-                Some(name) => eprintln!("failed ({name}) after {bytes} bytes from {peer}"),
-                None => eprintln!("failed ({error}) after {bytes} bytes from {peer}"),
+                Some(Errno::ECONNRESET) => note!("reset after {bytes} bytes from {peer}"),
+                Some(name) => note!("failed ({name}) after {bytes} bytes from {peer}"),
+                None => note!("failed ({error}) after {bytes} bytes from {peer}"),
             }
             Ok(NOT_SO)
         }

@@ -6,8 +6,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lastbyte::Linger;
 use lastbyte_run_supervisor::{Error, Keep, Options, Override, Part, messages};
 
+use crate::argument;
 use crate::status::{NOT_EXECUTABLE, NOT_FOUND, Status, USAGE};
 
 #[derive(Debug, clap::Args)]
@@ -36,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long)]
     follow: bool,
     /// How long to stay, once the program is gone, for closes that have no deadline.
-    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = argument::time)]
     patience: Duration,
     /// Return when the program has exited; its closes are finished in the background.
     #[arg(long, conflicts_with = "follow")]
@@ -136,26 +138,17 @@ fn open_log(path: &Path) -> Result<Box<dyn Write + Send>, String> {
         .map_err(|error| format!("cannot write the log {}: {error}", path.display()))
 }
 
-/// `off`, `abort`, or a time.
+/// A way to linger that a run can ask of its program's closes.
 fn linger(text: &str) -> Result<Override, String> {
-    match text {
-        "off" => Ok(Override::Off),
-        "abort" => Ok(Override::Abort),
-        _ => {
-            let time = humantime::parse_duration(text).map_err(|error| {
-                format!("neither off, nor abort, nor a time such as 5s or 500ms: {error}")
-            })?;
-            if time.is_zero() {
-                return Err(
-                    "a wait of no time would be an abort; say abort if that is meant".into(),
-                );
-            }
-            if time.subsec_nanos() % 1_000_000 != 0 {
-                return Err("waits are kept to the millisecond; give whole milliseconds".into());
-            }
-            u64::try_from(time.as_millis())
-                .map(Override::Wait)
-                .map_err(|_| "longer than can be waited for".into())
+    match argument::linger(text)? {
+        Linger::Off => Ok(Override::Off),
+        Linger::Abort => Ok(Override::Abort),
+        Linger::Wait(time) if time.subsec_nanos() % 1_000_000 != 0 => {
+            Err("waits are kept to the millisecond; give whole milliseconds".into())
         }
+        Linger::Wait(time) => u64::try_from(time.as_millis())
+            .map(Override::Wait)
+            .map_err(|_| "longer than can be waited for".into()),
+        other => Err(format!("{other} cannot be asked of a program's closes")),
     }
 }

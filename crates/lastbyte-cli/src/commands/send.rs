@@ -11,8 +11,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lastbyte::{CloseError, Closer, Errno, Fate, Linger, Policy, Report};
 use serde::Serialize;
 
+use crate::argument;
 use crate::endpoint::Endpoint;
-use crate::output::say;
+use crate::output::{note, say};
 use crate::status::{DONE, NOT_SO, Status, USAGE};
 use crate::transfer::{Stopped, Transfer, transfer};
 
@@ -34,7 +35,7 @@ closed_first, elapsed_us, error), `written` (bytes that the kernel took), `unwri
 pub(crate) struct Args {
     /// How long the close may wait until everything is acknowledged: a time such
     /// as 30s or 500ms, `off` (no limit) or `abort` (reset at once).
-    #[arg(long, value_name = "TIME|off|abort", default_value = "30s", value_parser = linger)]
+    #[arg(long, value_name = "TIME|off|abort", default_value = "30s", value_parser = argument::linger)]
     linger: Linger,
 
     /// Also wait for the peer to close its side.
@@ -43,7 +44,7 @@ pub(crate) struct Args {
 
     /// Give up when the peer has acknowledged nothing for this long, while
     /// sending as well as while closing.
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = argument::time)]
     stall: Option<Duration>,
 
     /// Print the report as JSON.
@@ -57,21 +58,6 @@ pub(crate) struct Args {
     /// What to send; standard input if absent or `-`.
     #[arg(value_hint = clap::ValueHint::FilePath)]
     file: Option<PathBuf>,
-}
-
-fn linger(text: &str) -> Result<Linger, String> {
-    match text {
-        "off" => Ok(Linger::Off),
-        "abort" => Ok(Linger::Abort),
-        _ => match time(text)? {
-            Duration::ZERO => Err("a wait of nothing is `abort`".into()),
-            wait => Ok(Linger::Wait(wait)),
-        },
-    }
-}
-
-fn time(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|e| format!("{e}; a time looks like 30s or 500ms"))
 }
 
 pub(crate) fn run(args: &Args) -> Status {
@@ -131,7 +117,7 @@ fn with_the_error_of(sent: &Transfer, mut report: Report) -> Report {
 }
 
 fn complain(text: &str) -> Status {
-    eprintln!("lastbyte: {text}");
+    note!("{text}");
     USAGE
 }
 
@@ -281,25 +267,5 @@ impl Outcome {
             line.push_str(&format!("; the input was not sent to its end: {why}"));
         }
         line
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_linger_is_off_abort_or_a_time() {
-        assert_eq!(linger("off"), Ok(Linger::Off));
-        assert_eq!(linger("abort"), Ok(Linger::Abort));
-        assert_eq!(
-            linger("500ms"),
-            Ok(Linger::Wait(Duration::from_millis(500)))
-        );
-        assert_eq!(linger("1m 30s"), Ok(Linger::Wait(Duration::from_secs(90))));
-        for (text, why) in [("0s", "abort"), ("30", "30s or 500ms"), ("soon", "30s")] {
-            let error = linger(text).unwrap_err();
-            assert!(error.contains(why), "{text}: {error}");
-        }
     }
 }

@@ -66,7 +66,10 @@ pub(crate) fn one_line_says_it(_: &Stage) -> Result<(), Failed> {
 }
 
 pub(crate) fn recv_says_how_it_ended(_: &Stage) -> Result<(), Failed> {
-    for (reset, status, words) in [(false, 0, "EOF after 5 bytes"), (true, 1, "reset after ")] {
+    for (reset, status, words) in [
+        (false, 0, "lastbyte: EOF after 5 bytes"),
+        (true, 1, "lastbyte: reset after "),
+    ] {
         let mut child = Command::new(LASTBYTE)
             .arg("recv")
             .stdout(Stdio::piped())
@@ -77,7 +80,7 @@ pub(crate) fn recv_says_how_it_ended(_: &Stage) -> Result<(), Failed> {
         said.read_line(&mut line)?;
         let at: SocketAddr = line
             .trim_end()
-            .strip_prefix("listening on ")
+            .strip_prefix("lastbyte: listening on ")
             .ok_or_else(|| format!("it said {line:?}"))?
             .parse()?;
         if !at.ip().is_loopback() {

@@ -19,7 +19,7 @@ pub use metronome::{Metronome, Starvation, starved};
 pub use pair::{Crowd, Pair, Setup, fill, fill_from, has_ipv6};
 pub use pattern::pattern;
 pub(crate) use peer::FilterRefused;
-pub use peer::{End, Got, Peer, outstanding};
+pub use peer::{End, Got, Peer};
 pub use place::{Place, enter};
 pub use procfs::net::TcpState;
 pub use stamp::{Stamp, ms};

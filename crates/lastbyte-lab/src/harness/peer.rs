@@ -251,7 +251,7 @@ impl Drop for Peer {
 ///
 /// # Errors
 /// Those of ioctl(2).
-pub fn outstanding(socket: &impl AsFd) -> io::Result<u32> {
+fn outstanding(socket: &impl AsFd) -> io::Result<u32> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: SIOCOUTQ (= TIOCOUTQ) writes one int.
     let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &mut bytes) };

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
+use crate::output::note;
 use crate::status::{DONE, Status, USAGE};
 
 #[derive(Debug, clap::Args)]
@@ -64,7 +65,7 @@ pub(crate) fn run(args: &Args, command: clap::Command) -> Status {
         Ok(()) => DONE,
         Err(error) => {
             let folder = args.folder.display();
-            eprintln!("lastbyte: cannot write man pages to {folder}: {error}");
+            note!("cannot write man pages to {folder}: {error}");
             USAGE
         }
     }

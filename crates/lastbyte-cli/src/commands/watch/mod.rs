@@ -14,6 +14,7 @@ use lastbyte_host::watch::Losses;
 use lastbyte_host::watch::Stop;
 use lastbyte_host::watch::{Config, Watcher};
 
+use crate::argument;
 use crate::output::{failed, note, output};
 use crate::status::{DONE, Status};
 use serve::{Bound, Served};
@@ -30,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR", value_parser = serve::address)]
     prometheus: Option<SocketAddr>,
     /// Stop after this long, such as 30s or 5m.
-    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "TIME", value_parser = argument::time)]
     time: Option<Duration>,
     /// Stop when this process ends.
     #[arg(long, value_name = "PID")]
