@@ -1,11 +1,11 @@
-//! The state machine's hot path, for this repository's benchmarks alone.
+//! Runs the state machine's hot path, for this repository's benchmarks alone.
 
 use std::time::Duration;
 
 use crate::ending::{Action, Detail, Ending, Input, Observation, TcpState};
 use crate::policy::Policy;
 
-/// An ending that waits for its ACK.
+/// Holds an ending that waits for its ACK.
 #[derive(Debug)]
 pub struct Waiting {
     ending: Ending,
@@ -13,7 +13,7 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Begins one: the first look, and the FIN.
+    /// Begins an ending: the first look, and the FIN.
     #[must_use]
     pub fn begin() -> Self {
         let policy = Policy::wait(Duration::from_secs(5)).with_stall(Duration::from_secs(1));
@@ -25,14 +25,14 @@ impl Waiting {
         }
     }
 
-    /// An event that changes nothing, as most do.
+    /// Takes an event that changes nothing, as most do.
     pub fn look(&mut self) -> bool {
         self.at += Duration::from_nanos(1);
         let step = self.ending.observe(self.at, &queued(101));
         step.report.is_none() && self.ending.deadline().is_some()
     }
 
-    /// The FIN's ACK; the bytes acknowledged.
+    /// Takes the FIN's ACK, and returns the bytes acknowledged.
     #[must_use]
     pub fn acknowledge(mut self) -> Option<u64> {
         let step = self.ending.observe(self.at, &queued(0));
@@ -40,7 +40,7 @@ impl Waiting {
     }
 }
 
-/// One ending from its first look to its report.
+/// Runs one ending from its first look to its report.
 #[must_use]
 pub fn whole_ending() -> Option<u64> {
     let mut waiting = Waiting::begin();

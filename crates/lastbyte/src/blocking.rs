@@ -144,7 +144,7 @@ fn wait(prepared: Prepared) -> Result<Report, CloseError> {
     report.into_result()
 }
 
-/// Why it cannot be told whether the program wants to wait.
+/// The error where the socket does not show whether the program wants to wait.
 fn unusable(error: io::Error, socket: OwnedSocket) -> CloseError {
     match error.raw_os_error() {
         Some(code::EBADF) => CloseError::refused(Refusal::BadDescriptor, socket),

@@ -47,7 +47,7 @@ impl Connection {
         }
     }
 
-    /// As [`of`](Self::of), for a connection whose peer accept(2) has told.
+    /// As [`of`](Self::of), with the peer's address that accept(2) returned.
     #[cfg(feature = "tokio")]
     pub(crate) fn accepted(socket: &impl AsSocket, peer: SocketAddr) -> Self {
         let socket = socket.borrowed();

@@ -1,4 +1,4 @@
-//! Calls of other people's code that must not end a thread of ours.
+//! Calls the program's code so that a panic in it does not end a thread of this library.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,5 +1,5 @@
-//! An ending with its socket: shows the machine what there is and does what it
-//! says. Every form of close is a way to decide when to take the next step.
+//! Drives one ending: shows the state machine what its socket shows, and does what the
+//! machine answers. A form of close decides when the next step is taken.
 
 use std::time::{Duration, Instant};
 
@@ -23,11 +23,11 @@ pub(crate) struct Driver<S = OwnedSocket> {
     /// What time it is, by the clock that `began` is of.
     clock: fn() -> Instant,
     filters: Filters,
-    /// Which it is, where that will be published.
+    /// Which connection it is, where a hook will want to know.
     connection: Option<Box<Connection>>,
 }
 
-/// How far a step came.
+/// What a step brought.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Progress {
@@ -37,8 +37,8 @@ pub(crate) struct Progress {
     pub(crate) over: bool,
 }
 
-/// An ending that has looked at its connection and touched nothing yet, so that
-/// whatever else it needs can still fail harmlessly.
+/// A close that has looked at its connection and changed nothing yet, so that whatever
+/// else it needs can still fail without harm.
 pub(crate) struct Prepared<S = OwnedSocket> {
     driver: Driver<S>,
     first: Step,
@@ -108,7 +108,7 @@ impl<S: HasSocket> Prepared<S> {
         self.driver.socket()
     }
 
-    /// Whatever owns it.
+    /// The owner of the socket.
     #[cfg(feature = "tokio")]
     pub(crate) fn owner(&self) -> &S {
         self.driver
@@ -130,7 +130,7 @@ impl<S: HasSocket> Prepared<S> {
             .expect("a close that has not started has its socket")
     }
 
-    /// Goes by another clock, from now on.
+    /// Uses another clock from now on.
     #[cfg(feature = "tokio")]
     pub(crate) fn by_clock(mut self, clock: fn() -> Instant) -> Self {
         self.driver.began = clock()
@@ -155,18 +155,18 @@ impl<S: HasSocket> Prepared<S> {
     }
 }
 
-/// Begins a close that is left to the kernel, whose last word will come under the
-/// cookie returned, if it is of the network namespace `heard`: the descriptor is to be
-/// dropped at once. None, with nothing changed, where that would lose data, because
-/// input is unread, or say less than a look: the close is under way already, or the
-/// connection gone.
+/// Closes a connection of the network namespace `namespace` and leaves the rest to the
+/// kernel, whose destroy notice will carry the cookie returned. The descriptor is to be
+/// dropped at once. Returns `None`, with nothing changed, where input is unread, with which
+/// that would lose data, and where the close is under way already or the connection gone:
+/// then a look shows more than the notice.
 pub(crate) fn leave_to_kernel(
     socket: BorrowedSocket<'_>,
-    heard: Option<u64>,
+    namespace: Option<u64>,
 ) -> Option<(u64, Left)> {
     let identity = sys::identify(socket)?;
-    // Another network namespace's last words do not come here.
-    if heard.is_none() || identity.namespace != heard {
+    // Another network namespace's notices do not come here.
+    if namespace.is_none() || identity.namespace != namespace {
         return None;
     }
     // close() would send the FIN too, but not say whether the connection was
@@ -185,7 +185,7 @@ pub(crate) fn leave_to_kernel(
 }
 
 impl<S: HasSocket> Driver<S> {
-    /// Looks again and does what follows.
+    /// Looks at the connection and does what the machine answers.
     pub(crate) fn step(&mut self, how: Look) -> Progress {
         let Some(socket) = &self.socket else {
             return Progress {
@@ -203,7 +203,7 @@ impl<S: HasSocket> Driver<S> {
         self.act(step, false)
     }
 
-    /// Goes by the system's clock again, as much time having passed.
+    /// Uses the system's clock again, with as much time passed.
     #[cfg(feature = "tokio")]
     pub(crate) fn by_system_clock(mut self) -> Self {
         let now = Instant::now();
@@ -217,7 +217,7 @@ impl<S: HasSocket> Driver<S> {
         (self.clock)().saturating_duration_since(self.began)
     }
 
-    /// The time left until a step is due even if nothing happens.
+    /// The time until a step is due even if nothing happens.
     pub(crate) fn due_in(&self) -> Option<Duration> {
         let due = self.ending.deadline()?;
         Some(due.saturating_sub(self.elapsed()))
@@ -239,7 +239,7 @@ impl<S: HasSocket> Driver<S> {
         self.ending.is_quiet()
     }
 
-    /// What can be said of a close that is left to go on by itself.
+    /// The report of a close that is left to go on by itself.
     pub(crate) fn detached(&self) -> Report {
         let seen = sys::look(self.socket(), 0, Look::Full);
         let report = self.ending.detached(self.elapsed(), &seen);
@@ -272,7 +272,7 @@ impl<S: HasSocket> Driver<S> {
 
     /// Lets nothing that arrives change the connection any more, if all that was
     /// transmitted has been acknowledged: then what was acknowledged is what the
-    /// peer got. Whether that was so.
+    /// peer got. Returns whether that was so.
     #[cfg(feature = "tokio")]
     pub(crate) fn settle(&mut self) -> bool {
         let Some(socket) = &self.socket else {
@@ -310,15 +310,15 @@ impl<S: HasSocket> Driver<S> {
             .borrowed()
     }
 
-    /// Does what the machine says until it waits or is over; `unseen` leaves the
-    /// look after the FIN to the caller.
+    /// Does what the machine answers until it waits or is over. `unseen` leaves the look
+    /// after the FIN to the caller.
     fn act(&mut self, mut step: Step, unseen: bool) -> Progress {
         let mut report = None;
         loop {
             if step.action == Action::Abort {
                 // Before the report, which says that it was done.
                 if let Some(Err(error)) = self.socket.take().map(sys::abort) {
-                    step.report = step.report.map(|told| not_aborted(&told, error));
+                    step.report = step.report.map(|report| not_aborted(&report, error));
                 }
             }
             if let Some(found) = &step.report {
@@ -374,7 +374,7 @@ impl<S: HasSocket> Driver<S> {
     }
 }
 
-/// An abort that the kernel refused, so that its descriptor was closed in the
+/// The report of an abort that the kernel refused: the descriptor was closed in the
 /// ordinary way.
 fn not_aborted(report: &Report, error: Errno) -> Report {
     Report::left_to_kernel(report.closed_first, report.elapsed, Some(error))

@@ -66,7 +66,7 @@ enum Inner {
     Unseen(io::Error),
 }
 
-/// Tells the ways apart in which a close can fail: see [`CloseError::kind`].
+/// Names the way in which a close failed: see [`CloseError::kind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseErrorKind {

@@ -17,7 +17,7 @@ static HOOK: Leaked<Hook> = Leaked::none();
 /// [`Closer`](crate::Closer), the [background closer](crate::background), and those of
 /// `lastbyte::on_tokio`.
 ///
-/// It runs where that becomes known, before the caller is told, and should be quick. A
+/// It runs where that becomes known, before the caller gets it, and should be quick. A
 /// panic in it is contained. A close with [`Linger::Off`](crate::Linger::Off) that goes
 /// on in the background is reported twice: `detached` when it returns, and its fate when
 /// that is known; the connection's id is the same. An error without a report is a
@@ -65,8 +65,8 @@ impl fmt::Display for HookError {
 
 impl std::error::Error for HookError {}
 
-/// Which connection this is, where somebody wants to know. Asked at the beginning of
-/// a close: at its end the connection no longer has an address.
+/// Which connection this is, where a hook wants to know. It is asked for at the beginning
+/// of a close: at its end the connection no longer has an address.
 pub(crate) fn connection(socket: BorrowedSocket<'_>) -> Option<Connection> {
     wanted().then(|| Connection::of(&socket))
 }
@@ -86,7 +86,7 @@ pub(crate) fn publish_unseen(connection: Option<Connection>, result: &Result<Rep
 }
 
 fn publish_result(connection: Option<Connection>, result: &Result<Report, CloseError>) {
-    // None where the hook came after the close had begun.
+    // It is `None` if the hook came after the close had begun.
     let connection = connection.unwrap_or_default();
     if let Some(hook) = HOOK.get() {
         contain(|| hook(&connection, result));

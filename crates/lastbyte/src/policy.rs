@@ -239,7 +239,7 @@ impl Policy {
     ///
     /// Needed only for exact counts of a connection that is gone before the close
     /// begins: it no longer shows whether a FIN was in its send queue, and the FIN
-    /// counts there like one byte. While the connection lives, its state tells.
+    /// counts there like one byte. While the connection lives, its state shows it.
     ///
     /// - [`Shutdown::Write`]: the sending side, and the reading side is open. Without
     ///   this word, a connection that is gone without an error, all of it acknowledged

@@ -25,7 +25,7 @@ use crate::sys::{self, AsSocket, HasSocket};
 /// What the filter keeps out is acknowledged to nobody and counted by nobody:
 /// [`Report::unread`](crate::Report::unread) is `None` then. The peer's FIN can still do
 /// harm: where it comes behind data that was kept out, and before the peer has
-/// acknowledged everything, the kernel resets the connection. Nothing tells that reset
+/// acknowledged everything, the kernel resets the connection. Nothing distinguishes that reset
 /// from one of the peer's, so it is reported as `failed`, with
 /// [`rst_sent`](crate::Report::rst_sent) `None`.
 ///

@@ -9,7 +9,7 @@ use crate::driver::Prepared;
 
 impl Aborted {
     /// Counts the report and gives it to whoever awaits it.
-    pub(super) fn tell(self, shared: &Shared) {
+    pub(super) fn deliver(self, shared: &Shared) {
         let Self {
             report,
             connection,
@@ -41,7 +41,7 @@ impl Shared {
         } = begin;
         let job = match Prepared::inspect(socket, &policy, began) {
             Ok(prepared) => {
-                // Once it is aborted, the kernel does not tell.
+                // Once it is aborted, the kernel no longer knows the addresses.
                 let connection = Connection::of(&prepared.socket());
                 let (_, progress) = prepared.map(Submitted::into_closing).start();
                 Job::Aborted(Aborted {
@@ -62,7 +62,7 @@ impl Shared {
             Ok(()) => Ok(()),
             // A drain has begun meanwhile, or there is no memory: the abort was done.
             Err(Job::Aborted(aborted)) => {
-                aborted.tell(self);
+                aborted.deliver(self);
                 Ok(())
             }
             Err(job) => {

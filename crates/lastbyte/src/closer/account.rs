@@ -16,7 +16,7 @@ pub(super) struct Account {
     changed: Condvar,
     /// Whether a drain has begun, for the thread that closes.
     draining: AtomicBool,
-    /// Whether that thread has ended other than by having nothing left to do.
+    /// The thread that closes has failed: it did not end for want of work.
     failed: AtomicBool,
 }
 
@@ -104,7 +104,7 @@ impl Account {
         self.state().drain.as_ref().map(|drain| drain.until)
     }
 
-    /// Waits until everything is reported, and tells what ended since the first drain
+    /// Waits until everything is reported, and returns what ended since the first drain
     /// began.
     pub(super) fn drained(&self) -> DrainReport {
         let mut state = self.state();

@@ -1,4 +1,4 @@
-//! The one closer that a process has for closes nobody waits for.
+//! The closer of the process for closes that nobody waits for.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -117,23 +117,23 @@ static RUNNING: Leaked<Closer> = Leaked::none();
 /// Endings left to the kernel, because there was no closer to be had.
 static RELEASED: AtomicU64 = AtomicU64::new(0);
 
-/// A place with the background closer, so that what is started can be left to it.
+/// A background closer that runs, so that a close that is started can be left to it.
 pub(crate) struct Handle(&'static Closer);
 
 impl Handle {
     /// Leaves an ending to the background.
     pub(crate) fn adopt(self, driver: Driver) {
-        self.adopt_and_tell(driver, None);
+        self.adopt_and_report(driver, None);
     }
 
-    fn adopt_and_tell(self, driver: Driver, sink: Option<Sink>) {
+    fn adopt_and_report(self, driver: Driver, sink: Option<Sink>) {
         if let Err(Job::Adopt(driver, sink)) = self.0.shared.adopt(driver, sink) {
             release(driver, sink, io::Error::from_raw_os_error(code::EAGAIN));
         }
     }
 }
 
-/// The background closer, started if need be.
+/// Returns the background closer, and starts it if it does not run.
 ///
 /// # Errors
 /// It cannot be started, or is full.
@@ -148,19 +148,19 @@ pub(crate) fn get() -> io::Result<Handle> {
 /// Leaves an ending to the background; where there is none to be had, to the
 /// kernel.
 pub(crate) fn adopt_or_release(driver: Driver) {
-    adopt_and_tell(driver, None);
+    adopt_and_report(driver, None);
 }
 
 /// As [`adopt_or_release`]; `sink` is given what became of an ending that was not
 /// reported yet.
-pub(crate) fn adopt_and_tell(driver: Driver, sink: Option<Sink>) {
+pub(crate) fn adopt_and_report(driver: Driver, sink: Option<Sink>) {
     match start() {
-        Ok(closer) => Handle(closer).adopt_and_tell(driver, sink),
+        Ok(closer) => Handle(closer).adopt_and_report(driver, sink),
         Err(error) => release(driver, sink, error),
     }
 }
 
-/// Leaves an ending to the kernel, and says so.
+/// Leaves an ending to the kernel, and reports that its fate is unseen.
 fn release(mut driver: Driver, sink: Option<Sink>, error: io::Error) {
     let reported = driver.is_holding();
     let connection = driver.connection();
@@ -177,7 +177,7 @@ fn release(mut driver: Driver, sink: Option<Sink>, error: io::Error) {
 }
 
 /// Has the background closer close some of the connections that are held only for late
-/// input, quiet peers' first. False where there are none.
+/// input, quiet peers' first. Returns `false` if there are none.
 #[cfg(feature = "tokio")]
 pub(crate) fn give_up_held() -> bool {
     let Some(closer) = running().filter(|closer| closer.shared.held() > 0) else {

@@ -1,4 +1,5 @@
-//! A queue whose memory goes as its jobs do: a burst of closes leaves none behind.
+//! A queue that gives its memory back as it empties, so that a burst of closes leaves none
+//! behind.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Connections left to the kernel, whose last word is awaited.
+//! Connections that were left to the kernel, each until its destroy notice comes.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Sink;
 use crate::connection::Connection;
-use crate::ending::receipt::{LastWord, Left};
+use crate::ending::receipt::{DestroyNotice, Left};
 use crate::report::Report;
 use crate::sys::{BorrowedSocket, Destroyed, HasSocket, Notice, Overrun};
 
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20 * 60);
 pub(super) struct DestroyNotices {
     notices: Destroyed,
     waiting: HashMap<u64, Waiting>,
-    /// By when each is given up, in order; those that were told meanwhile too.
+    /// When each is given up, in order. Those whose notice has come are in it, too.
     due: VecDeque<(Instant, u64)>,
 }
 
@@ -55,9 +55,9 @@ impl DestroyNotices {
         })
     }
 
-    /// Waits for the last word on a connection that was closed just now. It
+    /// Waits for the destroy notice of a connection that was closed just now. The notice
     /// cannot have come before the subscription, nor be read before this.
-    pub(super) fn await_word(
+    pub(super) fn await_notice(
         &mut self,
         cookie: u64,
         left: Left,
@@ -76,7 +76,7 @@ impl DestroyNotices {
         if let Some(due) = Instant::now().checked_add(PATIENCE) {
             self.due.push_back((due, cookie));
         }
-        // One that is never told must not keep those that were told behind it.
+        // One whose notice never comes must not keep the entries behind it.
         if self.due.len() > 64 + 2 * self.waiting.len() {
             self.due
                 .retain(|(_, cookie)| self.waiting.contains_key(cookie));
@@ -84,7 +84,7 @@ impl DestroyNotices {
     }
 
     /// The network namespace whose connections the notices are of, where the kernel
-    /// tells.
+    /// gives it.
     pub(super) fn namespace(&self) -> Option<u64> {
         self.notices.namespace()
     }
@@ -101,37 +101,37 @@ impl DestroyNotices {
     }
 
     /// Gives up those whose time is over.
-    pub(super) fn expire(&mut self, now: Instant, mut tell: impl FnMut(Finished)) {
+    pub(super) fn expire(&mut self, now: Instant, mut deliver: impl FnMut(Finished)) {
         while self.next_due().is_some_and(|due| due <= now) {
             let Some((_, cookie)) = self.due.pop_front() else {
                 return;
             };
             if let Some(waiting) = self.waiting.remove(&cookie) {
-                tell(waiting.finish(Left::unseen));
+                deliver(waiting.finish(Left::unseen));
             }
         }
     }
 
-    /// Takes in what the kernel has said. Where it lost some, whoever still waits
-    /// is told that the fate is unseen.
-    pub(super) fn read(&mut self, mut tell: impl FnMut(Finished)) {
+    /// Reads the notices that have come. Where the kernel lost some, every connection that
+    /// still waits is reported as unseen.
+    pub(super) fn read(&mut self, mut deliver: impl FnMut(Finished)) {
         let Self {
             notices, waiting, ..
         } = self;
         let read = notices.read(|notice| {
             if let Some(waiting) = waiting.remove(&notice.cookie) {
-                tell(waiting.finish(|left, time| left.report(&last_word(&notice), time)));
+                deliver(waiting.finish(|left, time| left.report(&contents(&notice), time)));
             }
         });
         if let Err(Overrun) = read {
-            self.give_up(tell);
+            self.give_up(deliver);
         }
     }
 
-    /// Tells whoever still waits that the fate is not awaited any longer.
-    pub(super) fn give_up(&mut self, mut tell: impl FnMut(Finished)) {
+    /// Reports every connection that still waits as unseen.
+    pub(super) fn give_up(&mut self, mut deliver: impl FnMut(Finished)) {
         for (_, waiting) in self.waiting.drain() {
-            tell(waiting.finish(Left::unseen));
+            deliver(waiting.finish(Left::unseen));
         }
     }
 
@@ -146,9 +146,9 @@ impl HasSocket for DestroyNotices {
     }
 }
 
-fn last_word(notice: &Notice) -> LastWord {
+fn contents(notice: &Notice) -> DestroyNotice {
     let counters = notice.counters;
-    LastWord::new(
+    DestroyNotice::new(
         notice.queued,
         counters.map(|c| (c.acked, c.transmitted, c.unsent.into())),
         counters.map(|c| c.data_segments_in),
@@ -172,7 +172,7 @@ mod tests {
                 closed_first: Side::Local,
                 data_segments_in: 0,
             };
-            notices.await_word(cookie, left, began, None, Box::new(|_| {}));
+            notices.await_notice(cookie, left, began, None, Box::new(|_| {}));
         }
         notices.waiting.remove(&1);
         let due = notices.next_due().expect("one waits");

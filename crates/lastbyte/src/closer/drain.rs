@@ -27,7 +27,7 @@ pub struct DrainReport {
 }
 
 impl DrainReport {
-    /// What can be said where nobody may wait.
+    /// The report where nobody may wait.
     pub(super) fn unwaited(error: WaitError, in_flight: usize, before: Sums) -> Self {
         let mut sums = Sums::default();
         for _ in 0..in_flight {

@@ -71,7 +71,7 @@ impl<R: Readiness> EventLoop<R> {
     }
 
     /// Runs until no further jobs can come and none is in flight. Whatever ends it
-    /// earlier, a panic included, is told to everybody who awaits a report.
+    /// earlier, a panic included, is delivered to everybody who awaits a report.
     pub(super) fn run(mut self) {
         let error = match catch_unwind(AssertUnwindSafe(|| self.serve())) {
             Ok(Ok(())) => return,
@@ -123,13 +123,13 @@ impl<R: Readiness> EventLoop<R> {
             Job::Begin(begin) if begin.policy.is_by_receipt() => self.leave_to_kernel(begin),
             Job::Begin(begin) => self.begin(begin),
             Job::Adopt(driver, sink) => self.adopt(driver, sink),
-            Job::Aborted(aborted) => aborted.tell(&self.shared),
+            Job::Aborted(aborted) => aborted.deliver(&self.shared),
         }
     }
 
     fn adopt(&mut self, driver: Driver, sink: Option<Sink>) {
         let mut entry = Entry::new(driver, sink);
-        // It came with its report, or its caller has told it.
+        // It came with its report, or its caller has delivered it.
         entry.reported = entry.driver.is_holding();
         self.insert(entry);
     }
@@ -152,7 +152,7 @@ impl<R: Readiness> EventLoop<R> {
         let (driver, Progress { report, over }) = prepared.start_unseen();
         let mut entry = Entry::new(driver, Some(sink));
         if let Some(report) = report {
-            entry.tell(&report, connection, &self.shared);
+            entry.report(&report, connection, &self.shared);
         }
         if over {
             drop(entry);
@@ -178,7 +178,7 @@ impl<R: Readiness> EventLoop<R> {
         self.shared.account.settle();
     }
 
-    /// Leaves a connection to the kernel where its last word will be heard, and
+    /// Leaves a connection to the kernel where its destroy notice will come here, and
     /// holds it where not.
     fn leave_to_kernel(&mut self, begin: Begin) {
         if self.notices.is_none() {
@@ -191,7 +191,7 @@ impl<R: Readiness> EventLoop<R> {
         match driver::leave_to_kernel(begin.socket.borrowed(), notices.namespace()) {
             Some((cookie, left)) => {
                 let Begin { began, sink, .. } = begin;
-                notices.await_word(cookie, left, began, connection, sink);
+                notices.await_notice(cookie, left, began, connection, sink);
             }
             None => self.begin(begin),
         }
@@ -264,7 +264,7 @@ impl<R: Readiness> EventLoop<R> {
         if let Some(report) = report {
             let draining = self.draining.as_mut();
             let connection = draining.and_then(|draining| draining.connections.remove(&key));
-            entry.tell(&report, connection, &self.shared);
+            entry.report(&report, connection, &self.shared);
         }
         if over {
             self.remove(key);
@@ -295,7 +295,7 @@ impl<R: Readiness> EventLoop<R> {
         if lost {
             // No ending ends like that; whoever waited would wait for ever.
             let error = io::Error::other("it ended without a report");
-            entry.lose(CloseError::lost_sight(error), &self.shared);
+            entry.fail(CloseError::lost_sight(error), &self.shared);
         }
         drop(entry);
         self.shared.inbox.done();
@@ -390,7 +390,7 @@ impl<R: Readiness> EventLoop<R> {
         u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    /// Leaves every ending to the kernel and says so. Sockets whose close did not
+    /// Leaves every ending to the kernel and reports that. Sockets whose close did not
     /// begin go back untouched.
     fn abandon(mut self, error: &io::Error) {
         self.shared.account.fail();
@@ -402,7 +402,7 @@ impl<R: Readiness> EventLoop<R> {
                     let socket = socket.into_untouched();
                     self.refuse(sink, CloseError::resources(again(error), socket));
                 }
-                Job::Aborted(aborted) => aborted.tell(&self.shared),
+                Job::Aborted(aborted) => aborted.deliver(&self.shared),
                 Job::Adopt(driver, sink) => {
                     self.entries.insert(Entry::new(driver, sink));
                 }
@@ -413,7 +413,7 @@ impl<R: Readiness> EventLoop<R> {
             entry.driver.release();
             let lost = !entry.reported;
             if lost {
-                entry.lose(CloseError::lost_sight(again(error)), &self.shared);
+                entry.fail(CloseError::lost_sight(again(error)), &self.shared);
             }
             drop(entry);
             self.shared.inbox.done();

@@ -80,7 +80,7 @@ impl<W: Wake, J> Inbox<W, J> {
         Ok(())
     }
 
-    /// Adds the waiting jobs to those at hand. False when none will follow.
+    /// Adds the waiting jobs to `into`. Returns `false` when none will follow.
     pub(super) fn take(&self, into: &mut BlockQueue<J>) -> bool {
         self.waker.reset();
         let mut queue = self.lock();
@@ -102,7 +102,7 @@ impl<W: Wake, J> Inbox<W, J> {
         self.waker.wake();
     }
 
-    /// Waits until nothing is in flight, `time` at most. Whether that came.
+    /// Waits up to `time` until nothing is in flight. Returns `false` on timeout.
     pub(super) fn wait_idle(&self, time: Duration) -> bool {
         let until = Instant::now().checked_add(time);
         let mut queue = self.lock();

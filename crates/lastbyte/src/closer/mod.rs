@@ -1,4 +1,4 @@
-//! Thousands of endings on one thread.
+//! Closes thousands of connections on one thread.
 
 mod abort;
 mod account;
@@ -295,7 +295,7 @@ impl Closer {
     /// Where there is nobody to wait for (a callback of this closer's, a forked child,
     /// a thread that failed) it returns at once with [`DrainReport::error`]; what is in
     /// flight is counted as `unseen`. A callback's drain still ends everything within
-    /// its time; [`sums`](Self::sums) tell later.
+    /// its time; [`sums`](Self::sums) has it later.
     ///
     /// ```
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -1,6 +1,7 @@
-//! Places for endings in flight, reused, each with a number that epoll carries.
+//! A slab: values by keys that are numbers, whose places are used again. epoll carries the
+//! keys of endings in flight.
 
-/// A slab whose keys are never mistaken for an value that was in the same place earlier.
+/// A slab whose keys are never mistaken for a value that was in the same place earlier.
 pub(super) struct Slab<T> {
     places: Vec<Place<T>>,
     free: Vec<u32>,

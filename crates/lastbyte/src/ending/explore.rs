@@ -25,7 +25,7 @@ const HOLD: u8 = 2;
 /// Past the linger time and the drain time after it.
 const END_OF_TIME: u8 = 7;
 
-/// A connection, its ending, and what was said of it.
+/// A connection, its ending, and the report.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct World {
     net: Net,
@@ -118,7 +118,7 @@ impl Explored<'_> {
         }
         self.check_counts(world, report);
         self.check_cause(world, report);
-        // Whether what is said of the RST is what happens.
+        // Whether the report of the RST is right.
         if net.gone.is_some() && !world.saw_state {
             // It broke after all was delivered, which this look did not go into.
             let blind = net.blind && report.rst_sent.is_none();

@@ -10,7 +10,7 @@ use crate::policy::Policy;
 use crate::report::Side;
 
 impl Ending {
-    /// What holds when the close begins.
+    /// Notes what holds when the close begins.
     pub(super) fn take_stock(&mut self, policy: &Policy, queued: Option<u64>, detail: &Detail) {
         let closed = detail.state == TcpState::Closed;
         let fin = if closed {
@@ -28,7 +28,7 @@ impl Ending {
         self.eof = detail.state.peer_closed();
         self.read_side = match detail.read_shut {
             // Input resets only a connection that has our FIN; of one that is gone,
-            // the program's word tells whether it had shut down more than that.
+            // only the program knows whether it had shut down more than that.
             None if detail.input_trimmed => ReadSide::Trimmed,
             None if closed && (!fin || policy.is_half_closed()) => ReadSide::Open,
             None => ReadSide::Unknown,
@@ -50,7 +50,7 @@ impl Ending {
         }
     }
 
-    /// The state alone tells of the peer's FIN: reading gives the end also where
+    /// Only the state shows the peer's FIN: reading gives the end also where
     /// the reading side was shut down on this host.
     pub(super) fn note_state(&mut self, seen: &Observation) {
         let Some(detail) = seen.detail else { return };
@@ -76,8 +76,7 @@ impl Ending {
         }
     }
 
-    /// Whether the count is still to be taken with which a reset is told from one that
-    /// this host sends.
+    /// Whether the count is still to be taken that shows whose a reset is.
     pub(super) fn must_see_exposed(&self) -> bool {
         self.read_side == ReadSide::Exposed && self.fin == Fin::Sent && !self.exposed_alive
     }
@@ -95,7 +94,7 @@ impl Ending {
         }
     }
 
-    /// Settles whose FIN was first. A peer's FIN that shows in a look after ours may
+    /// Notes whose FIN was first. A peer's FIN that shows in a look after ours may
     /// have come before it; only the state can tell, and once the connection is gone
     /// nothing can.
     pub(super) fn note_who_closed_first(&mut self, seen: &Observation) -> Option<Step> {

@@ -74,7 +74,7 @@ impl Input {
     };
 }
 
-/// What a full look tells beyond the queue.
+/// What a full look shows beyond the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Detail {
     pub(crate) state: TcpState,
@@ -150,11 +150,11 @@ pub(crate) enum PeerFin {
 pub(crate) enum Pending {
     None,
     Error(Errno),
-    /// The kernel does not tell.
+    /// The kernel does not show it.
     Unknown,
 }
 
-/// Who sent the first FIN, where the state tells.
+/// The side that sent the first FIN, where the state shows it.
 pub(super) const fn closed_first(state: TcpState) -> Option<Side> {
     match state {
         TcpState::CloseWait | TcpState::LastAck => Some(Side::Peer),

@@ -12,9 +12,9 @@ pub(super) fn written(queued: u64, detail: &Detail, fin: bool) -> Option<u64> {
 
 /// Whether a FIN is in the counts of a connection that is gone.
 ///
-/// The state no longer tells. Where the counters do not either, the caller's word counts.
-/// Without it, and with all acknowledged, the number of segments delivered tells of a FIN
-/// that had one to itself; one that left with the last data does not show there.
+/// The state no longer shows it. Where the counters do not either, the caller decides
+/// (`half_closed`). Otherwise, with all acknowledged, the number of segments delivered shows
+/// a FIN that had a segment to itself, and not one that left with the last data.
 pub(super) fn fin_of_closed(queued: u64, detail: &Detail, half_closed: bool) -> bool {
     counts(queued, detail)
         .and_then(|counts| counts.fin_of_closed())

@@ -1,7 +1,7 @@
 //! # The contract
 //!
-//! What four decades of manuals say that closing a TCP socket does, as rows that
-//! can be run: `lastbyte lab` runs each of them on the machine it stands on, once
+//! These rows say what closing a TCP socket does according to four decades of manuals.
+//! They can be run: `lastbyte lab` runs each of them on the machine it stands on, once
 //! with plain close(2) and once with this library, and shows the packets.
 //!
 //! ## A. The option
@@ -12,7 +12,7 @@
 //! | A2 | set and get back | exact; what the platform cannot hold is refused ([`LingerRangeError`]) |
 //! | A3 | a wait of 500 ms | kept to the millisecond by [`close`]; a raw option is rounded up, never to 0 |
 //! | A4 | units | seconds and ticks, see [`LingerForm`] |
-//! | A5 | a negative `l_linger` left by another program | [`Linger::Endless`]: told as it is, no deadline |
+//! | A5 | a negative `l_linger` left by another program | [`Linger::Endless`]: reported as it is, no deadline |
 //!
 //! ## B. Off: return now, deliver in the background
 //!
@@ -77,9 +77,10 @@
 //! | `elapsed_us` | from the call to the fate |
 //! | `error` | the errno's name for a failed close, else null |
 //!
-//! A system call that fails tells nothing, and is not read as 0: where the kernel does
-//! not let a close see or act, it is left to the kernel's own close, `detached`, with
-//! every count `None`. After an error the RST is not the peer's until that is known.
+//! A system call that fails gives no count, and is not read as 0. Where the kernel does
+//! not let a close see or act, the connection is left to the kernel's own close: its fate
+//! is `detached`, and every count is `None`. After an error, an RST is not called the
+//! peer's unless that is known.
 //!
 //! Feature `serde` serializes a [`Report`] with exactly these names.
 //!

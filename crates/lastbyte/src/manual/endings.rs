@@ -10,7 +10,7 @@
 //!    [`Policy::with_drain_bytes`].
 //! 3. The FIN's ACK wakes the socket. After a shutdown the socket is writable for
 //!    good, so level-triggered polling is blind to it; edge-triggered epoll
-//!    reports the wake-up as one more `EPOLLOUT`. Nothing polls, nothing sleeps.
+//!    reports the wake-up as one more `EPOLLOUT`. No thread polls or sleeps.
 //! 4. `SIOCOUTQ` is the distance from the last byte written to the last one
 //!    acknowledged. Zero means that data and FIN have arrived at the peer's TCP.
 //! 5. At the deadline a socket filter first drops everything that still comes in,
@@ -28,11 +28,11 @@
 //! ECONNRESET is the peer's RST, except where input came for a reading side that is
 //! shut down: then the kernel resets the connection by itself and says the same. A
 //! close attaches a filter that keeps such input out (`ret #1`: a segment is cut to
-//! its header). Where it cannot, the count of data segments tells. Where it does, the
-//! peer's FIN resets too if it comes behind data that was kept out, which nothing
-//! counts; so a reset is `failed` then, and whose RST it was is `None`. Any other error is
-//! the kernel's: `failed`. One that a read or write of the program's has taken leaves
-//! `failed` without a reason.
+//! its header). Where it cannot, the count of data segments shows whose RST it was. Where
+//! it can, the peer's FIN still resets the connection if it comes behind data that was kept
+//! out, and nothing counts that; so a reset is `failed` then, and `rst_sent` is `None`. Any
+//! other error is the kernel's: `failed`. If a read or write of the program's has taken the
+//! error, the fate is `failed` without a reason.
 //!
 //! ## A handshake that is not over
 //!

@@ -1,4 +1,4 @@
-//! The long-form documentation, versioned and tested with the code.
+//! Holds the long-form documentation, versioned and tested with the code.
 //!
 //! - [`contract`]: what a close promises, in rows with ids.
 //! - [`kernels`]: what plain close(2) does instead, system by system.

@@ -17,14 +17,15 @@
 //! drops a reference. The child's background closer is its own: no lock of this library
 //! is held across the fork, so that a child never hangs on one. A
 //! [`Closer`](crate::Closer) made before belongs to the parent; in the child it gives
-//! sockets back with an error (`ESRCH`), and whoever waits for it is told so at once.
+//! sockets back with an error (`ESRCH`), and every wait for it returns that error at once.
 //!
 //! **Callbacks** of a closer run on its thread. They can close more, but not wait for
 //! their own closer: [`drain`](crate::Closer::drain) and
 //! [`wait_idle`](crate::Closer::wait_idle) answer there at once (`EDEADLK`). A panic in
 //! a callback, or in what it captured, ends with that call.
 //!
-//! **Duplicates** (`try_clone`, dup) likewise: they see EOF or a reset.
+//! **Duplicates** (`try_clone`, dup) share the connection likewise: they see EOF or a
+//! reset.
 //!
 //! **Threads.** Only the caller of [`close`] waits. A thread that is blocked in a
 //! read on the same connection competes for its input while the close discards

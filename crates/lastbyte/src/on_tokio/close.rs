@@ -25,8 +25,8 @@ use crate::sys::OwnedSocket;
 /// deadline included, as soon as the acknowledgement, the RST or the deadline is
 /// there. Nothing polls.
 ///
-/// Takes a [`TcpStream`](::tokio::net::TcpStream), a [`Stream`], one of std's or
-/// any [`OwnedFd`]; tokio's own is the cheapest, because the reactor knows it
+/// Takes a [`TcpStream`](::tokio::net::TcpStream), a [`Stream`](super::Stream), one of std's or
+/// any [`OwnedFd`](std::os::fd::OwnedFd); tokio's own is the cheapest, because the reactor knows it
 /// already.
 ///
 /// # Cancellation
@@ -68,7 +68,7 @@ where
 }
 
 /// Marks what [`close`] takes. It is sealed: convert whatever else owns a connection into
-/// an [`OwnedFd`].
+/// an [`OwnedFd`](std::os::fd::OwnedFd).
 pub trait Closable: sealed::Sealed {}
 
 pub(super) mod sealed {

@@ -37,7 +37,7 @@ impl Handle {
     /// |---|---|---|
     /// | still in the server's hands | by RST; the server's reads and writes fail from then on | `aborted` |
     /// | closed by the server, not acknowledged | by RST | `timed_out` |
-    /// | delivered, the peer still sending | in the [background](crate::background) | told before |
+    /// | delivered, the peer still sending | in the [background](crate::background) | reported before |
     ///
     /// What comes back is about all connections that ended since the shutdown
     /// began. Its sums are exact: just before the deadline transmission is held
@@ -53,7 +53,7 @@ impl Handle {
     ///
     /// # Cancellation
     /// Dropped, the listener stays closed and the connections end in their own
-    /// time, at their own pace. Called again, it tells of those since the first call.
+    /// time, at their own pace. Called again, it reports those since the first call.
     ///
     /// ```
     /// use std::time::Duration;

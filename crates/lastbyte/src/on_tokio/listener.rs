@@ -68,7 +68,7 @@ pub struct Listener {
     policy: Policy,
     registry: Arc<Registry>,
     /// Ready when a shutdown begins.
-    last_call: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+    shutdown: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     sweeper: Arc<Sweeper>,
     /// Whether the runtime that accepts is known to have time.
     has_time: bool,
@@ -87,7 +87,7 @@ const MOMENT: Duration = Duration::from_millis(5);
 enum Socket {
     Open(TcpListener),
     /// A shutdown has begun; who has connected already is still let in.
-    LastCall {
+    LastAccepts {
         tcp: std::net::TcpListener,
         /// How many are let in at most: those that had connected when it began.
         left: usize,
@@ -103,7 +103,7 @@ impl Listener {
         let registry = Arc::new(Registry::new(is_tcp));
         registry.listens(&tcp);
         let mut stages = registry.stages();
-        let last_call = async move {
+        let shutdown = async move {
             // An error would mean that the listener is gone.
             let _ = stages.wait_for(|&stage| stage >= Stage::LastAccepts).await;
         };
@@ -112,7 +112,7 @@ impl Listener {
             socket: Socket::Open(tcp),
             policy: policy.into(),
             registry,
-            last_call: Box::pin(last_call),
+            shutdown: Box::pin(shutdown),
             sweeper: Arc::new(Sweeper::new(runtime::Handle::try_current().ok())),
             has_time: false,
             room: None,
@@ -272,7 +272,7 @@ impl Listener {
     pub fn fd(&self) -> Option<BorrowedSocket<'_>> {
         match &self.socket {
             Socket::Open(tcp) => Some(tcp.borrowed()),
-            Socket::LastCall { tcp, .. } => Some(tcp.borrowed()),
+            Socket::LastAccepts { tcp, .. } => Some(tcp.borrowed()),
             Socket::Closed => None,
         }
     }
@@ -283,7 +283,7 @@ impl Listener {
     ) -> Poll<io::Result<Option<(TcpStream, SocketAddr)>>> {
         if let Socket::Open(tcp) = &self.socket {
             // Before the next one: under a flood there always is one.
-            if self.last_call.as_mut().poll(cx).is_pending() {
+            if self.shutdown.as_mut().poll(cx).is_pending() {
                 return tcp.poll_accept(cx).map_ok(Some);
             }
         }
@@ -303,12 +303,12 @@ impl Listener {
                 self.registry.listens(&tcp);
                 // The queue is first in, first out.
                 let left = sys::backlog(tcp.borrowed()).unwrap_or(usize::MAX);
-                Socket::LastCall { tcp, left }
+                Socket::LastAccepts { tcp, left }
             }
             begun => begun,
         };
         let over = self.registry.is_at(Stage::Throttled);
-        if let Socket::LastCall { tcp, left } = &mut self.socket {
+        if let Socket::LastAccepts { tcp, left } = &mut self.socket {
             let accepted = if over || *left == 0 {
                 Err(io::ErrorKind::WouldBlock.into())
             } else {
@@ -339,7 +339,7 @@ impl Listener {
 }
 
 /// Has connections closed that are held for late input, or waits a moment for those
-/// whose ending is under way. False where there are none.
+/// whose ending is under way. Returns `false` if there are none.
 async fn make_room(registry: Arc<Registry>) -> bool {
     if registry.make_room().await || room_in_background().await {
         return true;
@@ -348,8 +348,8 @@ async fn make_room(registry: Arc<Registry>) -> bool {
     registry.has_endings() || background().in_flight() > 0
 }
 
-/// Has the background closer close connections that are held for late input. Whether
-/// one was.
+/// Has the background closer close connections that are held for late input. Returns
+/// whether one was.
 async fn room_in_background() -> bool {
     let before = background().in_flight();
     if !background::give_up_held() {

@@ -5,13 +5,13 @@
 //!
 //! | | for |
 //! |---|---|
-//! | [`close`] | one stream, where the program closes it: awaited, it tells what became of the bytes |
+//! | [`close`] | one stream, where the program closes it: awaited, it returns what became of the bytes |
 //! | [`Stream`] | a stream that somebody else drops: it ends as its policy says |
-//! | [`Listener`] | a server: all its connections are such streams, each is told of, and a [shutdown](Handle::shutdown) gives the sums |
+//! | [`Listener`] | a server: all its connections are such streams, each is reported, and a [shutdown](Handle::shutdown) gives the sums |
 //!
 //! Everything runs on the reactor of the runtime it is used in; there is no thread
 //! beside it, except that what a runtime leaves behind when it ends, or cannot wait for,
-//! goes to the [background closer](crate::background), which still tells.
+//! goes to the [background closer](crate::background), which still reports it.
 //!
 //! Deadlines go by the runtime's clock. Where a test pauses it, what is on its way gets a
 //! moment of real time (100 ms) before a deadline counts.

@@ -27,7 +27,7 @@ pub(super) use registration::{Access, Registration};
 use slot::Slot;
 pub(super) use stage::{LAST_ACCEPTS_TIME, ONE_ACK, SETTLE_TIME, SettleTimer, Stage};
 
-/// What is done with each result.
+/// What is called with each result.
 pub(super) type Hook = Box<dyn Fn(&Connection, &Result<Report, CloseError>) + Send + Sync>;
 
 pub(super) struct Registry {
@@ -101,7 +101,7 @@ impl Registry {
         }
     }
 
-    /// Whether there was none yet.
+    /// Sets the hook. Returns `false` if there was one already.
     pub(super) fn set_hook(&self, hook: Hook) -> bool {
         self.hook.set(hook).is_ok()
     }
@@ -115,7 +115,7 @@ impl Registry {
         slot
     }
 
-    /// Whether it has come to `stage`, or further.
+    /// Whether the shutdown has come to `stage`, or further.
     pub(super) fn is_at(&self, stage: Stage) -> bool {
         self.stage.load(Ordering::Acquire) >= stage as u8
     }
@@ -125,9 +125,10 @@ impl Registry {
         self.stages.subscribe()
     }
 
-    /// A shutdown begins: the listener gives out who has connected already and
-    /// closes. The server is told to stop at once where nobody would be let in: a server
-    /// that waits for something else before it accepts would not close the listener.
+    /// Begins a shutdown: the listener gives out what has connected already and closes.
+    /// [`Handle::draining`](super::Handle::draining) is ready at once where nothing would be
+    /// accepted: a server that waits for something else before it accepts would not close
+    /// the listener.
     pub(super) fn begin_shutdown(&self) {
         self.advance(Stage::LastAccepts);
         if self.records().listener_closed {
@@ -137,7 +138,7 @@ impl Registry {
         }
     }
 
-    /// The server is told to stop, whether or not the listener is closed.
+    /// Makes the server stop, whether or not the listener is closed.
     pub(super) fn drain(&self) {
         self.advance(Stage::Draining);
     }
@@ -245,7 +246,7 @@ impl Registry {
     }
 
     /// Gives up connections that are held for late input, and waits until a descriptor
-    /// is free. False where there are none.
+    /// is free. Returns `false` if there are none.
     pub(super) async fn make_room(&self) -> bool {
         let mut freed = std::pin::pin!(self.freed.notified());
         // Listening before looking.
@@ -265,7 +266,7 @@ impl Registry {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What became of a connection.
+    /// Adds what became of a connection to the sums, and calls the hooks.
     fn record(&self, connection: &Connection, result: &Result<Report, CloseError>) {
         if let Some(hook) = self.hook.get() {
             contain(|| hook(connection, result));

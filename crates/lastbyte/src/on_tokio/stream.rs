@@ -30,7 +30,7 @@ use crate::policy::Policy;
 /// |---|---|
 /// | [`poll_shutdown`](AsyncWrite::poll_shutdown) | half-closes: sends FIN after what was written. Reading goes on |
 /// | drop | begins the ending: FIN if there was none yet, then whatever the policy says; returns at once. A task of the runtime sees to the rest: discards input that nobody will read, so that it cannot provoke an RST that destroys the response on its way; keeps the deadline; closes the descriptor when the peer has closed, or [the drain bound](Policy::with_drain_time) is reached |
-/// | [`close`](Self::close) | the same, and tells what became of the bytes |
+/// | [`close`](Self::close) | the same, and returns what became of the bytes |
 ///
 /// After delivery the connection is held for [`Policy::DRAIN_TIME`], or what
 /// [`with_drain_time`](Policy::with_drain_time) says, even if the peer is quiet: a server may
@@ -239,7 +239,7 @@ impl Stream {
     }
 
     /// Gives the connection back. How it ends is the caller's affair again, and
-    /// no listener's report or sum will tell.
+    /// it is in no report or sum of the listener.
     #[must_use]
     pub fn into_inner(mut self) -> TcpStream {
         let held = self.held.take().expect(HELD);

@@ -25,7 +25,7 @@ use crate::policy::Policy;
 use crate::report::Report;
 use crate::sys::{self, Look, NoLook, Throttled};
 
-/// What a close comes to.
+/// The result of a close.
 pub(super) type Outcome = Result<Report, CloseError>;
 
 /// An ending under way; as a future, everything to its end, the hold for late input
@@ -49,7 +49,7 @@ pub(super) struct Task {
     registration: Option<Registration>,
     reported: bool,
     settle_timer: SettleTimer,
-    /// What the background closer makes of it, where the runtime cannot wait.
+    /// The background closer's result, where the runtime cannot wait.
     delegated: Option<oneshot::Receiver<Outcome>>,
 }
 
@@ -141,7 +141,7 @@ impl Task {
         report
     }
 
-    /// Has the background closer go on with it, and tell.
+    /// Has the background closer go on with it, and deliver the result.
     fn delegate(&mut self) {
         let (send, result) = oneshot::channel();
         let registration = self.hand_over();
@@ -156,7 +156,7 @@ impl Task {
         self.delegated = Some(result);
     }
 
-    /// Its place with the listener, for the background: a shutdown does not wait for it
+    /// Gives up the registration, for the background closer: a shutdown does not wait for it
     /// beyond its deadline.
     fn hand_over(&mut self) -> Option<Registration> {
         let registration = self.registration.take();
@@ -199,7 +199,7 @@ impl Task {
         self.registration.is_some()
     }
 
-    /// Goes on as a task, or where no runtime takes it in the background.
+    /// Goes on as a task, or in the background where no runtime takes it.
     pub(super) fn spawn(self, runtime: Option<&Handle>) {
         match Handle::try_current() {
             Ok(here) => drop(here.spawn(self)),
@@ -280,7 +280,7 @@ impl Task {
             .take()
             .and_then(|driver| driver.map(|socket| socket.into_fd().ok()))
         {
-            background::adopt_and_tell(driver.by_system_clock(), sink);
+            background::adopt_and_report(driver.by_system_clock(), sink);
         }
     }
 

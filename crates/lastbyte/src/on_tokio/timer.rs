@@ -22,7 +22,8 @@ pub(super) fn now() -> Instant {
     ::tokio::time::Instant::now().into_std()
 }
 
-/// An alarm of the runtime's, or none where it has no time, and outside of one.
+/// Sets an alarm by the runtime's time. Returns `None` where it has no time, and outside of
+/// a runtime.
 pub(super) fn alarm(at: Instant) -> Option<Pin<Box<Sleep>>> {
     let at = ::tokio::time::Instant::from_std(at);
     in_runtime(|| Box::pin(::tokio::time::sleep_until(at)))
@@ -80,7 +81,7 @@ pub(super) async fn pause(time: Duration) {
     }
 }
 
-/// Waits for `what`, for `time` at most. Whether it came.
+/// Waits up to `time` for `what`. Returns `false` on timeout.
 pub(super) async fn within(time: Duration, what: impl Future<Output = ()>) -> bool {
     let mut what = std::pin::pin!(what);
     let mut over = std::pin::pin!(pause(time));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Policy;
 
-/// Says what is wrong with the text of a [`Policy`] or [`Linger`], or with a combination
+/// Says what is wrong with the text of a [`Policy`] or [`Linger`](crate::Linger), or with a combination
 /// of refinements. It names the part that is wrong, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PolicyError(String);

@@ -25,8 +25,8 @@ impl<R: Readiness> EventLoop<R> {
         Some(Connection::of(&prepared.socket()))
     }
 
-    /// Takes note that a drain has begun, and whose connections are in flight: once
-    /// they are gone, the kernel does not tell.
+    /// Notes that a drain has begun, and which connections are in flight: once
+    /// they are gone, the kernel no longer knows the addresses.
     pub(super) fn begin_draining(&mut self) {
         if self.draining.is_some() || !self.shared.account.is_draining() {
             return;
@@ -86,7 +86,7 @@ impl<R: Readiness> EventLoop<R> {
         // It cannot be seen: no drain waits for that.
         entry.driver.release();
         let error = io::ErrorKind::TimedOut.into();
-        entry.lose(CloseError::lost_sight(error), &self.shared);
+        entry.fail(CloseError::lost_sight(error), &self.shared);
         self.remove(key);
         self.settle_account(true);
     }

@@ -30,7 +30,7 @@ impl Entry {
 
     /// Counts the report, and gives it to whoever awaits it. The caller settles the
     /// account.
-    pub(super) fn tell(
+    pub(super) fn report(
         &mut self,
         report: &Report,
         connection: Option<Connection>,
@@ -43,8 +43,8 @@ impl Entry {
         }
     }
 
-    /// As [`tell`](Self::tell), where there is no report.
-    pub(super) fn lose(&mut self, error: CloseError, shared: &Shared) {
+    /// As [`report`](Self::report), where the end was not seen.
+    pub(super) fn fail(&mut self, error: CloseError, shared: &Shared) {
         self.reported = true;
         shared.account.note_unseen();
         let result = Err(error);

@@ -8,7 +8,7 @@ pub(in crate::on_tokio) enum Stage {
     Serving,
     /// Accepts what has connected already, and then no more.
     LastAccepts,
-    /// The server is told to stop.
+    /// The server stops.
     Draining,
     /// The listening socket is closed.
     Closed,
@@ -23,14 +23,14 @@ pub(in crate::on_tokio) enum Stage {
 pub(in crate::on_tokio) const ONE_ACK: Duration = Duration::from_millis(50);
 
 /// How long a listener that accepts is given to let in who has connected already,
-/// before the server is told to stop.
+/// before the server stops.
 pub(in crate::on_tokio) const LAST_ACCEPTS_TIME: Duration = Duration::from_millis(50);
 
 /// How long a connection may take to settle: one of the first ten segments may
 /// follow another.
 pub(in crate::on_tokio) const SETTLE_TIME: Duration = Duration::from_millis(100);
 
-/// Since when somebody waits for a connection to settle.
+/// Measures how long a shutdown has waited for a connection to settle.
 #[derive(Clone, Copy, Default)]
 pub(in crate::on_tokio) struct SettleTimer(Option<Instant>);
 
