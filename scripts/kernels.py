@@ -49,6 +49,9 @@ QEMU = {
     "arm64": ["qemu-system-aarch64", "-M", "virt", "-cpu", "max,pauth-impdef=on"],
 }
 CONSOLE = {"amd64": "ttyS0", "arm64": "ttyAMA0"}
+HOST = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine)
+# Programs of this machine that the library's tests start; a test that lacks one is ignored.
+FOR_TESTS = ("unshare", "ss")
 
 
 def fail(text):
@@ -214,7 +217,8 @@ step() {
 step lab lastbyte lab --json
 step sources lastbyte watch --sources
 for test in /tests/*; do
-    [ -x "$test" ] && step "test:${test##*/}" "$test" --test-threads=4
+    # The console is a terminal: without this the results' lines have colours in them.
+    [ -x "$test" ] && step "test:${test##*/}" "$test" --test-threads=4 --color=never
 done
 echo "@@ done"
 poweroff -f
@@ -288,6 +292,9 @@ def root_of(kernel, packages, architecture, binary, tests):
     order = " ".join(name for name, _ in kernel.modules)
     archive.add("modules/order", order.encode(), mode=0o100644)
     archive.program("bin/lastbyte", binary)
+    for name in FOR_TESTS if tests and architecture == HOST else ():
+        if found := shutil.which(name):
+            archive.program(f"bin/{name}", found)
     for test in tests:
         # Cargo's hash at the end of the name says nothing to a reader.
         archive.program(f"tests/{re.sub('-[0-9a-f]{16}$', '', test.name)}", test)
@@ -335,13 +342,18 @@ class Outcome:
     ended: bool = False
     lab: dict | None = None
     sources: str = ""
+    # Passed, failed (None: it came to no end) and ignored, by the test program's name.
     tests: dict = dataclasses.field(default_factory=dict)
+    failures: list = dataclasses.field(default_factory=list)
     errors: list = dataclasses.field(default_factory=list)
 
     def tested(self):
         if not self.tests:
             return "no tests run"
-        return f"{sum(passed for passed, _ in self.tests.values())} tests passed"
+        sums = [sum(count or 0 for count in column) for column in zip(*self.tests.values())]
+        no_end = sum(failed is None for _, failed, _ in self.tests.values())
+        text = f"{sums[0]} tests passed, {sums[1]} failed, {sums[2]} ignored"
+        return text + (f", {no_end} programs came to no end" if no_end else "")
 
     def faults(self):
         if not self.ended:
@@ -352,7 +364,7 @@ class Outcome:
             for row in self.lab["rows"]:
                 if not (row.get("lastbyte") or {}).get("kept"):
                     yield f"{row['id']}: {(row.get('lastbyte') or {}).get('saw', 'not run')}"
-        for name, (passed, failed) in self.tests.items():
+        for name, (passed, failed, _) in self.tests.items():
             if failed != 0:
                 yield f"{name}: {passed} passed, {'no end' if failed is None else failed} failed"
 
@@ -369,12 +381,23 @@ def read(kernel, text, seconds):
         elif name == "sources":
             outcome.sources = body.strip()
         else:
-            counts = re.search(r"test result: \w+\. (\d+) passed; (\d+) failed", body)
-            numbers = (int(counts[1]), int(counts[2])) if counts else (0, None)
-            if status != "0" and not numbers[1]:
-                numbers = (numbers[0], None)
-            outcome.tests[name.removeprefix("test:")] = numbers
+            program = name.removeprefix("test:")
+            outcome.tests[program] = counted(body, status)
+            outcome.failures += [
+                f"{program}: {line}"
+                for line in re.findall(r"^test .* FAILED$|^.*panicked at .*\n.*$", body, re.M)
+            ]
     return outcome
+
+
+def counted(body, status):
+    """What a test program printed of its results: passed, failed, ignored."""
+    counts = re.search(
+        r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", body
+    )
+    passed, failed, ignored = (int(count) for count in counts.groups()) if counts else (0, None, 0)
+    # A program that ended with an error, and counts no failure, did not run all of its tests.
+    return passed, failed if status == "0" or failed else None, ignored
 
 
 def report(outcome):
@@ -385,6 +408,8 @@ def report(outcome):
     for fault in faults:
         print(f"    {fault}")
     if faults:
+        for line in outcome.failures:
+            print(f"    {line}")
         for line in outcome.errors[-10:]:
             print(f"    stderr: {line}")
     return not faults
@@ -434,8 +459,7 @@ def arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    host = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine)
-    parser.add_argument("--arch", choices=QEMU, default=host)
+    parser.add_argument("--arch", choices=QEMU, default=HOST)
     parser.add_argument("--kernel", default=",".join(SERIES), help="series, with commas (default: %(default)s)")
     parser.add_argument("--binary", type=Path, default=ROOT / "target/release/lastbyte", help="default: %(default)s")
     parser.add_argument("--tests", action="store_true", help="also run the library's tests (of this architecture)")
