@@ -381,3 +381,113 @@ impl fmt::Display for LingerRangeError {
 }
 
 impl std::error::Error for LingerRangeError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each system's manual and source say of its unit and its range.
+    const FORMS: [(LingerForm, u32, i32, u64); 7] = [
+        (LingerForm::POSIX, 1, 2_147_483_647, 2_147_483_647_000),
+        (LingerForm::BSD44, 100, 32_767, 327_670),
+        (LingerForm::FREEBSD, 1, 32_767, 32_767_000),
+        (LingerForm::OPENBSD, 1, 32_767, 32_767_000),
+        (LingerForm::MACOS, 100, 32_767, 327_670),
+        (LingerForm::MACOS_SEC, 1, 327, 327_000),
+        (LingerForm::WINDOWS, 1, 65_535, 65_535_000),
+    ];
+
+    #[test]
+    fn the_longest_wait_fits_exactly_and_one_more_nanosecond_does_not() {
+        for (form, _, max, millis) in FORMS {
+            let longest = Duration::from_millis(millis);
+            assert_eq!(form.longest(), longest, "{form:?}");
+            let raw = RawLinger {
+                l_onoff: 1,
+                l_linger: max,
+            };
+            assert_eq!(form.raw(Linger::Wait(longest)), Ok(raw), "{form:?}");
+            assert_eq!(form.linger(raw), Linger::Wait(longest), "{form:?}");
+            let longer = Linger::Wait(longest + Duration::from_nanos(1));
+            assert!(form.raw(longer).is_err(), "{form:?}");
+        }
+    }
+
+    #[test]
+    fn a_unit_is_a_unit_and_a_fraction_of_it_is_rounded_up() {
+        for (form, per_second, ..) in FORMS {
+            let unit = Duration::from_secs(1) / per_second;
+            for (time, l_linger) in [
+                (Duration::from_nanos(1), 1),
+                (unit, 1),
+                (unit + Duration::from_nanos(1), 2),
+                (unit * 3, 3),
+            ] {
+                let raw = form.raw(Linger::Wait(time)).expect("it fits");
+                assert_eq!(
+                    (raw.l_onoff, raw.l_linger),
+                    (1, l_linger),
+                    "{form:?} {time:?}"
+                );
+                let back = Linger::Wait(unit * u32::try_from(l_linger).expect("small"));
+                assert_eq!(form.linger(raw), back, "{form:?}");
+            }
+        }
+    }
+
+    /// The three combinations of the manual, and the one that only a mistake produces.
+    #[test]
+    fn both_integers_decide_what_an_option_means() {
+        let form = LingerForm::POSIX;
+        for (l_onoff, l_linger, means) in [
+            (0, 0, Linger::Off),
+            (0, 5, Linger::Off),
+            (0, -1, Linger::Off),
+            (1, 0, Linger::Abort),
+            (-1, 0, Linger::Abort),
+            (1, 1, Linger::Wait(Duration::from_secs(1))),
+            (2, 90, Linger::Wait(Duration::from_secs(90))),
+            (1, -1, Linger::Endless { l_linger: -1 }),
+        ] {
+            assert_eq!(form.linger(RawLinger { l_onoff, l_linger }), means);
+        }
+        let raw = |linger| form.raw(linger).map(|raw| (raw.l_onoff, raw.l_linger));
+        assert_eq!(raw(Linger::Off), Ok((0, 0)));
+        assert_eq!(raw(Linger::Abort), Ok((1, 0)));
+        assert!(raw(Linger::Endless { l_linger: -1 }).is_err());
+        assert!(raw(Linger::Wait(Duration::ZERO)).is_err(), "an abort");
+    }
+
+    #[test]
+    fn only_a_wait_has_a_deadline() {
+        let time = Duration::from_millis(1);
+        assert_eq!(Linger::Wait(time).deadline(), Some(time));
+        assert_eq!(Linger::Off.deadline(), None);
+        assert_eq!(Linger::Abort.deadline(), None);
+        assert_eq!(Linger::Endless { l_linger: -3 }.deadline(), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_the_reason() {
+        let refusal = |form: LingerForm, linger| {
+            let refused = form.raw(linger).expect_err("it does not fit");
+            refused.to_string()
+        };
+        let long = refusal(
+            LingerForm::WINDOWS,
+            Linger::Wait(Duration::from_secs(65_536)),
+        );
+        assert!(long.contains("wait 65536s does not fit Windows"), "{long}");
+        assert!(long.contains("65535s"), "{long}");
+        let zero = refusal(LingerForm::POSIX, Linger::Wait(Duration::ZERO));
+        assert!(zero.contains("on and 0 is an abort"), "{zero}");
+        let endless = refusal(LingerForm::BSD44, Linger::Endless { l_linger: -1 });
+        assert!(endless.contains("negative l_linger"), "{endless}");
+        assert!(endless.contains("327.67s"), "{endless}");
+        let kept = LingerRangeError {
+            kept: Some(Linger::Off),
+            ..LingerRangeError::new(Linger::Abort, LingerForm::POSIX)
+        };
+        assert_eq!(kept.to_string(), "this kernel keeps off of linger abort");
+    }
+}

@@ -231,3 +231,97 @@ impl serde::Serialize for Report {
         s.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The contract's section G, word by word.
+    #[test]
+    fn each_fate_has_the_contracts_word_and_is_a_delivery_or_a_failure_or_neither() {
+        let table = [
+            ("delivered", true, false),
+            ("confirmed", true, false),
+            ("timed_out", false, true),
+            ("stalled", false, true),
+            ("reset", false, true),
+            ("failed", false, true),
+            ("aborted", false, false),
+            ("detached", false, false),
+        ];
+        let said: Vec<_> = Fate::ALL
+            .iter()
+            .map(|fate| (fate.as_str(), fate.is_delivered(), fate.is_failure()))
+            .collect();
+        assert_eq!(said, table);
+        assert!(
+            Fate::ALL
+                .iter()
+                .all(|fate| fate.to_string() == fate.as_str())
+        );
+        assert_eq!(
+            (Side::Local.as_str(), Side::Peer.as_str()),
+            ("local", "peer")
+        );
+    }
+
+    #[test]
+    fn a_failed_close_is_one_line_with_all_that_was_lost() {
+        let report = Report {
+            acked: Some(1024),
+            lost: Some(2048),
+            unsent: Some(1000),
+            unread: Some(7),
+            rst_sent: Some(true),
+            error: Some(Errno::EWOULDBLOCK),
+            ..Report::unknown(Fate::TimedOut, Duration::from_secs(2))
+        };
+        let line = report.to_string();
+        assert!(
+            line.starts_with(
+                "timed_out: 1024 bytes acknowledged, 2048 lost (1000 never sent), \
+                 7 input bytes discarded, RST sent, "
+            ),
+            "{line}"
+        );
+        assert!(line.ends_with(" after 2.000s"), "{line}");
+        let transmitted = Report {
+            unsent: Some(0),
+            ..report
+        };
+        assert!(!transmitted.to_string().contains("never sent"));
+    }
+
+    #[test]
+    fn a_line_leaves_out_what_did_not_happen_and_names_what_is_unknown() {
+        let delivered = Report {
+            acked: Some(5),
+            lost: Some(0),
+            unsent: Some(0),
+            unread: Some(0),
+            rst_sent: Some(false),
+            ..Report::unknown(Fate::Delivered, Duration::from_millis(1500))
+        };
+        assert_eq!(
+            delivered.to_string(),
+            "delivered: 5 bytes acknowledged after 1.500s"
+        );
+        let unknown = Report::left_to_kernel(Some(Side::Peer), Duration::ZERO, None);
+        assert_eq!(
+            unknown.to_string(),
+            "detached: bytes acknowledged unknown after 0.000s"
+        );
+    }
+
+    /// No count is known, and none is guessed.
+    #[test]
+    fn what_is_left_to_the_kernel_has_a_side_and_an_error_at_most() {
+        let time = Duration::from_millis(3);
+        let report = Report::left_to_kernel(Some(Side::Local), time, Some(Errno::ETIMEDOUT));
+        assert_eq!((report.fate, report.elapsed), (Fate::Detached, time));
+        assert_eq!(report.closed_first, Some(Side::Local));
+        assert_eq!(report.error, Some(Errno::ETIMEDOUT));
+        let counts = [report.acked, report.lost, report.unsent, report.unread];
+        assert_eq!((counts, report.rst_sent), ([None; 4], None));
+    }
+}
