@@ -36,6 +36,8 @@ pub(crate) struct Ledger {
 pub(crate) struct Entries {
     pub(crate) next: u64,
     pub(crate) open: HashMap<u64, (Origin, Instant)>,
+    /// Lines of connections whose fate is known, and that are held for late input.
+    pub(crate) uncounted: HashMap<u64, Line>,
     /// The cookies of the connections that the closer has.
     pub(crate) ending: HashSet<u64>,
     /// What the kernel closes.
@@ -44,6 +46,26 @@ pub(crate) struct Entries {
     pub(crate) log: Option<Log>,
     /// Programs that no shim is in, and how that was noticed.
     pub(crate) uncovered: Vec<String>,
+}
+
+impl Entries {
+    fn write(&mut self, line: Line) {
+        self.sums.add(&line.fate);
+        if let Some(log) = &mut self.log {
+            log.write(line);
+        }
+    }
+
+    /// Writes the lines of what is held still, whose input nobody counts to the end.
+    pub(crate) fn write_uncounted(&mut self) {
+        let uncounted = std::mem::take(&mut self.uncounted);
+        for mut line in uncounted.into_values() {
+            if let Known::Report(report) = &mut line.fate {
+                report.unread = None;
+            }
+            self.write(line);
+        }
+    }
 }
 
 impl Ledger {
@@ -62,8 +84,8 @@ impl Ledger {
         number
     }
 
-    /// A fate is known: the caller is answered first, then it is written down. The
-    /// program called close so long `before` the closer began.
+    /// A fate is known: the caller is answered. The program called close so long `before`
+    /// the closer began. It is written down when all input is [counted](Self::counted).
     pub(crate) fn settle(
         &self,
         number: u64,
@@ -98,7 +120,24 @@ impl Ledger {
         if let Some((origin, _)) = entries.open.remove(&number)
             && let Some(report) = report
         {
-            self.write(&mut entries, origin, Known::Report(report));
+            let line = Line {
+                time: record::timestamp(),
+                origin,
+                fate: Known::Report(report),
+            };
+            entries.uncounted.insert(number, line);
+        }
+    }
+
+    /// The connection is not held for late input any more, which is all in `input`; `None`
+    /// where that is not known.
+    pub(crate) fn counted(&self, number: u64, input: Option<u64>) {
+        let mut entries = self.entries();
+        if let Some(mut line) = entries.uncounted.remove(&number) {
+            if let Known::Report(report) = &mut line.fate {
+                report.unread = report.unread.and(input);
+            }
+            entries.write(line);
         }
     }
 
@@ -110,14 +149,11 @@ impl Ledger {
     }
 
     pub(crate) fn write(&self, entries: &mut Entries, origin: Origin, fate: Known) {
-        entries.sums.add(&fate);
-        if let Some(log) = &mut entries.log {
-            log.write(Line {
-                time: record::timestamp(),
-                origin,
-                fate,
-            });
-        }
+        entries.write(Line {
+            time: record::timestamp(),
+            origin,
+            fate,
+        });
     }
 
     pub(crate) fn unheld(&self) -> MutexGuard<'_, Vec<Delivery>> {

@@ -153,8 +153,9 @@ impl Context {
         // Spent before the closer's clock starts, which the program counts too.
         let before = since(request.began);
         let policy = self.policy(&request, before);
-        let submitted = closer.close(socket, policy, move |result| {
+        let submitted = closer.close_counting_input(socket, policy, move |result| {
             ledger.settle(number, cookie, &request, before, result);
+            move |input| ledger.counted(number, input)
         });
         if let Err(error) = submitted {
             self.ledger

@@ -239,6 +239,11 @@ impl<S: HasSocket> Driver<S> {
         self.ending.is_quiet()
     }
 
+    /// See [`Ending::discarded`].
+    pub(crate) fn discarded(&self) -> Option<u64> {
+        self.ending.discarded()
+    }
+
     /// The report of a close that is left to go on by itself.
     pub(crate) fn detached(&self) -> Report {
         let seen = sys::look(self.socket(), 0, Look::Full);

@@ -103,6 +103,8 @@ pub(crate) struct Ending {
     /// Input discarded so far, and how much more may be.
     drained: u64,
     drain_left: u64,
+    /// Input that the last look left in the receive queue; or `NEVER`, not known.
+    input_left: u64,
     hold: Nanos,
     /// Held even if nothing came in.
     hold_quiet: bool,
@@ -150,6 +152,7 @@ impl Ending {
             unfrozen: false,
             written: None,
             drained: 0,
+            input_left: NEVER,
             drain_left: policy.drain_bytes(),
             hold: nanos(policy.hold_time()),
             hold_quiet: policy.holds_quiet(),
@@ -298,6 +301,15 @@ impl Ending {
             Phase::Frozen(cause) => self.frozen(at, &seen, cause),
             Phase::Over => Step::then(Action::Close),
         }
+    }
+
+    /// All input that arrived and was discarded, once the ending is over. `None` where that
+    /// is not known, and before.
+    pub(crate) fn discarded(&self) -> Option<u64> {
+        let is_known = self.phase == Phase::Over
+            && self.read_side != ReadSide::Trimmed
+            && self.input_left != NEVER;
+        is_known.then(|| self.drained + self.input_left)
     }
 
     /// Data or FIN are under way.

@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::TcpStream;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -268,4 +269,44 @@ fn an_abort_is_refused_as_every_other_close() {
     let error = closer.close(ours, Policy::abort(), |_| {}).unwrap_err();
     drop(error.into_socket().unwrap());
     read_all(&peer).1.unwrap();
+}
+
+/// The report has what had come by the fate; the count has what came until the peer closed
+/// as well. The oracle is what the peer sent.
+#[test]
+fn late_input_is_counted_to_the_end() {
+    let closer = Closer::new().unwrap();
+    let (ours, mut peer) = pair();
+    peer.write_all(&[1; 1000]).unwrap();
+    assert!(common::readable(&ours, LONG));
+    let (send, reports) = mpsc::channel();
+    let (count, counts) = mpsc::channel();
+    closer
+        .close_counting_input(ours, Policy::off(), move |result| {
+            send.send(result).unwrap();
+            move |bytes| count.send(bytes).unwrap()
+        })
+        .unwrap();
+    let report = reports.recv_timeout(LONG).unwrap().unwrap();
+    assert_eq!((report.fate, report.unread), (Fate::Delivered, Some(1000)));
+    assert!(counts.try_recv().is_err(), "the peer may still send");
+    peer.write_all(&[2; 5000]).unwrap();
+    drop(peer);
+    assert_eq!(counts.recv_timeout(LONG).unwrap(), Some(6000));
+
+    // What is over at once is counted at once, and what is no connection never.
+    let (ours, _peer) = pair();
+    let (count, counts) = mpsc::channel();
+    closer
+        .close_counting_input(ours, Policy::abort(), move |_| {
+            move |bytes| count.send(bytes).unwrap()
+        })
+        .unwrap();
+    assert_eq!(counts.recv_timeout(LONG).unwrap(), Some(0));
+    let (count, counts) = mpsc::channel();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let _ = closer.close_counting_input(listener, Policy::off(), move |_| {
+        move |bytes| count.send(bytes).unwrap()
+    });
+    assert_eq!(counts.recv_timeout(LONG).unwrap(), None);
 }

@@ -113,7 +113,7 @@ pub fn play(stage: &Stage, cell: &Cell) -> Result<Seen, String> {
         late: Duration::ZERO,
     };
     let began = Stamp::now();
-    let result = acts(&mut seen, &mut actor, &mut other);
+    let result = acts(stage, &mut seen, &mut actor, &mut other);
     match result {
         Ok(()) => {}
         Err(Stop::NotApplicable(why)) => seen.not_applicable = Some(why),
@@ -127,6 +127,24 @@ pub fn play(stage: &Stage, cell: &Cell) -> Result<Seen, String> {
         seen.wire = wire(stage, cell, conn);
     }
     Ok(seen)
+}
+
+/// Whether the RST goes out once a process is gone: where somebody observes, its other
+/// holders are looked for first. Nobody waits for that, but the peer's part comes after it.
+fn resets_after_exit(cell: &Cell) -> bool {
+    cell.mode == Mode::Abort && cell.who.runs() && (cell.way.ends_process() || cell.way.is_child())
+}
+
+/// Waits for a moment until an RST is on the wire.
+fn await_reset(stage: &Stage, conn: Conn) {
+    let until = Instant::now() + 4 * A_MOMENT;
+    while Instant::now() < until {
+        let packets = stage.capture.wire(&conn).packets().to_vec();
+        if Wire::new(conn, packets).rst().is_some() {
+            return;
+        }
+        std::thread::sleep(STEP);
+    }
 }
 
 /// The packets, that with which the peer ended it included. It is on its way when the peer
@@ -157,7 +175,7 @@ impl From<std::io::Error> for Stop {
     }
 }
 
-fn acts(seen: &mut Seen, actor: &mut Actor, other: &mut Other) -> Result<(), Stop> {
+fn acts(stage: &Stage, seen: &mut Seen, actor: &mut Actor, other: &mut Other) -> Result<(), Stop> {
     let cell = seen.cell;
     if cell.came.accepts() {
         let Line::Port(port) = actor.next(LONG, "port")? else {
@@ -189,6 +207,9 @@ fn acts(seen: &mut Seen, actor: &mut Actor, other: &mut Other) -> Result<(), Sto
     };
     actor.hear_closed(seen, patience);
     seen.returned_first = seen.closed.is_some();
+    if let Some(conn) = other.conn.filter(|_| resets_after_exit(&cell)) {
+        await_reset(stage, conn);
+    }
     seen.released = Stamp::now();
     other.act(seen)?;
     finish(seen, actor)

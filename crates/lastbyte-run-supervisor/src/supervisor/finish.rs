@@ -49,6 +49,7 @@ impl Supervisor {
             let fate = Known::Left(Left::unwatched(began.elapsed()));
             self.ledger.write(&mut entries, origin, fate);
         }
+        entries.write_uncounted();
         let mut ended = Vec::new();
         let open = entries
             .connections

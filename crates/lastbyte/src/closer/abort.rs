@@ -16,7 +16,7 @@ impl Aborted {
             sink,
         } = self;
         shared.account.note(Some(connection), &report);
-        contain(|| sink(report.into_result()));
+        contain(|| sink(report.into_result()).settle(report.unread));
         shared.inbox.done();
         shared.account.settle();
     }

@@ -172,7 +172,7 @@ fn release(mut driver: Driver, sink: Option<Sink>, error: io::Error) {
     let result = Err(CloseError::lost_sight(error));
     hook::publish_unseen(connection, &result);
     if let Some(sink) = sink {
-        contain(|| sink(result));
+        contain(|| drop(sink(result)));
     }
 }
 

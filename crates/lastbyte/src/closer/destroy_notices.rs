@@ -158,6 +158,7 @@ fn contents(notice: &Notice) -> DestroyNotice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::closer::InputCount;
     use crate::report::{Fate, Side};
 
     /// A duplicate of the descriptor keeps the connection, and no notice comes.
@@ -172,7 +173,13 @@ mod tests {
                 closed_first: Side::Local,
                 data_segments_in: 0,
             };
-            notices.await_notice(cookie, left, began, None, Box::new(|_| {}));
+            notices.await_notice(
+                cookie,
+                left,
+                began,
+                None,
+                Box::new(|_| InputCount::UNWANTED),
+            );
         }
         notices.waiting.remove(&1);
         let due = notices.next_due().expect("one waits");

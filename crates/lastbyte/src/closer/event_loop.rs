@@ -155,7 +155,7 @@ impl<R: Readiness> EventLoop<R> {
             entry.report(&report, connection, &self.shared);
         }
         if over {
-            drop(entry);
+            entry.close();
             self.shared.inbox.done();
             self.settle_account(report.is_some());
             return;
@@ -173,7 +173,7 @@ impl<R: Readiness> EventLoop<R> {
         if error.refusal().is_none() {
             self.shared.account.note_unseen();
         }
-        contain(|| sink(Err(error)));
+        contain(|| drop(sink(Err(error))));
         self.shared.inbox.done();
         self.shared.account.settle();
     }
@@ -297,7 +297,7 @@ impl<R: Readiness> EventLoop<R> {
             let error = io::Error::other("it ended without a report");
             entry.fail(CloseError::lost_sight(error), &self.shared);
         }
-        drop(entry);
+        entry.close();
         self.shared.inbox.done();
         self.settle_account(lost);
     }

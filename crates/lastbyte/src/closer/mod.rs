@@ -9,6 +9,7 @@ mod drain;
 mod event_loop;
 mod finish;
 mod inbox;
+mod input_count;
 mod job;
 mod slab;
 mod sync;
@@ -34,11 +35,12 @@ pub use drain::{ConnectionReport, DrainReport, WaitError};
 use event_loop::EventLoop;
 pub use finish::Finish;
 use inbox::{Inbox, Wake};
+pub(crate) use input_count::InputCount;
 use job::{Begin, Job, Submitted};
 use sync::Ordering;
 
-/// What becomes of a result.
-pub(crate) type Sink = Box<dyn FnOnce(Result<Report, CloseError>) + Send>;
+/// What becomes of a result, and who wants the count of discarded input.
+pub(crate) type Sink = Box<dyn FnOnce(Result<Report, CloseError>) -> InputCount + Send>;
 
 /// Ends many connections on one thread, each with its own deadline and its own
 /// exact report.
@@ -244,11 +246,46 @@ impl Closer {
         P: Into<Policy>,
         F: FnOnce(Result<Report, CloseError>) + Send + 'static,
     {
-        let socket = socket.into();
+        let sink: Sink = Box::new(|result| {
+            then(result);
+            InputCount::UNWANTED
+        });
+        self.submit(socket.into(), policy.into(), sink)
+    }
+
+    /// Ends a connection as [`close`](Self::close) does, and counts the input that comes
+    /// after its fate as well: a connection may be
+    /// [held](crate::Policy::with_drain_time) then, and a report's
+    /// [`unread`](Report::unread) has what had come by the fate.
+    ///
+    /// `then` returns what is called once the descriptor is closed, with all bytes of input
+    /// that arrived and were discarded from the beginning of the close on. It is called with
+    /// `None` where that is not known: where the closer had to let go of the connection
+    /// early, input was kept out by a filter, or the kernel closed it
+    /// ([`Policy::with_receipt`](crate::Policy::with_receipt)).
+    ///
+    /// # Errors
+    /// As [`close`](Self::close).
+    pub fn close_counting_input<S, P, F, C>(
+        &self,
+        socket: S,
+        policy: P,
+        then: F,
+    ) -> Result<(), CloseError>
+    where
+        S: Into<OwnedSocket>,
+        P: Into<Policy>,
+        F: FnOnce(Result<Report, CloseError>) -> C + Send + 'static,
+        C: FnOnce(Option<u64>) + Send + 'static,
+    {
+        let sink: Sink = Box::new(|result| InputCount::new(then(result)));
+        self.submit(socket.into(), policy.into(), sink)
+    }
+
+    fn submit(&self, socket: OwnedSocket, policy: Policy, sink: Sink) -> Result<(), CloseError> {
         if let Err(error) = self.has_thread() {
             return Err(CloseError::resources(error.into(), socket));
         }
-        let policy = policy.into();
         let aborts = policy.linger() == Linger::Abort;
         let begin = Begin {
             began: Instant::now(),
@@ -257,7 +294,7 @@ impl Closer {
                 false => Submitted::new(socket),
             },
             policy,
-            sink: Box::new(then),
+            sink,
         };
         let submitted = match aborts {
             true => self.shared.abort(begin),

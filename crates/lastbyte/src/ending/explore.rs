@@ -65,6 +65,11 @@ impl Explored<'_> {
                     return;
                 }
                 Action::Close => {
+                    if let Some(bytes) = world.ending.discarded() {
+                        let net = &world.net;
+                        let all = net.read + net.unread + net.trimmed_away;
+                        assert_eq!(bytes, all, "{world:?}");
+                    }
                     self.check_close(world, step.report);
                     world.over = true;
                     return;

@@ -44,6 +44,8 @@ impl Ending {
     }
 
     pub(super) fn note_input(&mut self, seen: &Observation) {
+        let left = seen.input.and_then(|input| input.left);
+        self.input_left = left.unwrap_or(NEVER);
         if let Some(input) = seen.input {
             self.drained += input.drained;
             self.drain_left = self.drain_left.saturating_sub(input.drained);

@@ -18,7 +18,7 @@ use super::registry::{Hold, Registration, SettleTimer, Stage};
 use super::socket::{Socket, refused};
 use super::timer;
 use super::watch::{Watch, clear};
-use crate::closer::{Sink, background};
+use crate::closer::{InputCount, Sink, background};
 use crate::driver::{Driver, Prepared};
 use crate::error::CloseError;
 use crate::policy::Policy;
@@ -151,6 +151,7 @@ impl Task {
             }
             // Nobody need be waiting.
             let _ = send.send(result);
+            InputCount::UNWANTED
         })));
         self.reported = true;
         self.delegated = Some(result);
@@ -343,7 +344,10 @@ impl Drop for Task {
             self.hand_over()
         };
         let sink = registration.map(|registration| -> Sink {
-            Box::new(move |result| registration.record_from_background(&result))
+            Box::new(move |result| {
+                registration.record_from_background(&result);
+                InputCount::UNWANTED
+            })
         });
         self.leave(sink);
     }

@@ -1,7 +1,7 @@
 //! One connection in flight, and how its report reaches whoever awaits it.
 
 use crate::closer::destroy_notices::Finished;
-use crate::closer::{Shared, Sink};
+use crate::closer::{InputCount, Shared, Sink};
 use crate::connection::Connection;
 use crate::contain::contain;
 use crate::driver::Driver;
@@ -14,6 +14,8 @@ pub(super) struct Entry {
     pub(super) driver: Driver,
     /// Until the report, where somebody awaits it.
     pub(super) sink: Option<Sink>,
+    /// Who wants the count of input, once it is reported.
+    input: InputCount,
     pub(super) reported: bool,
     pub(super) watched: bool,
 }
@@ -23,6 +25,7 @@ impl Entry {
         Self {
             driver,
             sink,
+            input: InputCount::UNWANTED,
             reported: false,
             watched: false,
         }
@@ -39,7 +42,7 @@ impl Entry {
         self.reported = true;
         shared.account.note(connection, report);
         if let Some(sink) = self.sink.take() {
-            contain(|| sink(report.into_result()));
+            contain(|| self.input = sink(report.into_result()));
         }
     }
 
@@ -50,8 +53,16 @@ impl Entry {
         let result = Err(error);
         hook::publish_unseen(self.driver.connection(), &result);
         if let Some(sink) = self.sink.take() {
-            contain(|| sink(result));
+            contain(|| drop(sink(result)));
         }
+    }
+
+    /// Its descriptor is closed, or is now.
+    pub(super) fn close(self) {
+        let Self { driver, input, .. } = self;
+        let bytes = driver.discarded();
+        drop(driver);
+        input.settle(bytes);
     }
 }
 
@@ -64,7 +75,7 @@ pub(super) fn report_notice(finished: Finished, shared: &Shared) {
     } = finished;
     shared.account.note(connection, &report);
     hook::publish(connection, &report);
-    contain(|| sink(report.into_result()));
+    contain(|| drop(sink(report.into_result())));
     shared.inbox.done();
     shared.account.settle();
 }
