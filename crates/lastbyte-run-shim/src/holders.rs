@@ -135,8 +135,20 @@ fn is_held_by_relative(fd: c_int, inode: u64) -> bool {
         .any(|relative| relative > 0 && holds(relative, fd, inode))
 }
 
+/// Whether the parent goes on with the socket of `fd`. A close of the parent's that has
+/// found this process to be the other holder is waited for.
+pub(crate) fn parent_goes_on(run: Run, fd: c_int) -> bool {
+    if !parent_holds(fd) {
+        return false;
+    }
+    let turn = turn_unless(is_ours_alone(fd), run, fd);
+    let holds = parent_holds(fd);
+    turn.is_over();
+    holds
+}
+
 /// Whether the parent has the socket of `fd` at the same number.
-pub(crate) fn parent_holds(fd: c_int) -> bool {
+fn parent_holds(fd: c_int) -> bool {
     let parent = sys::parent();
     parent > 0 && sys::stat(fd).is_ok_and(|stat| holds(parent, fd, stat.st_ino))
 }

@@ -32,7 +32,7 @@ pub(super) fn hand_over_what_exec_closes() {
     if let Some(run) = run::current() {
         hand_over(run, Kind::EndUnlessHeld, |fd| {
             sys::fcntl(fd, libc::F_GETFD, 0).is_ok_and(|flags| flags & libc::FD_CLOEXEC != 0)
-                && !holders::parent_holds(fd)
+                && !holders::parent_goes_on(run, fd)
         });
     }
 }
