@@ -303,15 +303,6 @@ impl Ending {
         }
     }
 
-    /// All input that arrived and was discarded, once the ending is over. `None` where that
-    /// is not known, and before.
-    pub(crate) fn discarded(&self) -> Option<u64> {
-        let is_known = self.phase == Phase::Over
-            && self.read_side != ReadSide::Trimmed
-            && self.input_left != NEVER;
-        is_known.then(|| self.drained + self.input_left)
-    }
-
     /// Data or FIN are under way.
     fn flush(&mut self, at: Nanos, seen: &Seen, closed: Option<&Detail>) -> Step {
         if self.fin == Fin::Sent && seen.queued == Some(0) {

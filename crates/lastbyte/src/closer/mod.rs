@@ -253,35 +253,6 @@ impl Closer {
         self.submit(socket.into(), policy.into(), sink)
     }
 
-    /// Ends a connection as [`close`](Self::close) does, and counts the input that comes
-    /// after its fate as well: a connection may be
-    /// [held](crate::Policy::with_drain_time) then, and a report's
-    /// [`unread`](Report::unread) has what had come by the fate.
-    ///
-    /// `then` returns what is called once the descriptor is closed, with all bytes of input
-    /// that arrived and were discarded from the beginning of the close on. It is called with
-    /// `None` where that is not known: where the closer had to let go of the connection
-    /// early, input was kept out by a filter, or the kernel closed it
-    /// ([`Policy::with_receipt`](crate::Policy::with_receipt)).
-    ///
-    /// # Errors
-    /// As [`close`](Self::close).
-    pub fn close_counting_input<S, P, F, C>(
-        &self,
-        socket: S,
-        policy: P,
-        then: F,
-    ) -> Result<(), CloseError>
-    where
-        S: Into<OwnedSocket>,
-        P: Into<Policy>,
-        F: FnOnce(Result<Report, CloseError>) -> C + Send + 'static,
-        C: FnOnce(Option<u64>) + Send + 'static,
-    {
-        let sink: Sink = Box::new(|result| InputCount::new(then(result)));
-        self.submit(socket.into(), policy.into(), sink)
-    }
-
     fn submit(&self, socket: OwnedSocket, policy: Policy, sink: Sink) -> Result<(), CloseError> {
         if let Err(error) = self.has_thread() {
             return Err(CloseError::resources(error.into(), socket));

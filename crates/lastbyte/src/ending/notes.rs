@@ -2,8 +2,8 @@
 
 use super::account::Seen;
 use super::{
-    Action, Detail, Ending, Fin, NEVER, Nanos, Observation, PeerFin, ReadSide, Step, TcpState,
-    nanos, observation, payload,
+    Action, Detail, Ending, Fin, NEVER, Nanos, Observation, PeerFin, Phase, ReadSide, Step,
+    TcpState, nanos, observation, payload,
 };
 use crate::errno::Errno;
 use crate::policy::Policy;
@@ -41,6 +41,15 @@ impl Ending {
         } else {
             detail.data_segments_in
         };
+    }
+
+    /// All input that arrived and was discarded, once the ending is over. `None` where that
+    /// is not known, and before.
+    pub(crate) fn discarded(&self) -> Option<u64> {
+        let is_known = self.phase == Phase::Over
+            && self.read_side != ReadSide::Trimmed
+            && self.input_left != NEVER;
+        is_known.then(|| self.drained + self.input_left)
     }
 
     pub(super) fn note_input(&mut self, seen: &Observation) {
