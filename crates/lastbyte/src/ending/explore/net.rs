@@ -352,7 +352,7 @@ impl Net {
             // Keepalives run while nothing is queued, and say goodbye.
             then(&|n| n.die(Whose::Kernel, code::ETIMEDOUT, n.queued() == 0));
             let says_goodbye = !matches!(state, TcpState::Closing | TcpState::LastAck);
-            then(&|n| n.die(Whose::Kernel, code::ECONNABORTED, says_goodbye));
+            then(&|n| n.die(Whose::Kernel, code::ENDED_BY_ADMINISTRATOR, says_goodbye));
         }
         next
     }
