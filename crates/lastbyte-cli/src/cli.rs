@@ -5,7 +5,9 @@ use std::fmt::Write;
 use clap::builder::StyledStr;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::commands::{completions, doctor, explain, lab, man, recv, run, send, watch};
+use crate::commands::{completions, recv, send};
+#[cfg(target_os = "linux")]
+use crate::commands::{doctor, explain, lab, man, run, watch};
 use crate::status::Status;
 
 /// Closes TCP connections and reports what became of the last byte.
@@ -19,17 +21,23 @@ pub(crate) struct Cli {
 /// In the order of [`GROUPS`].
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[cfg(target_os = "linux")]
     Lab(lab::Args),
+    #[cfg(target_os = "linux")]
     /// Runs a program whose TCP closes then keep the contract.
     Run(run::Args),
+    #[cfg(target_os = "linux")]
     /// Shows how every TCP connection of this host ends.
     Watch(watch::Args),
+    #[cfg(target_os = "linux")]
     /// Finds what is wrong with how connections end here, and the cure.
     Doctor(doctor::Args),
+    #[cfg(target_os = "linux")]
     /// Explains an errno, state, counter, RST reason or message.
     Explain(explain::Args),
     Send(send::Args),
     Recv(recv::Args),
+    #[cfg(target_os = "linux")]
     /// Writes the man pages into a folder.
     Man(man::Args),
     /// Prints shell completions.
@@ -60,13 +68,19 @@ impl Command {
     /// Runs the subcommand to its end.
     pub(crate) fn run(self) -> Status {
         match self {
+            #[cfg(target_os = "linux")]
             Self::Lab(args) => lab::run(&args),
+            #[cfg(target_os = "linux")]
             Self::Run(args) => run::run(args),
+            #[cfg(target_os = "linux")]
             Self::Watch(args) => watch::run(&args),
+            #[cfg(target_os = "linux")]
             Self::Doctor(args) => doctor::run(&args),
+            #[cfg(target_os = "linux")]
             Self::Explain(args) => explain::run(&args),
             Self::Send(args) => send::run(&args),
             Self::Recv(args) => recv::run(&args),
+            #[cfg(target_os = "linux")]
             Self::Man(args) => man::run(&args, command()),
             Self::Completions(args) => completions::run(&args, command()),
         }
@@ -90,6 +104,12 @@ fn template(command: &clap::Command) -> StyledStr {
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n"
     );
     for (title, names) in GROUPS {
+        if names
+            .iter()
+            .all(|name| command.find_subcommand(name).is_none())
+        {
+            continue;
+        }
         let _ = writeln!(text, "{heading}{title}:{heading:#}");
         for subcommand in names
             .iter()

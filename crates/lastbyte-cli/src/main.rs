@@ -3,10 +3,13 @@
 mod argument;
 mod cli;
 mod commands;
+#[cfg(target_os = "linux")]
 mod complete;
 mod endpoint;
 mod output;
+mod platform;
 mod status;
+#[cfg(target_os = "linux")]
 mod terminal;
 mod transfer;
 
@@ -14,6 +17,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
     // The lab runs this program again as the process of row B4.
     if let Some(code) = lastbyte_lab::run_if_asked() {
         return code;
@@ -38,11 +42,7 @@ fn main() -> ExitCode {
 /// by SIGPIPE, which Rust's runtime keeps from it, and only once all is cleaned up.
 fn end(status: status::Status) -> ExitCode {
     if status == status::NO_READER {
-        use nix::sys::signal::{SigHandler, Signal, raise, signal};
-        // SAFETY: the default disposition has no handler that could be unsound.
-        let restored = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-        // Where that fails, the status remains, and shells show it for the signal.
-        let _ = restored.and_then(|_| raise(Signal::SIGPIPE));
+        platform::end_for_want_of_a_reader();
     }
     status.into()
 }

@@ -15,12 +15,15 @@ pub(crate) const USAGE: Status = Status(2);
 /// The reader of standard output has gone: the command ends as SIGPIPE ends it.
 pub(crate) const NO_READER: Status = Status(128 + 13);
 
+#[cfg(target_os = "linux")]
 /// `run`: the program is there and cannot be executed (as env(1) has it).
 pub(crate) const NOT_EXECUTABLE: Status = Status(126);
+#[cfg(target_os = "linux")]
 /// `run`: there is no such program (as env(1) has it).
 pub(crate) const NOT_FOUND: Status = Status(127);
 
 impl Status {
+    #[cfg(target_os = "linux")]
     /// The status of a program that was run.
     pub(crate) const fn of_program(status: u8) -> Self {
         Self(status)

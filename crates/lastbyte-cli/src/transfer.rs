@@ -2,12 +2,11 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use lastbyte::Errno;
-use lastbyte_tcp::queue::unacknowledged;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::platform::{self, unacknowledged};
 
 /// Bytes read and offered to the kernel at once.
 const BLOCK: usize = 1 << 16;
@@ -105,31 +104,22 @@ fn make_room(
     stall: Option<Duration>,
     state: &mut Transfer,
 ) -> Result<(), Stopped> {
-    let mut events = PollFlags::POLLOUT | PollFlags::POLLIN;
-    let mut queued = unacknowledged(stream.as_fd()).map_err(|e| broken(&e))?;
+    let mut for_input = true;
+    let mut queued = unacknowledged(stream).map_err(|e| broken(&e))?;
     loop {
-        let timeout = stall.map_or(PollTimeout::NONE, |time| {
-            PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX)
-        });
-        let mut fds = [PollFd::new(stream.as_fd(), events)];
-        match poll(&mut fds, timeout) {
-            Ok(0) => {
-                // Room comes in large pieces; an ACK is progress all the same.
-                let now = unacknowledged(stream.as_fd()).map_err(|e| broken(&e))?;
-                if now == queued {
-                    return Err(Stopped::Stalled);
-                }
-                queued = now;
-                continue;
+        let Some(ready) = platform::wait(stream, for_input, stall).map_err(|e| broken(&e))? else {
+            // Room comes in large pieces; an ACK is progress all the same.
+            let now = unacknowledged(stream).map_err(|e| broken(&e))?;
+            if now == queued {
+                return Err(Stopped::Stalled);
             }
-            Ok(_) | Err(nix::Error::EINTR) => {}
-            Err(e) => return Err(Stopped::Connection(Errno::from_raw(e as i32))),
+            queued = now;
+            continue;
+        };
+        if ready.input && !discard(stream, state)? {
+            for_input = false;
         }
-        let ready = fds[0].revents().unwrap_or(PollFlags::POLLERR);
-        if ready.contains(PollFlags::POLLIN) && !discard(stream, state)? {
-            events = PollFlags::POLLOUT;
-        }
-        if ready.intersects(PollFlags::POLLOUT | PollFlags::POLLERR | PollFlags::POLLHUP) {
+        if ready.room {
             return Ok(());
         }
     }
@@ -158,5 +148,7 @@ fn discard(mut stream: &TcpStream, state: &mut Transfer) -> Result<bool, Stopped
 }
 
 fn broken(error: &io::Error) -> Stopped {
-    Stopped::Connection(Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))
+    Stopped::Connection(Errno::from_raw(
+        error.raw_os_error().unwrap_or(platform::EIO),
+    ))
 }

@@ -38,6 +38,13 @@ fn addition(shell: Shell, command: &clap::Command) -> String {
     }
 }
 
+/// What `explain` can be asked, where it is.
+#[cfg(not(target_os = "linux"))]
+fn words() -> Vec<&'static str> {
+    Vec::new()
+}
+
+#[cfg(target_os = "linux")]
 fn words() -> Vec<&'static str> {
     lastbyte_host::explain::all()
         .map(|entry| entry.name)

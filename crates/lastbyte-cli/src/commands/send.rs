@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::argument;
 use crate::endpoint::Endpoint;
 use crate::output::{note, say};
+use crate::platform;
 use crate::status::{DONE, NOT_SO, Status, USAGE};
 use crate::transfer::{Stopped, Transfer, transfer};
 
@@ -61,6 +62,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Status {
+    if args.stall.is_some() && !platform::SHOWS_STALLS {
+        return complain("--stall: this system does not show what the peer has acknowledged");
+    }
     let (mut input, length) = match open(args) {
         Ok(input) => input,
         Err(text) => return complain(&text),
@@ -107,7 +111,7 @@ fn with_the_error_of(sent: &Transfer, mut report: Report) -> Report {
         && report.fate == Fate::Failed
         && report.error.is_none()
     {
-        let is_reset = errno == Errno::ECONNRESET || errno.raw() == libc::EPIPE;
+        let is_reset = errno == Errno::ECONNRESET || errno.name() == Some("EPIPE");
         if is_reset {
             report.fate = Fate::Reset;
         }
