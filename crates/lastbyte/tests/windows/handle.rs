@@ -1,5 +1,5 @@
 use std::os::windows::io::{AsRawHandle, AsRawSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lastbyte::{Closing, Errno, Fate, Linger, Policy, Report, background};
 use windows_sys::Win32::Foundation::WAIT_OBJECT_0;
@@ -68,8 +68,13 @@ fn a_handle_says_timed_out_and_the_peer_is_reset() {
         let (ours, mut peer) = pair();
         fill(&ours);
         let time = Duration::from_millis(200);
+        let began = Instant::now();
         let mut closing = Closing::begin(ours, Policy::wait(time)).expect("it begins");
-        assert_would_block(&mut closing);
+        let first = closing.try_finish();
+        // On a busy machine the time may be over already.
+        if began.elapsed() < time {
+            assert!(first.expect_err("it goes on").would_block());
+        }
         let error = wait(&mut closing).expect_err("the peer does not read");
         assert_eq!(error.fate(), Some(Fate::TimedOut));
         assert!(error.report().expect("it ended").elapsed >= time);
