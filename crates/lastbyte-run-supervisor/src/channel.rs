@@ -292,7 +292,7 @@ impl Channel {
         message.msg_iov = &raw mut vector;
         message.msg_iovlen = 1;
         message.msg_control = control.as_mut_ptr().cast();
-        message.msg_controllen = size_of_val(&control);
+        message.msg_controllen = size_of_val(&control) as _;
         let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
         // SAFETY: everything the message points to outlives the call.
         let length = unsafe { libc::recvmsg(self.as_raw_fd(), &raw mut message, flags) };
@@ -349,9 +349,9 @@ fn riders(message: &libc::msghdr) -> (Option<Sender>, Vec<OwnedFd>) {
         // SAFETY: a header has its data behind it.
         let data = unsafe { libc::CMSG_DATA(header) };
         // SAFETY: pure arithmetic.
-        let length = control
-            .cmsg_len
-            .saturating_sub(unsafe { libc::CMSG_LEN(0) } as usize);
+        let before = unsafe { libc::CMSG_LEN(0) } as usize;
+        let whole: usize = control.cmsg_len as _;
+        let length = whole.saturating_sub(before);
         match (control.cmsg_level, control.cmsg_type) {
             (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if length >= size_of::<libc::ucred>() => {
                 // SAFETY: as long as a ucred.

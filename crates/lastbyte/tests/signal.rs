@@ -36,7 +36,7 @@ fn d5_the_wait_goes_on_to_its_deadline() {
     while !closer.is_finished() {
         let before = CAUGHT.load(Ordering::SeqCst);
         // SAFETY: the thread has not been joined, so its handle is valid.
-        unsafe { libc::pthread_kill(thread, libc::SIGUSR1) };
+        unsafe { libc::pthread_kill(thread as _, libc::SIGUSR1) };
         while CAUGHT.load(Ordering::SeqCst) == before && !closer.is_finished() {
             std::thread::yield_now();
         }

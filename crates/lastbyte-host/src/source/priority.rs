@@ -8,7 +8,9 @@
 /// 6.18 was seen to leave a whole session without a CPU for three seconds beside
 /// one that was busy with sockets.
 pub fn raise_priority() {
-    let lowest = libc::sched_param { sched_priority: 1 };
+    // SAFETY: plain integers, for which all zero is a value; musl has more of them.
+    let mut lowest: libc::sched_param = unsafe { std::mem::zeroed() };
+    lowest.sched_priority = 1;
     // SAFETY: plain system call; 0 is the calling thread.
     unsafe {
         libc::sched_setscheduler(

@@ -56,7 +56,7 @@ fn d5(stage: &Stage) -> Result<Findings, Stop> {
             break None;
         }
         // The thread may end now: its id stays valid until `call` is dropped.
-        if pthread_kill(call.thread(), Signal::SIGUSR1).is_ok() {
+        if pthread_kill(call.thread() as _, Signal::SIGUSR1).is_ok() {
             signals += 1;
         }
     };

@@ -8,8 +8,8 @@
 
 use core::ffi::{c_int, c_long};
 
-use crate::epoch;
-use crate::run;
+#[cfg(target_arch = "x86_64")]
+use crate::{epoch, run};
 
 use super::raw;
 

@@ -141,7 +141,8 @@ impl Edges {
 
     fn wait_fine(&self, events: &mut [Event], timeout: Option<Duration>) -> c_int {
         let timeout = timeout.map(|time| libc::timespec {
-            tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
+            // As long as any platform's time_t holds: 68 years.
+            tv_sec: time.as_secs().min(i32::MAX as u64) as _,
             tv_nsec: time.subsec_nanos() as libc::c_long,
         });
         // SAFETY: `events` has room for as many as are asked for and `Event` is

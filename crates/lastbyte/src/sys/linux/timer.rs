@@ -33,7 +33,8 @@ impl Timer {
                 tv_nsec: 0,
             },
             it_value: libc::timespec {
-                tv_sec: libc::time_t::try_from(after.as_secs()).unwrap_or(libc::time_t::MAX),
+                // As long as any platform's time_t holds: 68 years.
+                tv_sec: after.as_secs().min(i32::MAX as u64) as _,
                 tv_nsec: after.subsec_nanos() as libc::c_long,
             },
         };
