@@ -111,6 +111,14 @@
 //! ending works, what exits and forks mean for it, what lies above the socket, and how to
 //! get the descriptor out of each runtime's stream.
 
+#![cfg_attr(
+    not(any(target_os = "linux", windows)),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "a system that tells less needs less"
+    )
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "bench-internals")]

@@ -33,8 +33,25 @@ mod imp;
 #[path = "windows/mod.rs"]
 mod imp;
 
-#[cfg(not(any(target_os = "linux", windows)))]
-compile_error!("lastbyte closes connections on Linux and Windows only so far");
+#[cfg(any(
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "macos"
+))]
+#[path = "bsd/mod.rs"]
+mod imp;
+
+#[cfg(not(any(
+    target_os = "linux",
+    windows,
+    target_os = "freebsd",
+    target_os = "netbsd",
+    target_os = "openbsd",
+    target_os = "macos"
+)))]
+#[path = "unsupported/mod.rs"]
+mod imp;
 
 mod leaked;
 mod shared;

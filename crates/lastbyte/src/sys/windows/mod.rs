@@ -5,10 +5,12 @@
 
 mod address;
 pub(crate) mod code;
+#[path = "../absent/destroyed.rs"]
 mod destroyed;
 mod edges;
 mod look;
 #[cfg(feature = "tokio")]
+#[path = "../absent/nested.rs"]
 mod nested;
 mod option;
 mod public;

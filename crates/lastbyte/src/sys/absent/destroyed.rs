@@ -1,4 +1,4 @@
-//! Windows gives no notice of a connection's end, so nothing can be left to it and be heard of
+//! A system that gives no notice of a connection's end: nothing can be left to it and be heard of
 //! again.
 
 use std::convert::Infallible;

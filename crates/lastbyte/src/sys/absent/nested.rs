@@ -1,4 +1,4 @@
-//! tokio's reactor on Windows shows no FIN's acknowledgement either, so nothing is registered
+//! A reactor that shows no FIN's acknowledgement: nothing is registered
 //! with it: an alarm looks.
 
 use std::convert::Infallible;
