@@ -104,6 +104,7 @@ def how_known(kernels, linux_rows, version, systems):
         "| Wine 10 | run, its options and what the library does: `.ci/run --long windows`. Its `closesocket` is the "
         "close(2) of the system below it, so that it has no column | run: the tests that [windows.md](windows.md) names |"
     )
+    yield "| any other | – | `sys/unsupported`: the library builds, and every call fails with `Unsupported` |"
 
 
 def there(system):
