@@ -192,4 +192,26 @@ mod tests {
             serde_json::Value::Null
         );
     }
+
+    #[test]
+    fn each_kind_of_what_was_not_covered_is_named_alone_and_together() {
+        let text = |closes, open, unfollowed| {
+            let account = Account {
+                closes,
+                lost: Some(0),
+                open,
+                unfollowed,
+                ..Account::default()
+            };
+            assert!(!account.is_whole());
+            account.to_string()
+        };
+        assert_eq!(text(0, 1, 0), "1 connection still open");
+        assert_eq!(text(0, 0, 2), "2 connections not followed, being too many");
+        assert_eq!(
+            text(1, 2, 3),
+            "1 connection left to the kernel (); bytes lost there: 0; 2 connections still open; \
+             3 connections not followed, being too many"
+        );
+    }
 }

@@ -261,4 +261,60 @@ mod tests {
              in 1), of these never sent 0 (and unknown in 1); input discarded 0 (and unknown in 1)"
         );
     }
+
+    #[test]
+    fn a_sum_names_each_fate_that_occurred() {
+        let mut sums = Sums::default();
+        let left = |fate, acked, lost| {
+            Known::Left(Left {
+                fate,
+                acked: Some(acked),
+                lost: Some(lost),
+                unsent: Some(1),
+                unread: Some(2),
+                ..Left::unwatched(Duration::ZERO)
+            })
+        };
+        sums.add(&left(Fate::Delivered, 10, 0));
+        sums.add(&left(Fate::Delivered, 20, 0));
+        sums.add(&left(Fate::Reset, 5, 7));
+        assert_eq!(sums.endings(), 3);
+        assert_eq!(
+            sums.to_string(),
+            "3 endings: 2 delivered, 1 reset; bytes acknowledged 35, lost 7, of these never sent \
+             3; input discarded 6"
+        );
+    }
+
+    /// On and 0, whatever number says on (socket(7)).
+    #[test]
+    fn an_abort_is_on_and_no_time() {
+        for (l_onoff, l_linger, is_abort) in [
+            (0, 0, false),
+            (0, 5, false),
+            (1, 0, true),
+            (-1, 0, true),
+            (1, 5, false),
+            (1, -1, false),
+        ] {
+            assert_eq!(Found { l_onoff, l_linger }.is_abort(), is_abort);
+        }
+    }
+
+    /// The contract's nine fields, and the reason only where there is one.
+    #[test]
+    fn a_line_of_the_log_has_the_contracts_fields() {
+        let mut left = Left::unwatched(Duration::from_millis(2));
+        let json = |left: &Left| serde_json::to_string(left).expect("plain");
+        let nine = concat!(
+            r#""fate":"detached","acked":null,"lost":null,"unsent":null,"unread":null,"#,
+            r#""rst_sent":null,"closed_first":null,"elapsed_us":2000,"error":null"#
+        );
+        assert_eq!(json(&left), format!("{{{nine}}}"));
+        left.left = Some("a reason");
+        assert_eq!(
+            json(&left),
+            format!(r#"{{{nine},"left_because":"a reason"}}"#)
+        );
+    }
 }

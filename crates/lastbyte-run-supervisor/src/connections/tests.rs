@@ -238,3 +238,48 @@ fn an_uncovered_programs_connections_are_counted_so() {
         Some(Reason::Uncovered.reason())
     );
 }
+
+#[test]
+fn what_a_filter_kept_out_leaves_the_unread_input_unknown() {
+    let unread = |trim_at_shutdown: u32, trim_at_close: u32| {
+        let mut connections = Connections::default();
+        connections.opened(&opened(7), OWN, ends());
+        let mut request = closes(7, None);
+        request.flags = trim_at_shutdown;
+        connections.half_closed(&request, OWN);
+        request.flags = trim_at_close;
+        connections.closes(&request, OWN, || true);
+        let ended = connections.destroyed(&notice(7, true), 0, |_| Reason::Unseen);
+        left(ended.expect("a line")).unread
+    };
+    assert_eq!(unread(0, 0), Some(0));
+    assert_eq!(unread(flag::CONNECTED, flag::CONNECTED), Some(0));
+    assert_eq!(unread(flag::INPUT_IS_TRIMMED, 0), None);
+    assert_eq!(unread(0, flag::INPUT_IS_TRIMMED), None);
+}
+
+/// Inodes and cookies are counted apart, so the same number is two sockets.
+#[test]
+fn an_mptcp_sockets_inode_is_nobodys_cookie() {
+    let mut connections = Connections::default();
+    connections.opened(&opened(7), OWN, ends());
+    let mut mptcp = closes(9, Some(Reason::Mptcp));
+    mptcp.flags = flag::MPTCP;
+    mptcp.inode = 7;
+    assert!(connections.closes(&mptcp, OWN, || true).is_some());
+    assert!(connections.knows(7), "the other connection goes on");
+    mptcp.inode = 6;
+    assert!(connections.closes(&mptcp, OWN, || true).is_some());
+}
+
+#[test]
+fn where_no_notice_comes_a_close_is_a_line_at_once_and_nothing_is_waited_for() {
+    let mut connections = Connections::default();
+    connections.set_deaf();
+    connections.opened(&opened(7), OWN, ends());
+    assert!(!connections.is_settling(|_| false));
+    let ended = connections.closes(&closes(7, None), OWN, || true);
+    let line = left(ended.expect("a line"));
+    assert_eq!((line.fate, line.lost), (Fate::Detached, None));
+    assert!(!connections.knows(7));
+}

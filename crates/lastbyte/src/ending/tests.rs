@@ -267,3 +267,190 @@ fn where_nothing_is_counted_a_background_close_is_left_to_the_kernel_or_goes_on(
     assert_eq!(step, Step::then(Action::Wait));
     assert!(ending.deadline().is_some_and(|due| due > late));
 }
+
+fn taking(drained: u64, seen: Observation) -> Observation {
+    let input = Input {
+        drained,
+        ..Input::NONE
+    };
+    Observation {
+        input: Some(input),
+        ..seen
+    }
+}
+
+#[test]
+fn late_input_is_discarded_up_to_the_bound_and_counted() {
+    let mut ending = begin(Policy::wait(SECOND).with_drain_bytes(10));
+    assert_eq!((ending.drain_allowance(), ending.is_quiet()), (10, true));
+    let look = taking(4, full(TcpState::FinWait1, 41, 11));
+    assert_eq!(ending.observe(Duration::ZERO, &look).action, Action::Wait);
+    assert_eq!((ending.drain_allowance(), ending.is_quiet()), (6, false));
+    assert!(!ending.is_holding());
+    let step = ending.observe(SECOND / 2, &taking(6, full(TcpState::FinWait2, 0, 0)));
+    let report = step.report.expect("all is acknowledged");
+    assert_eq!((report.fate, report.lost), (Fate::Delivered, Some(0)));
+    assert_eq!((report.unread, report.rst_sent), (Some(10), Some(false)));
+    // The peer has been sending: it is held for ten seconds, until its FIN.
+    assert_eq!(step.action, Action::Wait);
+    assert!(ending.is_holding() && !ending.is_gone());
+    assert_eq!(ending.deadline(), Some(SECOND / 2 + 10 * SECOND));
+    let step = ending.observe(SECOND, &full(TcpState::TimeWait, 0, 0));
+    assert_eq!(step, Step::then(Action::Close));
+    assert_eq!((ending.drain_allowance(), ending.deadline()), (0, None));
+    assert!(!ending.is_holding());
+}
+
+#[test]
+fn a_caller_with_no_more_time_brings_the_deadline_forward_and_never_back() {
+    let mut ending = begin(Policy::wait(60 * SECOND));
+    let busy = full(TcpState::FinWait1, 41, 11);
+    assert_eq!(ending.observe(Duration::ZERO, &busy).action, Action::Wait);
+    ending.cut_short(SECOND);
+    ending.cut_short(30 * SECOND);
+    assert_eq!(ending.deadline(), Some(SECOND));
+    assert_eq!(ending.observe(SECOND, &busy).action, Action::Freeze);
+    assert_eq!(ending.deadline(), Some(Duration::ZERO));
+    let report = ending.observe(SECOND, &busy).report.expect("it is frozen");
+    assert_eq!((report.fate, report.lost), (Fate::TimedOut, Some(40)));
+    assert_eq!(report.error, Some(Errno::EWOULDBLOCK));
+}
+
+#[test]
+fn a_stall_time_is_looked_at_four_times() {
+    let ending = begin(Policy::wait(60 * SECOND).with_stall(8 * SECOND));
+    assert_eq!(ending.deadline(), Some(2 * SECOND));
+}
+
+#[test]
+fn a_kernel_that_refuses_the_fin_is_left_to_its_own_close() {
+    let mut ending = begin(Policy::wait(SECOND));
+    let error = Errno::from_raw(code::ETIMEDOUT);
+    ending.fin_refused(error);
+    let step = ending.observe(Duration::ZERO, &seen(40));
+    assert_eq!(step, Step::then(Action::Look), "the state decides");
+    let step = ending.observe(Duration::ZERO, &full(TcpState::Established, 40, 10));
+    assert_eq!(step.action, Action::Close);
+    let report = step.report.expect("it is over");
+    assert_eq!((report.fate, report.error), (Fate::Detached, Some(error)));
+    assert_eq!((report.acked, report.lost), (None, None));
+}
+
+/// An acknowledgement may come between the look and the RST: then only nothing lost is sure.
+#[test]
+fn what_may_move_until_the_rst_is_not_counted() {
+    let mut ending = begin(Policy::wait(SECOND));
+    assert_eq!(ending.observe(SECOND, &seen(41)).action, Action::Freeze);
+    ending.freeze_refused();
+    let step = ending.observe(SECOND, &full(TcpState::FinWait1, 41, 11));
+    let report = step.report.expect("its time is over");
+    assert_eq!(report.fate, Fate::TimedOut);
+    assert_eq!(
+        (report.acked, report.lost, report.unsent),
+        (None, None, None)
+    );
+    assert_eq!((report.unread, report.rst_sent), (Some(0), Some(true)));
+}
+
+#[test]
+fn a_detached_connection_has_lost_nothing_or_it_is_unknown() {
+    let ending = begin(Policy::wait(SECOND));
+    let mut sent = ending.clone();
+    let busy = full(TcpState::FinWait1, 41, 11);
+    assert_eq!(sent.observe(Duration::ZERO, &busy).action, Action::Wait);
+    let report = sent.detached(SECOND, &busy);
+    assert_eq!((report.fate, report.elapsed), (Fate::Detached, SECOND));
+    assert_eq!((report.acked, report.unsent), (Some(60), Some(10)));
+    assert_eq!((report.lost, report.rst_sent), (None, Some(false)));
+    // Only the FIN is not acknowledged.
+    let report = sent.detached(SECOND, &full(TcpState::FinWait1, 1, 0));
+    assert_eq!((report.acked, report.lost), (Some(100), Some(0)));
+}
+
+/// A gone connection with this error; 40 bytes and the FIN are not acknowledged.
+fn gone_with(error: i32, peer_fin: PeerFin) -> Report {
+    let mut ending = begin(Policy::wait(SECOND));
+    let mut gone = full(TcpState::Closed, 41, 11);
+    if let Some(detail) = &mut gone.detail {
+        detail.error = Pending::Error(Errno::from_raw(error));
+        detail.peer_fin = peer_fin;
+    }
+    let report = ending.observe(Duration::ZERO, &gone).report;
+    assert!(ending.is_gone());
+    report.expect("it is gone")
+}
+
+/// `tcp_abort` sends an RST unless both sides have closed; a peer that stays silent is sent
+/// none (`tcp_write_err`).
+#[test]
+fn an_error_of_the_kernels_own_is_a_failure_with_its_own_rst() {
+    for (error, peer_fin, rst) in [
+        (code::ENDED_BY_ADMINISTRATOR, PeerFin::Missing, Some(true)),
+        (code::ENDED_BY_ADMINISTRATOR, PeerFin::Came, Some(false)),
+        (code::ENDED_BY_ADMINISTRATOR, PeerFin::Unknown, None),
+        (code::ETIMEDOUT, PeerFin::Missing, Some(false)),
+        (code::EHOSTUNREACH, PeerFin::Missing, Some(false)),
+        (code::ENETUNREACH, PeerFin::Missing, Some(false)),
+        (code::ECONNREFUSED, PeerFin::Unknown, Some(false)),
+    ] {
+        let report = gone_with(error, peer_fin);
+        assert_eq!(report.fate, Fate::Failed, "{error} {peer_fin:?}");
+        assert_eq!(report.error, Some(Errno::from_raw(error)));
+        assert_eq!(report.rst_sent, rst, "{error} {peer_fin:?}");
+        assert_eq!((report.lost, report.unsent), (Some(40), Some(10)));
+    }
+}
+
+/// The contract's D4 and D9.
+#[test]
+fn a_confirmed_wait_ends_with_the_peers_fin_or_its_time_or_a_keepalive() {
+    let awaiting = || {
+        let mut ending = begin(Policy::wait(2 * SECOND).with_confirm(true));
+        let acked = full(TcpState::FinWait2, 0, 0);
+        assert_eq!(ending.observe(SECOND, &acked), Step::then(Action::Wait));
+        assert_eq!(ending.deadline(), Some(2 * SECOND));
+        ending
+    };
+    let step = awaiting().observe(SECOND, &full(TcpState::TimeWait, 0, 0));
+    let report = step.report.expect("both have closed");
+    assert_eq!((report.fate, report.error), (Fate::Confirmed, None));
+    assert_eq!(report.acked, Some(100));
+    let step = awaiting().observe(2 * SECOND, &full(TcpState::FinWait2, 0, 0));
+    let report = step.report.expect("its time is over");
+    assert_eq!(report.fate, Fate::TimedOut);
+    assert_eq!(report.error, Some(Errno::EWOULDBLOCK));
+    assert_eq!((report.lost, report.rst_sent), (Some(0), Some(false)));
+    // A keepalive that nobody answers sends an RST (`tcp_keepalive_timer`).
+    let mut dead = full(TcpState::Closed, 0, 0);
+    if let Some(detail) = &mut dead.detail {
+        detail.error = Pending::Error(Errno::ETIMEDOUT);
+        detail.peer_fin = PeerFin::Missing;
+    }
+    let report = awaiting().observe(SECOND, &dead).report.expect("gone");
+    assert_eq!(report.fate, Fate::Failed);
+    assert_eq!(report.error, Some(Errno::ETIMEDOUT));
+    assert_eq!(report.rst_sent, Some(true));
+}
+
+/// RFC 9293, figure 5.
+#[test]
+fn a_state_that_one_fin_leads_to_names_its_sender() {
+    use TcpState::*;
+    let first = |state| observation::closed_first(state);
+    for state in [FinWait1, FinWait2, Closing, TimeWait] {
+        assert_eq!(first(state), Some(Side::Local), "{state}");
+    }
+    for state in [CloseWait, LastAck] {
+        assert_eq!(first(state), Some(Side::Peer), "{state}");
+    }
+    for state in [
+        SynSent,
+        SynReceived,
+        NewSynReceived,
+        Established,
+        Closed,
+        Listen,
+    ] {
+        assert_eq!(first(state), None, "{state}");
+    }
+}
