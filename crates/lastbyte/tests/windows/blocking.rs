@@ -97,3 +97,21 @@ fn input_that_arrives_during_the_wait_is_discarded_and_counted() {
     assert_eq!(report.unread, Some(10));
     assert_eq!(reader.join().expect("no panic"), (written, None));
 }
+
+#[test]
+fn of_a_reset_that_a_read_has_taken_no_count_is_reported() {
+    let (mut ours, peer) = pair();
+    fill(&ours);
+    reset(peer);
+    assert_eq!(read_all(&mut ours), (0, Some(WSAECONNRESET)));
+    let error = close(ours, Linger::Wait(LONG)).expect_err("it was reset");
+    let report = error.report().expect("it ended");
+    assert!(
+        matches!(report.fate, Fate::Failed | Fate::Reset),
+        "{report}"
+    );
+    assert_eq!(
+        (report.acked, report.lost, report.unsent),
+        (None, None, None)
+    );
+}
