@@ -22,6 +22,7 @@ pub use inventory;
 pub use lastbyte_testkit_macros::test;
 
 mod lack;
+pub mod net;
 mod run;
 
 pub use lack::{REQUIRE_ALL, ignore, is_root, need, need_path, need_root};
