@@ -6,7 +6,7 @@ reader takes at its own pace, sends SIGTERM and gives it ten seconds. What the
 server says was acknowledged must be what the clients counted, byte for byte, and
 every connection must be accounted for; else exit status 1.
 
-    scripts/check-deploy [--connections 5000] [--seconds 10]
+    scripts/check-deploy.py [--connections 5000] [--seconds 10]
 """
 
 import argparse

@@ -5,7 +5,7 @@ Uploads 5 MB, by curl and by Python's http.client, to a server that answers 413
 without reading the body: axum behind lastbyte's Listener, and beside it bare.
 Every upload through lastbyte must get its status; else exit status 1.
 
-    scripts/check-413 [--uploads 1000]
+    scripts/check-413.py [--uploads 1000]
 """
 
 import argparse

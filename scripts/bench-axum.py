@@ -9,7 +9,7 @@ Each measurement of connections has an address of its own, in a private network
 with ports for all of them: once half of the ports are in TIME_WAIT, wrk's
 connect(2) searches for one longer than the request takes.
 
-    scripts/bench-axum [--rounds 21] [--seconds 1]
+    scripts/bench-axum.py [--rounds 21] [--seconds 1]
 """
 
 import argparse
