@@ -7,6 +7,7 @@ types. Every other circle is a fault. An arrow that the language or clap forces 
 with its reason, and not followed.
 
     .ci/check-structure.py [--list]     --list prints the forced arrows and every long file, too
+    .ci/check-structure.py --arrows CRATE     prints which modules each module of a crate uses
 """
 
 import re
@@ -154,6 +155,11 @@ def circles(graph):
 
 def main():
     sys.setrecursionlimit(10_000)
+    if sys.argv[1:2] == ["--arrows"]:
+        for module, used in sorted(edges(modules(ROOT / "crates" / sys.argv[2])).items()):
+            if used:
+                print(f"{'::'.join(module) or 'lib'} -> {', '.join(sorted('::'.join(name) for name in used))}")
+        return
     found_circles, found_long = {}, {}
     for crate in sorted((ROOT / "crates").iterdir()):
         if not (crate / "src").is_dir():

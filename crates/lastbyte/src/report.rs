@@ -138,6 +138,7 @@ pub struct Report {
 impl Report {
     /// Makes a report in which only the fate and the time are known. Every report begins
     /// with this.
+    #[inline]
     pub(crate) const fn unknown(fate: Fate, elapsed: Duration) -> Self {
         Self {
             fate,

@@ -21,6 +21,7 @@ pub(super) struct Seen {
 }
 
 impl Ending {
+    #[inline]
     pub(super) fn seen(&self, observed: &Observation) -> Seen {
         let deferred = u64::from(self.fin == Fin::Deferred);
         let detail = observed.detail.map(|detail| Detail {
@@ -129,6 +130,7 @@ impl Ending {
         }
     }
 
+    #[inline]
     pub(super) fn close_sends_rst(&self, seen: &Seen) -> Option<bool> {
         match seen.detail.filter(|d| d.state == TcpState::Closed) {
             None => seen.left.map(|left| left > 0),
@@ -139,11 +141,13 @@ impl Ending {
     }
 
     /// Payload in the send queue: a queue that is not empty ends with our FIN.
+    #[inline]
     pub(super) fn payload(&self, queued: Option<u64>) -> Option<u64> {
         let fin = matches!(self.fin, Fin::Sent | Fin::Deferred);
         queued.map(|queued| queued - u64::from(fin && queued > 0))
     }
 
+    #[inline]
     pub(super) fn report(
         &self,
         fate: Fate,

@@ -11,6 +11,7 @@ use crate::report::Side;
 
 impl Ending {
     /// Notes what holds when the close begins.
+    #[inline]
     pub(super) fn take_stock(&mut self, policy: &Policy, queued: Option<u64>, detail: &Detail) {
         let closed = detail.state == TcpState::Closed;
         let fin = if closed {
@@ -52,6 +53,7 @@ impl Ending {
         is_known.then(|| self.drained + self.input_left)
     }
 
+    #[inline]
     pub(super) fn note_input(&mut self, seen: &Observation) {
         let left = seen.input.and_then(|input| input.left);
         self.input_left = left.unwrap_or(NEVER);
@@ -63,6 +65,7 @@ impl Ending {
 
     /// Only the state shows the peer's FIN: reading gives the end also where
     /// the reading side was shut down on this host.
+    #[inline]
     pub(super) fn note_state(&mut self, seen: &Observation) {
         let Some(detail) = seen.detail else { return };
         self.in_handshake = detail.state.in_handshake();
@@ -88,11 +91,13 @@ impl Ending {
     }
 
     /// Whether the count is still to be taken that shows whose a reset is.
+    #[inline]
     pub(super) fn must_see_exposed(&self) -> bool {
         self.read_side == ReadSide::Exposed && self.fin == Fin::Sent && !self.exposed_alive
     }
 
     /// Whether something decisive was not looked at.
+    #[inline]
     pub(super) fn must_see_more(&self, seen: &Observation) -> bool {
         let blind = seen.blind().is_some();
         match seen.detail {
@@ -108,6 +113,7 @@ impl Ending {
     /// Notes whose FIN was first. A peer's FIN that shows in a look after ours may
     /// have come before it; only the state can tell, and once the connection is gone
     /// nothing can.
+    #[inline]
     pub(super) fn note_who_closed_first(&mut self, seen: &Observation) -> Option<Step> {
         if !self.fin_fresh || self.in_handshake {
             return None;
@@ -133,6 +139,7 @@ impl Ending {
         None
     }
 
+    #[inline]
     pub(super) fn fin_refusal(&self) -> Option<Errno> {
         match self.fin {
             Fin::Refused(error) => Some(error),
@@ -140,6 +147,7 @@ impl Ending {
         }
     }
 
+    #[inline]
     pub(super) fn note_progress(&mut self, at: Nanos, seen: &Seen) {
         let queued = seen.queued.unwrap_or(self.progress_queued);
         if queued < self.progress_queued {

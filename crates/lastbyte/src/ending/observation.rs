@@ -25,6 +25,7 @@ pub(crate) struct Observation {
 
 impl Observation {
     /// The error, where the kernel does not let us see the connection.
+    #[inline]
     pub(super) fn blind(&self) -> Option<Errno> {
         match self.queued {
             Err(NoCount::Refused(error)) => Some(error),
@@ -155,6 +156,7 @@ pub(crate) enum Pending {
 }
 
 /// The side that sent the first FIN, where the state shows it.
+#[inline]
 pub(super) const fn closed_first(state: TcpState) -> Option<Side> {
     match state {
         TcpState::CloseWait | TcpState::LastAck => Some(Side::Peer),

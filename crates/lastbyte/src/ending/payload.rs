@@ -6,6 +6,7 @@ use super::Detail;
 
 /// Payload bytes that send() ever accepted, or `None` where a counter is not known or
 /// they contradict each other.
+#[inline]
 pub(super) fn written(queued: u64, detail: &Detail, fin: bool) -> Option<u64> {
     counts(queued, detail)?.written(fin)
 }
@@ -15,12 +16,14 @@ pub(super) fn written(queued: u64, detail: &Detail, fin: bool) -> Option<u64> {
 /// The state no longer shows it. Where the counters do not either, the caller decides
 /// (`half_closed`). Otherwise, with all acknowledged, the number of segments delivered shows
 /// a FIN that had a segment to itself, and not one that left with the last data.
+#[inline]
 pub(super) fn fin_of_closed(queued: u64, detail: &Detail, half_closed: bool) -> bool {
     counts(queued, detail)
         .and_then(|counts| counts.fin_of_closed())
         .unwrap_or(half_closed || (queued == 0 && detail.fin_acked == Some(true)))
 }
 
+#[inline]
 fn counts(queued: u64, detail: &Detail) -> Option<SendCounts> {
     Some(SendCounts {
         acked: detail.acked?,

@@ -61,6 +61,7 @@ pub(super) type Nanos = u64;
 
 pub(super) const NEVER: Nanos = Nanos::MAX;
 
+#[inline]
 pub(super) fn nanos(time: Duration) -> Nanos {
     Nanos::try_from(time.as_nanos()).unwrap_or(NEVER)
 }
