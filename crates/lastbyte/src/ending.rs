@@ -274,19 +274,17 @@ impl Ending {
             return look;
         }
         let seen = self.seen(observed);
-        let closed = seen
-            .detail
-            .filter(|detail| detail.state == TcpState::Closed);
+        let closed = seen.closed();
         self.gone = closed.is_some();
         match self.phase {
-            Phase::Flushing => match (observed.blind(), &closed) {
+            Phase::Flushing => match (observed.blind(), closed) {
                 (Some(Errno::ENOTCONN), Some(detail)) => self.disconnected(at, &seen, detail),
                 (Some(error), _) => self.blind(at, error),
-                (None, closed) => self.flush(at, &seen, closed.as_ref()),
+                (None, closed) => self.flush(at, &seen, closed),
             },
             Phase::AwaitingPeer => match observed.blind() {
                 Some(error) => self.blind(at, error),
-                None => self.await_peer(at, &seen, closed.as_ref()),
+                None => self.await_peer(at, &seen, closed),
             },
             Phase::Holding => {
                 let blind = observed.blind().is_some();
@@ -375,9 +373,7 @@ impl Ending {
     }
 
     fn delivered(&mut self, at: Nanos, seen: &Seen) -> Step {
-        let closed = seen
-            .detail
-            .filter(|detail| detail.state == TcpState::Closed);
+        let closed = seen.closed();
         if self.confirm {
             if self.eof {
                 return self.confirmed(at, seen);
@@ -388,7 +384,7 @@ impl Ending {
                 self.deadline = self.deadline.min(at.saturating_add(self.stall));
             }
             // The same look may already show how the peer's side ended.
-            return self.await_peer(at, seen, closed.as_ref());
+            return self.await_peer(at, seen, closed);
         }
         if self.eof || closed.is_some() || seen.left != Some(0) {
             return self.end(at, seen, Fate::Delivered, None);
@@ -420,7 +416,7 @@ impl Ending {
         let state = seen.detail.map(|detail| detail.state);
         // The last ACK came just in time.
         let late_success = self.fin == Fin::Sent && seen.queued == Some(0);
-        if let (Some(detail), Some(TcpState::Closed)) = (&seen.detail, state) {
+        if let (Some(detail), Some(TcpState::Closed)) = (seen.detail, state) {
             if cause != Cause::Asked {
                 // It ended by itself just before it was frozen.
                 return if late_success {

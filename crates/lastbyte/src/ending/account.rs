@@ -12,26 +12,37 @@ use crate::sys::code;
 /// An observation as the machine reckons with it: a FIN that the kernel has put off
 /// is counted like one that waits in the queue.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seen {
+pub(super) struct Seen<'a> {
     pub(super) queued: Option<u64>,
     /// Input left in the receive queue.
     pub(super) left: Option<u64>,
     pub(super) looked_at_input: bool,
-    pub(super) detail: Option<Detail>,
+    /// Never transmitted, where the look went that far.
+    pub(super) unsent: Option<u64>,
+    pub(super) detail: Option<&'a Detail>,
+}
+
+impl<'a> Seen<'a> {
+    /// The connection as it was seen, if it is gone.
+    #[inline]
+    pub(super) fn closed(&self) -> Option<&'a Detail> {
+        self.detail
+            .filter(|detail| detail.state == TcpState::Closed)
+    }
 }
 
 impl Ending {
     #[inline]
-    pub(super) fn seen(&self, observed: &Observation) -> Seen {
+    pub(super) fn seen<'a>(&self, observed: &'a Observation) -> Seen<'a> {
         let deferred = u64::from(self.fin == Fin::Deferred);
-        let detail = observed.detail.map(|detail| Detail {
-            unsent: detail.unsent.map(|unsent| unsent + deferred),
-            ..detail
-        });
+        let detail = observed.detail.as_ref();
         Seen {
             queued: observed.queued.ok().map(|queued| queued + deferred),
             left: observed.input.and_then(|input| input.left),
             looked_at_input: observed.input.is_some(),
+            unsent: detail
+                .and_then(|detail| detail.unsent)
+                .map(|unsent| unsent + deferred),
             detail,
         }
     }
@@ -121,22 +132,22 @@ impl Ending {
     pub(super) fn abort_sends_rst(&self, seen: &Seen) -> Option<bool> {
         let detail = seen.detail?;
         if detail.state != TcpState::Closed {
-            return detail.state.abort_sends_rst(detail.unsent);
+            return detail.state.abort_sends_rst(seen.unsent);
         }
         match detail.error {
             // Both FINs have passed, or the program has taken the error itself.
             Pending::None => (seen.queued == Some(0)).then_some(false),
-            Pending::Error(_) | Pending::Unknown => self.death_sent_rst(seen, &detail),
+            Pending::Error(_) | Pending::Unknown => self.death_sent_rst(seen, detail),
         }
     }
 
     #[inline]
     pub(super) fn close_sends_rst(&self, seen: &Seen) -> Option<bool> {
-        match seen.detail.filter(|d| d.state == TcpState::Closed) {
+        match seen.closed() {
             None => seen.left.map(|left| left > 0),
             // Both FINs have passed.
             Some(detail) if detail.error == Pending::None => Some(false),
-            Some(detail) => self.death_sent_rst(seen, &detail),
+            Some(detail) => self.death_sent_rst(seen, detail),
         }
     }
 
@@ -157,10 +168,10 @@ impl Ending {
         error: Option<Errno>,
     ) -> Report {
         let lost = self.payload(seen.queued);
-        let unsent = match (lost, seen.detail) {
-            (Some(0), _) => Some(0),
-            (Some(lost), Some(detail)) => self.payload(detail.unsent).map(|n| n.min(lost)),
-            (None, _) | (_, None) => None,
+        let unsent = match lost {
+            Some(0) => Some(0),
+            Some(lost) => self.payload(seen.unsent).map(|n| n.min(lost)),
+            None => None,
         };
         // Between the look and the RST an acknowledgement may have come.
         let moving = self.unfrozen && lost.is_some_and(|lost| lost > 0);
