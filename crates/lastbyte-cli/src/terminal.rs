@@ -9,7 +9,7 @@ pub(crate) fn width() -> u16 {
     columns.unwrap_or(140).clamp(60, 200)
 }
 
-/// Whether colours are welcome: on a terminal, unless NO_COLOR says otherwise
+/// Returns whether colours are welcome: on a terminal, unless NO_COLOR says otherwise
 /// (no-color.org: set and not empty).
 pub(crate) fn colours() -> bool {
     stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

@@ -168,7 +168,7 @@ const fn elsewhere(
     }
 }
 
-/// When the row with this id applies.
+/// Returns when the row with this id applies.
 #[must_use]
 pub fn situation(id: &str) -> Option<&'static str> {
     let clause = CONTRACT.iter().find(|clause| clause.id == id)?;

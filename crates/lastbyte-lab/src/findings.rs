@@ -56,13 +56,13 @@ impl Findings {
         }
     }
 
-    /// Whether every demand was met.
+    /// Returns whether every demand was met.
     #[must_use]
     pub fn kept(&self) -> bool {
         self.faults.is_empty()
     }
 
-    /// What was seen, in one line.
+    /// Returns what was seen, in one line.
     #[must_use]
     pub fn seen(&self) -> String {
         let mut seen = self.saw.join("; ");
@@ -145,7 +145,7 @@ impl Findings {
         });
     }
 
-    /// How many of the milliseconds between `due` and `at` are the machine's own:
+    /// Returns how many of the milliseconds between `due` and `at` are the machine's own:
     /// it woke threads late, or had no CPU for this one.
     #[must_use]
     pub fn machine_late(&self, told: &Told, due: Stamp, at: Stamp) -> f64 {

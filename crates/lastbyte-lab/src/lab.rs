@@ -40,13 +40,13 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether the row ran and was kept.
+    /// Returns whether the row ran and was kept.
     #[must_use]
     pub fn kept(&self) -> bool {
         matches!(self, Outcome::Ran(findings) if findings.kept())
     }
 
-    /// Why it did not run, if it did not.
+    /// Returns why it did not run, if it did not.
     #[must_use]
     pub fn not_run(&self) -> Option<&str> {
         match self {
@@ -55,7 +55,7 @@ impl Outcome {
         }
     }
 
-    /// What was seen, in one line.
+    /// Returns what was seen, in one line.
     #[must_use]
     pub fn saw(&self) -> String {
         match self {
@@ -64,7 +64,7 @@ impl Outcome {
         }
     }
 
-    /// What the row demanded and did not get.
+    /// Returns what the row demanded and did not get.
     #[must_use]
     pub fn faults(&self) -> &[String] {
         match self {

@@ -56,7 +56,7 @@ impl Stage {
         Findings::new(self.metronome.clone())
     }
 
-    /// What was on the wire of `conn` until now.
+    /// Returns what was on the wire of `conn` until now.
     ///
     /// # Errors
     /// [`Stop::NotRun`] where packets cannot be captured.
@@ -108,7 +108,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// What the close told, `None` if it has not returned within `limit`.
+    /// Returns what the close told, `None` if it has not returned within `limit`.
     #[must_use]
     pub fn wait(&self, limit: Duration) -> Option<Told> {
         self.told.recv_timeout(limit).ok()

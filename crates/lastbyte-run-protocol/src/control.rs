@@ -138,7 +138,7 @@ impl Control {
         self.magic.store(MAGIC, Ordering::Release);
     }
 
-    /// Whether this is a block of this version.
+    /// Returns whether this is a block of this version.
     pub fn is_ours(&self) -> bool {
         let is_prepared = self.magic.load(Ordering::Relaxed) == MAGIC;
         fence(Ordering::Acquire);
@@ -195,7 +195,7 @@ impl Control {
         self.full_users.store(count as u32, Ordering::Relaxed);
     }
 
-    /// Whether no more sockets can be taken from `user` for now.
+    /// Returns whether no more sockets can be taken from `user` for now.
     pub fn is_full(&self, user: impl FnOnce() -> u32) -> bool {
         if self.full.load(Ordering::Relaxed) != 0 {
             return true;
@@ -209,7 +209,7 @@ impl Control {
             .any(|place| place.load(Ordering::Relaxed) == wanted)
     }
 
-    /// Where the answer to `nonce` comes.
+    /// Returns where the answer to `nonce` comes.
     pub fn bell(&self, nonce: Nonce) -> Option<Bell<'_>> {
         let bucket = self.buckets.get((nonce.0 & VALUE) as usize)?;
         let seen = bucket.bell.load(Ordering::Relaxed);

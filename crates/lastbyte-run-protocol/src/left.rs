@@ -40,7 +40,7 @@ impl Left {
         Self::Uncovered,
     ];
 
-    /// Where it is counted.
+    /// Returns where it is counted.
     #[must_use]
     pub const fn index(self) -> usize {
         match self {

@@ -45,7 +45,7 @@ impl Shared {
         self.magic.store(MAGIC, Ordering::Release);
     }
 
-    /// Whether this is a block of this version.
+    /// Returns whether this is a block of this version.
     pub fn is_ours(&self) -> bool {
         self.magic.load(Ordering::Acquire) == MAGIC
             && self.version.load(Ordering::Relaxed) == VERSION
@@ -56,7 +56,7 @@ impl Shared {
         self.arrived.store(1, Ordering::Relaxed);
     }
 
-    /// Whether any shim came up.
+    /// Returns whether any shim came up.
     pub fn has_arrival(&self) -> bool {
         self.arrived.load(Ordering::Relaxed) != 0
     }
@@ -66,7 +66,7 @@ impl Shared {
         self.repaired.store(1, Ordering::Relaxed);
     }
 
-    /// Whether [`set_repaired`](Self::set_repaired) was called.
+    /// Returns whether [`set_repaired`](Self::set_repaired) was called.
     pub fn has_repaired(&self) -> bool {
         self.repaired.load(Ordering::Relaxed) != 0
     }
@@ -88,7 +88,7 @@ impl Shared {
         }
     }
 
-    /// How many closes were left to the kernel for that reason.
+    /// Returns how many closes were left to the kernel for that reason.
     pub fn left(&self, left: Left) -> u64 {
         self.left
             .get(left.index())
@@ -121,7 +121,7 @@ impl Shared {
         Err(false)
     }
 
-    /// Where the turn of that socket is.
+    /// Returns where the turn of that socket is.
     pub fn place_of(&self, cookie: u64) -> Option<usize> {
         self.turns_of(cookie)
             .find(|(_, place)| is(place, cookie))
@@ -148,7 +148,7 @@ impl Shared {
         self.blind.store(1, Ordering::Relaxed);
     }
 
-    /// Whether [`set_blind`](Self::set_blind) was called.
+    /// Returns whether [`set_blind`](Self::set_blind) was called.
     pub fn is_blind(&self) -> bool {
         self.blind.load(Ordering::Relaxed) != 0
     }
@@ -173,7 +173,7 @@ impl Shared {
         self.set_blind();
     }
 
-    /// Whether the socket was marked.
+    /// Returns whether the socket was marked.
     pub fn is_left_alone(&self, cookie: u64) -> bool {
         for place in self.probe(cookie) {
             match place.load(Ordering::Acquire) {

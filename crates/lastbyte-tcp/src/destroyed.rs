@@ -332,7 +332,7 @@ fn notices<'a>(datagram: &'a [u8], each: impl FnMut(Socket<'a>)) {
         .for_each(each);
 }
 
-/// How many sockets share the notices: a power of two, because cookies are shared out by
+/// Returns how many sockets share the notices: a power of two, because cookies are shared out by
 /// their lowest bits, of which a byte is read.
 fn shares(wanted: usize, room: usize, most: usize) -> usize {
     let most = most.clamp(1, 256);

@@ -43,7 +43,7 @@ pub fn need_root() {
     }
 }
 
-/// Whether the tests run as root.
+/// Returns whether the tests run as root.
 #[must_use]
 pub fn is_root() -> bool {
     // SAFETY: geteuid cannot fail and touches no memory of ours.
@@ -70,13 +70,13 @@ fn lack(program: &str, package: &str) -> ! {
     ))
 }
 
-/// How many tests lack which program of which package.
+/// Returns how many tests lack which program of which package.
 fn lacking() -> MutexGuard<'static, BTreeMap<(String, String), usize>> {
     static LACKING: Mutex<BTreeMap<(String, String), usize>> = Mutex::new(BTreeMap::new());
     LACKING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the closing lines say of missing programs.
+/// Returns what the closing lines say of missing programs.
 pub(crate) fn closing_lines() -> Vec<String> {
     let line = |((package, program), tests): (&(String, String), &usize)| {
         let tests = match tests {

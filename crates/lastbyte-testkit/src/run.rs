@@ -41,7 +41,7 @@ impl Test {
 
 /// What a test may return.
 pub trait Ended {
-    /// Whether it passed.
+    /// Returns whether it passed.
     ///
     /// # Errors
     /// Why it did not.

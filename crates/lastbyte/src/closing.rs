@@ -144,7 +144,7 @@ impl Closing {
         self.driver.as_ref().and_then(|driver| driver.due())
     }
 
-    /// What an event loop can wait on; the platform says which.
+    /// Returns what an event loop can wait on; the platform says which.
     pub(crate) fn watch(&self) -> (&Edges, &Timer) {
         (&self.edges, &self.timer)
     }

@@ -98,7 +98,7 @@ impl<S: HasSocket> Prepared<S> {
         Ok(Self { driver, first })
     }
 
-    /// Whether the connection may need more than this call.
+    /// Returns whether the connection may need more than this call.
     pub(crate) fn may_wait(&self) -> bool {
         !matches!(self.first.action, Action::Close | Action::Freeze)
     }
@@ -257,7 +257,7 @@ impl<S: HasSocket> Driver<S> {
         self.connection.as_deref().copied()
     }
 
-    /// Whether the report was given, and only late input matters any more.
+    /// Returns whether the report was given, and only late input matters any more.
     pub(crate) fn is_holding(&self) -> bool {
         self.ending.is_holding()
     }

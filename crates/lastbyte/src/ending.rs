@@ -183,7 +183,7 @@ impl Ending {
         }
     }
 
-    /// When the ending must be observed again even if nothing happens.
+    /// Returns when the ending must be observed again even if nothing happens.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         let due = match self.phase {
             Phase::Flushing => self.deadline.min(self.next_check),
@@ -199,13 +199,13 @@ impl Ending {
         self.deadline = self.deadline.min(nanos(at));
     }
 
-    /// Whether the peer sent nothing since the close began, and left nothing
+    /// Returns whether the peer sent nothing since the close began, and left nothing
     /// unread before: then nothing suggests that late input will come.
     pub(crate) fn is_quiet(&self) -> bool {
         self.drained == 0
     }
 
-    /// Whether closing the descriptor has no effect on the connection.
+    /// Returns whether closing the descriptor has no effect on the connection.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone
     }
@@ -215,7 +215,7 @@ impl Ending {
         self.phase == Phase::Holding
     }
 
-    /// Whether input must be kept out, lest it make the kernel reset the
+    /// Returns whether input must be kept out, lest it make the kernel reset the
     /// connection. The answer is given with [`trimmed`](Self::trimmed).
     pub(crate) fn wants_trim(&self) -> bool {
         self.read_side == ReadSide::Shut
@@ -259,7 +259,7 @@ impl Ending {
         }
     }
 
-    /// What follows from `seen`, `at` this time since the ending began.
+    /// Returns what follows from `seen`, `at` this time since the ending began.
     pub(crate) fn observe(&mut self, at: Duration, seen: &Observation) -> Step {
         self.observe_at(nanos(at), seen)
     }

@@ -179,7 +179,7 @@ impl CloseError {
         Self(Box::new(Inner::Unseen(error)))
     }
 
-    /// Whether the connection is left to the kernel, and how it ends there is not seen.
+    /// Returns whether the connection is left to the kernel, and how it ends there is not seen.
     pub(crate) fn is_unseen(&self) -> bool {
         matches!(&*self.0, Inner::Unseen(_))
     }

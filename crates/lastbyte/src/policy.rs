@@ -349,7 +349,7 @@ impl Policy {
 }
 
 impl Policy {
-    /// How long the connection is held after delivery.
+    /// Returns how long the connection is held after delivery.
     pub(crate) const fn hold_time(&self) -> Duration {
         match self.drain_time {
             Some(time) => time,
@@ -357,7 +357,7 @@ impl Policy {
         }
     }
 
-    /// Whether it is held even if the peer has sent nothing since the close
+    /// Returns whether it is held even if the peer has sent nothing since the close
     /// began.
     pub(crate) const fn holds_quiet(&self) -> bool {
         self.drain_time.is_some() || matches!(self.linger, Linger::Off)
@@ -373,12 +373,12 @@ impl Policy {
         }
     }
 
-    /// Whether the program has shut down its sending side, and that alone.
+    /// Returns whether the program has shut down its sending side, and that alone.
     pub(crate) const fn is_half_closed(&self) -> bool {
         matches!(self.shut, Shut::Write)
     }
 
-    /// Whether the program has shut down its sending side, by its own word.
+    /// Returns whether the program has shut down its sending side, by its own word.
     pub(crate) const fn has_sent_fin(&self) -> bool {
         matches!(self.shut, Shut::Write | Shut::Both)
     }
@@ -392,7 +392,7 @@ impl Policy {
         }
     }
 
-    /// Whether the kernel closes the connection and its notice gives the report.
+    /// Returns whether the kernel closes the connection and its notice gives the report.
     pub(crate) const fn is_by_receipt(&self) -> bool {
         self.receipt && matches!(self.linger, Linger::Off)
     }

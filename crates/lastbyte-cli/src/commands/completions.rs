@@ -25,7 +25,7 @@ pub(crate) fn run(args: &Args, mut command: clap::Command) -> Status {
     ended(out.write_all(&script).and_then(|()| out.flush()), DONE)
 }
 
-/// What clap's generator leaves out for this shell: the words of `explain` in fish, and
+/// Returns what clap's generator leaves out for this shell: the words of `explain` in fish, and
 /// the program of `run`, with the program's own completions, in bash and fish.
 fn addition(shell: Shell, command: &clap::Command) -> String {
     let options = options_with_values(command, "run");

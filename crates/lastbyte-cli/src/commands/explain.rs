@@ -70,7 +70,7 @@ fn meanings(out: &mut impl Write, entries: &[&Entry]) -> io::Result<()> {
     out.flush()
 }
 
-/// What `docs/doctor.md`, which is also the man page, has of a finding.
+/// Returns what `docs/doctor.md`, which is also the man page, has of a finding.
 fn paragraph(out: &mut impl Write, id: &str) -> io::Result<()> {
     let heading = format!("## {id}");
     let lines = super::man::DOCTOR.lines();

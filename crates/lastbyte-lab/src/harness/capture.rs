@@ -109,7 +109,7 @@ impl Capture {
         })
     }
 
-    /// What has been on the wire of `conn` until now.
+    /// Returns what has been on the wire of `conn` until now.
     ///
     /// A packet is recorded before the stack of its receiver sees it, so
     /// whatever an effect has been seen of is in here.

@@ -69,7 +69,7 @@ impl Metronome {
         Ok(metronome)
     }
 
-    /// How many milliseconds late the machine was, at worst, between `from` and
+    /// Returns how many milliseconds late the machine was, at worst, between `from` and
     /// `to`; zero where it was on time.
     #[must_use]
     pub fn late_between(&self, from: Stamp, to: Stamp) -> f64 {
@@ -83,7 +83,7 @@ impl Metronome {
     }
 }
 
-/// How many milliseconds the calling thread has been ready to run and got no CPU, in
+/// Returns how many milliseconds the calling thread has been ready to run and got no CPU, in
 /// all its life: the kernel's own account (`/proc/thread-self/schedstat`, second
 /// figure). Zero on a kernel without it.
 #[must_use]

@@ -124,7 +124,7 @@ fn address(address: &SockAddr) -> io::Result<SocketAddr> {
         .ok_or_else(|| io::Error::other("a TCP socket without an IP address"))
 }
 
-/// Whether the loopback interface speaks IPv6; a kernel may be without it.
+/// Returns whether the loopback interface speaks IPv6; a kernel may be without it.
 #[must_use]
 pub fn has_ipv6() -> bool {
     std::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()

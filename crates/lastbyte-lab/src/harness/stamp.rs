@@ -43,7 +43,7 @@ impl Stamp {
         )
     }
 
-    /// How long this has been ago; zero for a moment to come.
+    /// Returns how long this has been ago; zero for a moment to come.
     #[must_use]
     pub fn elapsed(self) -> Duration {
         Duration::from_nanos(u64::try_from(Self::now().0 - self.0).unwrap_or(0))

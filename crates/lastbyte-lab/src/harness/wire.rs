@@ -194,7 +194,7 @@ impl Wire {
         }
     }
 
-    /// When the peer's first acknowledgement of our FIN arrived.
+    /// Returns when the peer's first acknowledgement of our FIN arrived.
     #[must_use]
     pub fn fin_acked_at(&self) -> Option<Stamp> {
         let end = self.fin_end()?;

@@ -11,7 +11,7 @@ use crate::findings::Findings;
 use crate::harness::{From, Pair, Setup, fill, has_ipv6, ms};
 use crate::stage::{Stage, Stop};
 
-/// What the kernel itself holds for the socket.
+/// Returns what the kernel itself holds for the socket.
 fn raw(socket: BorrowedFd<'_>) -> Result<(i32, i32), Stop> {
     let raw = getsockopt(&socket, sockopt::Linger).map_err(std::io::Error::from)?;
     Ok((raw.l_onoff, raw.l_linger))

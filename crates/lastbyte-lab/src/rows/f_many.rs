@@ -207,7 +207,7 @@ fn judge(stage: &Stage, v: &mut Findings, ones: &[One], told: &[Option<Told>]) -
     Ok(())
 }
 
-/// How many milliseconds off the report came, or the RST of a deadline.
+/// Returns how many milliseconds off the report came, or the RST of a deadline.
 fn lateness(one: &One, told: &Told, wire: &Wire) -> Option<f64> {
     Some(match one.lot {
         Lot::Reads => told.returned - wire.fin_acked_at()?,

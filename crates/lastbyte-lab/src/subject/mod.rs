@@ -21,7 +21,7 @@ pub trait Subject: Send + Sync + fmt::Debug {
     /// A short name for outputs.
     fn name(&self) -> &'static str;
 
-    /// Whether it promises a report, which is then held against the wire.
+    /// Returns whether it promises a report, which is then held against the wire.
     fn reports(&self) -> bool;
 
     /// The linger option as it reads it from a socket.
@@ -79,7 +79,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// How long the call took, in milliseconds.
+    /// Returns how long the call took, in milliseconds.
     #[must_use]
     pub fn took(&self) -> f64 {
         self.returned - self.called

@@ -99,7 +99,7 @@ impl Account {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// When the drain ends, if there is one.
+    /// Returns when the drain ends, if there is one.
     pub(super) fn drain_until(&self) -> Option<Instant> {
         self.state().drain.as_ref().map(|drain| drain.until)
     }

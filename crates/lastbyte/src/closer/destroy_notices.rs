@@ -89,7 +89,7 @@ impl DestroyNotices {
         self.notices.namespace()
     }
 
-    /// When the next one that still waits is given up.
+    /// Returns when the next one that still waits is given up.
     pub(super) fn next_due(&mut self) -> Option<Instant> {
         while let Some((due, cookie)) = self.due.front() {
             if self.waiting.contains_key(cookie) {

@@ -427,7 +427,7 @@ impl<R: Readiness> EventLoop<R> {
     }
 }
 
-/// How many may be held: half of what the process may have open.
+/// Returns how many may be held: half of what the process may have open.
 fn held_limit() -> usize {
     descriptor_limit().map_or(usize::MAX, |limit| limit / 2)
 }

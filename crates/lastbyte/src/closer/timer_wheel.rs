@@ -80,7 +80,7 @@ impl TimerWheel {
         }
     }
 
-    /// When the next tick is due, in nanoseconds since the wheel's
+    /// Returns when the next tick is due, in nanoseconds since the wheel's
     /// beginning: a timer is due then, or nearer than its level holds.
     pub(super) fn next_tick(&self) -> Option<u64> {
         if self.ready != NONE {

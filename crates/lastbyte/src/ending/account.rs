@@ -75,7 +75,7 @@ impl Ending {
         self.over(Action::Close).with(report)
     }
 
-    /// Whether an RST of ours went with the end of a connection that broke.
+    /// Returns whether an RST of ours went with the end of a connection that broke.
     fn death_sent_rst(&self, seen: &Seen, detail: &Detail) -> Option<bool> {
         match detail.error {
             Pending::Error(error) if is_reset(error) => self.reset_was_ours(detail),
@@ -84,7 +84,7 @@ impl Ending {
         }
     }
 
-    /// Whether it was this host that reset the connection: because input came for a
+    /// Returns whether it was this host that reset the connection: because input came for a
     /// reading side that is shut down, which gives the same error as the peer's RST
     /// (`tcp_rcv_state_process`, net/ipv4/tcp_input.c).
     fn reset_was_ours(&self, detail: &Detail) -> Option<bool> {
@@ -105,7 +105,7 @@ impl Ending {
         }
     }
 
-    /// Whether an RST of ours went with an error of the kernel's own. A keepalive
+    /// Returns whether an RST of ours went with an error of the kernel's own. A keepalive
     /// that was not answered sends one, and it runs only while nothing is queued
     /// (`tcp_keepalive_timer`); retransmissions that were not answered send none
     /// (`tcp_write_err`, net/ipv4/tcp_timer.c). An administrator's `ss -K` sends

@@ -90,13 +90,13 @@ impl Ending {
         }
     }
 
-    /// Whether the count is still to be taken that shows whose a reset is.
+    /// Returns whether the count is still to be taken that shows whose a reset is.
     #[inline]
     pub(super) fn must_see_exposed(&self) -> bool {
         self.read_side == ReadSide::Exposed && self.fin == Fin::Sent && !self.exposed_alive
     }
 
-    /// Whether something decisive was not looked at.
+    /// Returns whether something decisive was not looked at.
     #[inline]
     pub(super) fn must_see_more(&self, seen: &Observation) -> bool {
         let blind = seen.blind().is_some();

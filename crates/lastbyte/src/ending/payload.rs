@@ -11,7 +11,7 @@ pub(super) fn written(queued: u64, detail: &Detail, fin: bool) -> Option<u64> {
     counts(queued, detail)?.written(fin)
 }
 
-/// Whether a FIN is in the counts of a connection that is gone.
+/// Returns whether a FIN is in the counts of a connection that is gone.
 ///
 /// The state no longer shows it. Where the counters do not either, the caller decides
 /// (`half_closed`). Otherwise, with all acknowledged, the number of segments delivered shows

@@ -37,7 +37,7 @@ impl axum::serve::Listener for Listener {
     }
 }
 
-/// Whether one connection was gone before it was accepted, which is no reason to
+/// Returns whether one connection was gone before it was accepted, which is no reason to
 /// wait (accept(2)).
 fn was_the_connections(error: &io::Error) -> bool {
     matches!(

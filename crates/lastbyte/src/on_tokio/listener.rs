@@ -365,7 +365,7 @@ async fn room_in_background() -> bool {
     false
 }
 
-/// Whether the process or the system has no descriptors left (accept(2)).
+/// Returns whether the process or the system has no descriptors left (accept(2)).
 pub(super) fn is_want_of_descriptors(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(code::EMFILE | code::ENFILE))
 }

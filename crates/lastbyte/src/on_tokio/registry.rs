@@ -115,7 +115,7 @@ impl Registry {
         slot
     }
 
-    /// Whether the shutdown has come to `stage`, or further.
+    /// Returns whether the shutdown has come to `stage`, or further.
     pub(super) fn is_at(&self, stage: Stage) -> bool {
         self.stage.load(Ordering::Acquire) >= stage as u8
     }
@@ -158,7 +158,7 @@ impl Registry {
         self.listening().accepting = accepting;
     }
 
-    /// Whether somebody accepts, or somebody waits to be accepted.
+    /// Returns whether somebody accepts, or somebody waits to be accepted.
     fn lets_in(&self) -> bool {
         let listening = self.listening();
         let waiting = || {
@@ -226,7 +226,7 @@ impl Registry {
         }
     }
 
-    /// Whether some are on their way out.
+    /// Returns whether some are on their way out.
     pub(super) fn has_endings(&self) -> bool {
         self.slots().iter().any(|slot| slot.is_ending())
     }

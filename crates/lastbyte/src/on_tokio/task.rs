@@ -184,13 +184,13 @@ impl Task {
         }
     }
 
-    /// Whether nothing remains to be done, not even for a peer that may still be
+    /// Returns whether nothing remains to be done, not even for a peer that may still be
     /// sending.
     pub(super) fn is_over(&self) -> bool {
         self.driver.is_none() && self.delegated.is_none()
     }
 
-    /// Whether its listener is shutting down, or it has none: then nothing is gained by
+    /// Returns whether its listener is shutting down, or it has none: then nothing is gained by
     /// putting it off.
     pub(super) fn is_urgent(&self) -> bool {
         self.registration.is_none() || self.is_at(Stage::LastAccepts)
@@ -254,13 +254,13 @@ impl Task {
         }
     }
 
-    /// Whether all that was transmitted has been acknowledged; if so, it stays at
+    /// Returns whether all that was transmitted has been acknowledged; if so, it stays at
     /// that. See [`Driver::settle`].
     fn settle(&mut self) -> bool {
         self.driver.as_mut().is_none_or(Driver::settle)
     }
 
-    /// Whether nothing suggests that the peer will send more.
+    /// Returns whether nothing suggests that the peer will send more.
     fn is_quiet(&self) -> bool {
         self.driver.as_ref().is_none_or(Driver::is_quiet)
     }

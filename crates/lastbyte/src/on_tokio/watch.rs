@@ -34,7 +34,7 @@ impl Watch {
         }
     }
 
-    /// What it takes to wait for a close: time, and where the connection is not in the
+    /// Returns what it takes to wait for a close: time, and where the connection is not in the
     /// reactor already a descriptor that is.
     pub(super) fn prepare(prepared: &Prepared<Socket>) -> io::Result<Self> {
         if !prepared.may_wait() {

@@ -42,7 +42,7 @@ impl Name {
         }
     }
 
-    /// Whether `linger` takes any notice of it.
+    /// Returns whether `linger` takes any notice of it.
     const fn applies_to(self, linger: Linger) -> bool {
         match self {
             Self::ShutDown => true,
@@ -53,7 +53,7 @@ impl Name {
         }
     }
 
-    /// Whether `policy` has it set to something.
+    /// Returns whether `policy` has it set to something.
     pub(super) fn is_set_in(self, policy: &Policy) -> bool {
         let plain = Policy::new(policy.linger);
         match self {

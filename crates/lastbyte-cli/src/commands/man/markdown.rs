@@ -6,7 +6,7 @@ use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
 /// Sections about the repository, which whoever reads a man page need not have.
 const NOT_IN_A_PAGE: &[&str] = &["Evidence"];
 
-/// What stands before the first section, and the sections.
+/// Returns what stands before the first section, and the sections.
 pub(super) fn to_roff(text: &str) -> (Roff, Roff) {
     let mut page = Page::default();
     for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
@@ -83,7 +83,7 @@ impl Page {
         });
     }
 
-    /// Where what was read belongs; `None` in a section that is left out.
+    /// Returns where what was read belongs; `None` in a section that is left out.
     fn out(&mut self) -> Option<&mut Roff> {
         match (self.is_left_out, self.is_in_section) {
             (true, _) => None,

@@ -114,7 +114,7 @@ fn write(page: &Man, command: &clap::Command, document: &str, folder: &Path) -> 
     out.flush()
 }
 
-/// What the help says after the options, which begins with it.
+/// Returns what the help says after the options, which begins with it.
 fn exit_status(command: &clap::Command) -> Roff {
     let mut roff = Roff::new();
     let text = command.get_after_long_help();

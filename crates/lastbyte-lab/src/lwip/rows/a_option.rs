@@ -52,7 +52,7 @@ pub(super) fn a2(v: &mut Findings) -> Result<(), Errno> {
     Ok(())
 }
 
-/// What the common wrappers make of 500 ms: whole seconds, the fraction cut off.
+/// Returns what the common wrappers make of 500 ms: whole seconds, the fraction cut off.
 pub(super) fn a3(v: &mut Findings) -> Result<(), Errno> {
     const HALF: Duration = Duration::from_millis(500);
     let pair = Pair::new(false)?;

@@ -394,7 +394,7 @@ impl Net {
     }
 }
 
-/// What a close may find.
+/// Returns what a close may find.
 pub(super) fn starts() -> Vec<(u64, Net)> {
     let fresh = Net {
         hand: Hand::Done,

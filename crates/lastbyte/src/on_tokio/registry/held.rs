@@ -86,7 +86,7 @@ impl Held {
         (0..part).filter_map(|_| self.give_up_one()).collect()
     }
 
-    /// Whether some are on their way out.
+    /// Returns whether some are on their way out.
     pub(super) fn are_leaving(&self) -> bool {
         self.leaving > 0
     }
@@ -120,7 +120,7 @@ impl Held {
     }
 }
 
-/// How many may be held: half of what the process may have open.
+/// Returns how many may be held: half of what the process may have open.
 fn limit() -> usize {
     sys::descriptor_limit().map_or(usize::MAX, |limit| limit / 2)
 }

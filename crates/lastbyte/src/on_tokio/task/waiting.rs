@@ -158,7 +158,7 @@ impl Task {
         Poll::Ready(Ok(()))
     }
 
-    /// When a step is due, and a look even if nothing is known to have happened.
+    /// Returns when a step is due, and a look even if nothing is known to have happened.
     fn next_look(&self) -> Option<Instant> {
         let due = self.driver.as_ref().and_then(Driver::due);
         let Watch::Unwatched { looks } = self.watch else {

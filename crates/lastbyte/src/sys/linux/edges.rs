@@ -55,7 +55,7 @@ impl Event {
         })
     }
 
-    /// Whether the watch has ended with this event and must be set anew.
+    /// Returns whether the watch has ended with this event and must be set anew.
     pub(crate) fn spent(&self) -> bool {
         self.0.events & SPENT != 0
     }

@@ -80,7 +80,7 @@ pub(crate) fn trim(socket: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Whether input is kept out by a filter such as [`trim`]'s. False also where the kernel
+/// Returns whether input is kept out by a filter such as [`trim`]'s. False also where the kernel
 /// does not tell.
 pub(super) fn is_trimmed(socket: BorrowedFd<'_>) -> bool {
     matches!(attached(socket), Ok(Attached::Trim))
@@ -121,7 +121,7 @@ enum Attached {
     Other,
 }
 
-/// What filter the socket has (SO_GET_FILTER, which is SO_ATTACH_FILTER read).
+/// Returns what filter the socket has (SO_GET_FILTER, which is SO_ATTACH_FILTER read).
 fn attached(socket: BorrowedFd<'_>) -> io::Result<Attached> {
     let mut instruction = libc::sock_filter {
         code: 0,

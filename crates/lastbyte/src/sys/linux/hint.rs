@@ -9,7 +9,7 @@ use super::input::queue_length;
 use super::option::set;
 use crate::ending::PeerFin;
 
-/// Whether the peer's FIN has arrived, read or not: the hint that comes with data
+/// Returns whether the peer's FIN has arrived, read or not: the hint that comes with data
 /// counts it, SIOCINQ does not (`tcp_inq_hint` and `tcp_inq`, net/ipv4/tcp.c and
 /// include/net/tcp.h). Linux 4.18.
 pub(super) fn peers_fin(socket: BorrowedFd<'_>) -> PeerFin {

@@ -115,14 +115,14 @@ pub(super) fn queue_length(socket: BorrowedFd<'_>) -> Option<QueueLength> {
     })
 }
 
-/// Whether the receive queue holds nothing with which a close would reset the
+/// Returns whether the receive queue holds nothing with which a close would reset the
 /// connection. `None` where the kernel does not tell.
 pub(super) fn is_empty(socket: BorrowedFd<'_>) -> Option<bool> {
     // At the urgent byte, read or not, SIOCINQ says 0.
     Some(queue::unread(socket).ok()? == 0 && !queue::at_mark(socket).ok()?)
 }
 
-/// Whether nobody has read the urgent byte. `None` where the kernel does not tell.
+/// Returns whether nobody has read the urgent byte. `None` where the kernel does not tell.
 fn urgent_waits(socket: BorrowedFd<'_>) -> Option<bool> {
     match receive_urgent(socket, libc::MSG_PEEK) {
         Ok(1) | Err(libc::ENOTCONN) => Some(true),

@@ -1,6 +1,6 @@
 //! The limit on descriptors.
 
-/// How many descriptors this process may have open (getrlimit(2)).
+/// Returns how many descriptors this process may have open (getrlimit(2)).
 pub(crate) fn descriptor_limit() -> Option<usize> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,

@@ -30,7 +30,7 @@ pub(crate) fn first_look(socket: BorrowedFd<'_>) -> Result<Observation, NoLook> 
     }
 }
 
-/// Whether this is a TCP socket. TCP_INFO does not tell: an MPTCP socket answers
+/// Returns whether this is a TCP socket. TCP_INFO does not tell: an MPTCP socket answers
 /// that too, for one subflow.
 pub(crate) fn is_tcp(socket: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(protocol(socket)? == libc::IPPROTO_TCP)
@@ -81,7 +81,7 @@ pub(crate) fn first_look_at_tcp(socket: BorrowedFd<'_>) -> Result<Observation, N
     Ok(seen)
 }
 
-/// Whether reading gives the end at once, by the peer's FIN or because of a
+/// Returns whether reading gives the end at once, by the peer's FIN or because of a
 /// shutdown on this host (`tcp_poll`, net/ipv4/tcp.c). `None` where the kernel
 /// does not tell.
 pub(super) fn reading_is_shut(socket: BorrowedFd<'_>) -> Option<bool> {
@@ -173,7 +173,7 @@ pub(crate) fn identify(socket: BorrowedFd<'_>) -> Option<Identity> {
     })
 }
 
-/// Whether all that was transmitted has been acknowledged, or the connection is
+/// Returns whether all that was transmitted has been acknowledged, or the connection is
 /// gone.
 #[cfg(feature = "tokio")]
 pub(super) fn is_settled(socket: BorrowedFd<'_>) -> bool {

@@ -18,7 +18,7 @@ use super::socket::HasSocket;
 use crate::errno::Errno;
 use crate::linger::RawLinger;
 
-/// Whether the program asked never to be blocked on this socket.
+/// Returns whether the program asked never to be blocked on this socket.
 ///
 /// # Errors
 /// Those of fcntl(2).

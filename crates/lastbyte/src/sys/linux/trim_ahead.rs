@@ -21,7 +21,7 @@ pub(crate) fn untrim(socket: BorrowedFd<'_>) {
     }
 }
 
-/// Whether input would make the kernel reset the connection: it is open to the peer,
+/// Returns whether input would make the kernel reset the connection: it is open to the peer,
 /// and its reading side is shut down. False also where the kernel does not tell.
 fn input_would_reset(socket: BorrowedFd<'_>) -> bool {
     // The first answer is of every socket's, and most end here.
