@@ -4,7 +4,8 @@ use std::io::{self, Read};
 use std::net::{SocketAddr, TcpStream};
 
 use windows_sys::Win32::Networking::WinSock::{
-    FIONREAD, IPPROTO_TCP, SO_ACCEPTCONN, SO_PROTOCOL_INFOW, WSAPROTOCOL_INFOW, ioctlsocket,
+    FIONREAD, IPPROTO_TCP, POLLRDNORM, SO_ACCEPTCONN, SO_PROTOCOL_INFOW, WSAPOLLFD,
+    WSAPROTOCOL_INFOW, WSAPoll, ioctlsocket,
 };
 
 use super::super::{Look, NoLook};
@@ -168,6 +169,14 @@ fn unread(socket: BorrowedSocket<'_>) -> Option<u64> {
 /// A connection that the system has no more. An error that came after the look at the input
 /// shows here.
 fn gone(socket: BorrowedSocket<'_>, stream: &TcpStream, input: Option<Input>) -> Observation {
+    if !reading_returns(socket) {
+        // It still stands, and its row was not found.
+        return Observation {
+            queued: Err(NoCount::Refused(Errno::from_raw(code::EOPNOTSUPP))),
+            input,
+            detail: None,
+        };
+    }
     let reading = match stream.peek(&mut [0]) {
         Err(error) if !is_passing(&error) => Some(errno(&error)),
         Ok(_) | Err(_) => None,
@@ -186,6 +195,17 @@ fn gone(socket: BorrowedSocket<'_>, stream: &TcpStream, input: Option<Input>) ->
         })
     });
     ended(error, input)
+}
+
+/// Whether a read returns at once, as it does of a connection that is gone.
+fn reading_returns(socket: BorrowedSocket<'_>) -> bool {
+    let mut poll = WSAPOLLFD {
+        fd: number(socket),
+        events: POLLRDNORM,
+        revents: 0,
+    };
+    // SAFETY: one live entry, and no wait.
+    unsafe { WSAPoll(&mut poll, 1, 0) != 0 }
 }
 
 fn is_passing(error: &io::Error) -> bool {
