@@ -12,7 +12,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lastbyte_testkit::need;
+use lastbyte_testkit::{compile_c, need, succeed};
 
 /// The recipe builds, and a build replaces the libraries that the others use.
 static BUILD: Mutex<()> = Mutex::new(());
@@ -37,26 +37,11 @@ fn libraries() -> PathBuf {
 }
 
 fn cc(source: &str, program: &Path, flags: &[String]) {
-    need("cc", "gcc");
-    let output = Command::new("cc")
-        .args([
-            "-std=c11",
-            "-D_GNU_SOURCE",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            "-pthread",
-            "-o",
-        ])
-        .arg(program)
-        .arg(Path::new(HERE).join(source))
-        .args(flags)
-        .output()
-        .expect("it starts");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    let strict = ["-std=c11", "-Wextra"].map(str::to_owned);
+    compile_c(
+        &Path::new(HERE).join(source),
+        program,
+        &[&strict[..], flags].concat(),
     );
 }
 
@@ -187,30 +172,20 @@ fn an_installed_library_is_found_by_pkg_config() {
     let _alone = alone();
     let folder = scratch("installed");
     let root = Path::new(HERE).join("../..");
-    let output = Command::new("make")
-        .args(["install", "PROFILE=dev", "PREFIX=/usr"])
-        .arg(format!("DESTDIR={}", folder.display()))
-        .arg(format!("CARGO={}", env!("CARGO")))
-        .current_dir(root)
-        .output()
-        .expect("it starts");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
+    succeed(
+        Command::new("make")
+            .args(["install", "PROFILE=dev", "PREFIX=/usr"])
+            .arg(format!("DESTDIR={}", folder.display()))
+            .arg(format!("CARGO={}", env!("CARGO")))
+            .current_dir(root),
     );
     let pkg_config = |arguments: &[&str]| {
-        let output = Command::new("pkg-config")
-            .args(arguments)
-            .arg("lastbyte")
-            .env("PKG_CONFIG_PATH", folder.join("usr/lib/pkgconfig"))
-            .env("PKG_CONFIG_SYSROOT_DIR", &folder)
-            .output()
-            .expect("it starts");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
+        let output = succeed(
+            Command::new("pkg-config")
+                .args(arguments)
+                .arg("lastbyte")
+                .env("PKG_CONFIG_PATH", folder.join("usr/lib/pkgconfig"))
+                .env("PKG_CONFIG_SYSROOT_DIR", &folder),
         );
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.split_whitespace()

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::thread;
 
-use lastbyte_testkit::need;
+use lastbyte_testkit::{need, succeed};
 use serde_json::Value;
 
 fn main() -> ExitCode {
@@ -19,17 +19,11 @@ fn main() -> ExitCode {
 }
 
 fn lastbyte(arguments: &[&str]) -> Output {
-    let output = Command::new(env!("CARGO_BIN_EXE_lastbyte"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .expect("it starts");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
+    succeed(
+        Command::new(env!("CARGO_BIN_EXE_lastbyte"))
+            .args(arguments)
+            .stdin(Stdio::null()),
+    )
 }
 
 /// A folder with all man pages.

@@ -1,7 +1,11 @@
-//! What test binaries share: a test that needs something this machine lacks is
-//! reported as ignored, and the lines after the result name what to install.
+//! What the tests of all crates share.
 //!
-//! A binary that uses it sets `harness = false` and begins with
+//! [`net`] has connections and peers that misbehave; [`succeed`] and [`compile_c`] run
+//! foreign programs.
+//!
+//! A test that needs something this machine lacks is reported as ignored, and the lines
+//! after the result name what to install. A binary with such tests sets
+//! `harness = false` and begins with
 //!
 //! ```text
 //! #[macro_use]
@@ -21,9 +25,12 @@
 pub use inventory;
 pub use lastbyte_testkit_macros::test;
 
+mod command;
 mod lack;
+#[cfg(target_os = "linux")]
 pub mod net;
 mod run;
 
+pub use command::{compile_c, succeed};
 pub use lack::{REQUIRE_ALL, ignore, is_root, need, need_path, need_root};
 pub use run::{Ended, Test, main, run, trial};

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use lastbyte_testkit::need;
+use lastbyte_testkit::{need, succeed};
 
 use crate::space::{Binary, Space, Watch, cpu_seconds, peak_memory};
 
@@ -106,12 +106,7 @@ fn exactly_once(space: &Space, command: Command, who: &str) {
     let ss_lines = thread::spawn(move || ss_lines.lines().count());
     let before = (cpu_seconds(watch.pid()), cpu_seconds(ss.id()));
     let began = Instant::now();
-    let output = load(space, NUMBER, true).output().expect("the load runs");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = succeed(&mut load(space, NUMBER, true));
     let took = began.elapsed().as_secs_f64();
     let mut expected: HashMap<(String, String), i64> = HashMap::new();
     let mut clients = HashSet::new();

@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use lastbyte_testkit::need;
+use lastbyte_testkit::{compile_c, need};
 
 /// Longer than anything here takes; what hangs is a failure.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -89,21 +89,9 @@ pub(crate) fn compile(name: &str, flags: &[&str]) -> PathBuf {
         .join("tests/run/programs")
         .join(name)
         .with_extension("c");
-    need("cc", "gcc");
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let program = scratch().join(format!("{name}-{}-{number}", std::process::id()));
-    let output = Command::new("cc")
-        .args(["-O1", "-Wall", "-Werror", "-D_GNU_SOURCE", "-pthread", "-o"])
-        .arg(&program)
-        .arg(&source)
-        .args(flags)
-        .output()
-        .expect("it starts");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    compile_c(&source, &program, &[&["-O1"][..], flags].concat());
     program
 }
 
