@@ -6,14 +6,14 @@ mod peer;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use lastbyte_lab::harness::{Conn, Got, Stamp};
+use lastbyte_lab::harness::{Conn, End, Got, Stamp};
 use serde_json::Value;
 
 use crate::actor::linger_seconds;
 use crate::axes::{Cell, Mode, Shared, Waits, Who};
 use crate::late;
 use crate::stage::Stage;
-use crate::wire::Wire;
+use crate::wire::{Side, Wire};
 
 use actor::{Actor, Line};
 use peer::Other;
@@ -124,7 +124,8 @@ pub fn play(stage: &Stage, cell: &Cell) -> Result<Seen, String> {
     actor.end(&mut seen);
     seen.late = late::worst(began, Stamp::now());
     if let Some(conn) = other.conn {
-        seen.wire = wire(stage, cell, conn);
+        let ended = seen.got.as_ref().is_some_and(|got| got.end == End::Eof);
+        seen.wire = wire(stage, cell, conn, ended);
     }
     Ok(seen)
 }
@@ -149,12 +150,18 @@ fn await_reset(stage: &Stage, conn: Conn) {
 
 /// The packets, that with which the peer ended it included. It is on its way when the peer
 /// is gone, and a busy machine takes its time; where both sides had closed none comes.
-fn wire(stage: &Stage, cell: &Cell, conn: Conn) -> Wire {
-    let until = Instant::now() + A_MOMENT;
+///
+/// The end of an MPTCP connection is no FIN: a thread of the kernel sends that later, when it
+/// closes the subflow.
+fn wire(stage: &Stage, cell: &Cell, conn: Conn, ended: bool) -> Wire {
+    let subflow = ended && cell.came.multi();
+    let moments = if subflow { 20 } else { 1 };
+    let until = Instant::now() + moments * A_MOMENT;
     loop {
         let packets = stage.capture.wire(&conn).packets().to_vec();
         let wire = Wire::new(conn, packets);
-        let is_whole = peer_reads(cell) || cell.void() || wire.rst().is_some();
+        let peer_ended = peer_reads(cell) || cell.void() || wire.rst().is_some();
+        let is_whole = peer_ended && (!subflow || wire.fin(Side::Ours).is_some());
         if is_whole || Instant::now() >= until {
             return wire;
         }

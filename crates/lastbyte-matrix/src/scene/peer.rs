@@ -10,8 +10,9 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use super::{LATE, Seen, UNREAD, patience};
 use crate::axes::{Before, Came, Cell, Waits, Who};
 
-/// Longer than an ending of the matrix takes, the peer's silence before included.
-const SILENCE: Duration = Duration::from_secs(8);
+/// Longer than an ending of the matrix takes, the peer's silence before included. The kernel's
+/// MPTCP was seen to stand still for 7.9 s, until a timer of its own.
+const SILENCE: Duration = Duration::from_secs(20);
 
 /// The peer, or the listener that it will come from.
 pub(super) struct Other {
