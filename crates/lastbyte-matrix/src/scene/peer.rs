@@ -10,9 +10,11 @@ use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use super::{LATE, Seen, UNREAD, patience};
 use crate::axes::{Before, Came, Cell, Waits, Who};
 
-/// Longer than an ending of the matrix takes, the peer's silence before included. The kernel's
-/// MPTCP was seen to stand still for 7.9 s, until a timer of its own.
-const SILENCE: Duration = Duration::from_secs(20);
+/// Longer than an ending of the matrix takes, the peer's silence before included.
+const SILENCE: Duration = Duration::from_secs(8);
+/// The same where the kernel's MPTCP may stand still: it was seen to for 7.9 s, until a timer
+/// of its own.
+const MPTCP_SILENCE: Duration = Duration::from_secs(20);
 
 /// The peer, or the listener that it will come from.
 pub(super) struct Other {
@@ -167,7 +169,12 @@ fn read(cell: &Cell, mut peer: Peer) -> lastbyte_lab::harness::Got {
     // A SYN-ACK that was lost comes again after 1, 3, 7, 15 and 31 seconds, and what was
     // sent behind it with the same time-out.
     let held = cell.came == Came::FastHeld;
-    let got = peer.read_all(if held { 5 * SILENCE } else { SILENCE });
+    let silence = match cell.came.multi() {
+        true => MPTCP_SILENCE,
+        false if held => 5 * SILENCE,
+        false => SILENCE,
+    };
+    let got = peer.read_all(silence);
     if got.end == End::Eof {
         if cell.who == Who::Confirm {
             // Who takes our FIN for the peer's has said so by then.
