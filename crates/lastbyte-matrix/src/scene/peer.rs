@@ -14,7 +14,7 @@ use crate::axes::{Before, Came, Cell, Waits, Who};
 const SILENCE: Duration = Duration::from_secs(8);
 /// The same where the kernel's MPTCP may stand still: it was seen to for 7.9 s, until a timer
 /// of its own.
-const MPTCP_SILENCE: Duration = Duration::from_secs(20);
+const MPTCP_SILENCE: Duration = Duration::from_secs(12);
 
 /// The peer, or the listener that it will come from.
 pub(super) struct Other {
