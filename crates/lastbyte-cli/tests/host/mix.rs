@@ -123,7 +123,13 @@ fn truths(python: impl Fn() -> Command, script: &Path) -> Vec<Value> {
 /// The fields of an ending that were told otherwise than they truly were.
 pub(crate) fn wrong_fields(truth: &Value, ending: &Value) -> Vec<String> {
     fields(truth)
-        .filter(|(field, expected)| ending[field.as_str()] != **expected)
+        .filter(|(field, expected)| {
+            let told = &ending[field.as_str()];
+            match expected["any"].as_array() {
+                Some(any) => !any.contains(told),
+                None => told != *expected,
+            }
+        })
         .map(|(field, expected)| {
             let (named, told) = (named(truth), &ending[field.as_str()]);
             format!("{named}: {field} is {expected}, told {told}")
