@@ -182,11 +182,17 @@ pub(crate) fn uncovered(run: Run, flags: u32, file: &[u8]) {
 
 /// The program forbids itself system calls: ends the run for this process.
 pub(crate) fn withdraw() {
+    // A vforked child must not end its parent's run.
+    if !run::is_own_memory() {
+        return;
+    }
+    // Without a run, as where the supervisor is gone, the hooks have system calls of their
+    // own still.
     if let Some(run) = run::current() {
         uncovered_here(run, flag::SECCOMP);
         io_uring::close_all();
-        run::withdraw();
     }
+    run::withdraw();
 }
 
 /// The program uses an io_uring for connections, which can hold what other processes

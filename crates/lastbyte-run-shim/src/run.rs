@@ -57,9 +57,10 @@ pub(crate) fn shared() -> Option<&'static Shared> {
     unsafe { shared.as_ref() }
 }
 
-/// Whether this memory is the calling process's own.
+/// Whether this memory is the calling process's own. After [`withdraw`] nothing can be
+/// asked, and it counts as that.
 pub(crate) fn is_own_memory() -> bool {
-    PROCESS.load(Ordering::Relaxed) == sys::pid()
+    WITHDRAWN.load(Ordering::Relaxed) || PROCESS.load(Ordering::Relaxed) == sys::pid()
 }
 
 impl Run {
@@ -78,6 +79,7 @@ impl Run {
 pub(crate) fn withdraw() {
     end();
     WITHDRAWN.store(true, Ordering::Relaxed);
+    sys::forbid();
 }
 
 /// The shared block, if [`withdraw`] was called.

@@ -316,6 +316,42 @@ fn a_program_under_seccomp_goes_on_with_plain_close() {
 }
 
 #[test]
+fn no_hook_makes_a_system_call_of_its_own_under_seccomp() {
+    // The filter ends the process for what the shim asks the kernel, none of which the
+    // program needs: getpid, getppid, getsockopt, sendmsg, epoll_ctl. vsftpd has such a
+    // one. Each hook that takes note of something is called, and the child of a fork too.
+    let peer = Peer::new();
+    let source = r"
+import ctypes, fcntl, platform
+libc = ctypes.CDLL(None)
+forbidden = {'x86_64': [39, 110, 55, 46, 233], 'aarch64': [172, 173, 209, 211, 21]}[platform.machine()]
+rules = [(0x20, 0, 0, 0)]
+rules += [(0x15, len(forbidden) - index, 0, number) for index, number in enumerate(forbidden)]
+rules += [(6, 0, 0, 0x7fff0000), (6, 0, 0, 0x80000000)]
+code = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *rule) for rule in rules))
+program = ctypes.create_string_buffer(struct.pack('HxxxxxxP', len(rules), ctypes.addressof(code)))
+before = connect(); say('ready')
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0
+l = socket.socket(); l.bind(('127.0.0.1', 0)); l.listen()
+s = socket.socket(); s.connect(l.getsockname()); a, _ = l.accept()
+copy = os.dup(a.fileno()); os.dup2(s.fileno(), copy); os.set_inheritable(copy, False)
+fcntl.fcntl(copy, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+a.sendall(b'x'); a.shutdown(socket.SHUT_WR); s.shutdown(socket.SHUT_RDWR)
+os.close(copy); os.close(a.detach()); libc.close_range(s.fileno(), s.detach(), 0); before.close()
+if not (child := os.fork()):
+    socket.socket().close(); os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+say('alive'); os._exit(7)";
+    let mut talk = Talk::start(&mut python(&[], source, peer.port(), &[]));
+    let _stream = peer.accept();
+    assert_eq!(talk.hear(), "ready");
+    assert_eq!(talk.hear(), "alive");
+    let (status, _, errors) = talk.finish();
+    assert_eq!(status, 7, "{errors}");
+    assert!(errors.contains("forbids itself system calls"), "{errors}");
+}
+
+#[test]
 fn a_supervisor_that_is_full_leaves_closes_to_the_kernel() {
     let peer = Peer::new();
     let count = 60;

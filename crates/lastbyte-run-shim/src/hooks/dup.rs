@@ -64,7 +64,7 @@ pub(super) fn replace(old: c_int, new: c_int, duplicate: impl FnOnce() -> c_int)
         return duplicate();
     }
     // An invalid `old` leaves `new` as it was.
-    if sys::fcntl(old, libc::F_GETFD, 0).is_err() {
+    if sys::fcntl(old, libc::F_GETFD, 0) == Err(libc::EBADF) {
         return duplicate();
     }
     if run::owns(new) {

@@ -91,6 +91,8 @@ fn leave(status: c_int) -> ! {
     forward!(EXIT(status) as fn(c_int) -> (), else ());
     loop {
         // SAFETY: does not return.
-        let _ = unsafe { sys::call(libc::SYS_exit_group, [status as usize, 0, 0, 0, 0, 0]) };
+        let _ = unsafe {
+            sys::call_for_program(libc::SYS_exit_group, [status as usize, 0, 0, 0, 0, 0])
+        };
     }
 }

@@ -3,19 +3,19 @@
 use core::ffi::{c_int, c_void};
 use core::mem::MaybeUninit;
 
-use super::{Result, call, word};
+use super::{Result, call, call_for_program, word};
 
 /// Closes `fd`, whatever it is.
 pub(crate) fn close(fd: c_int) -> Result<()> {
     // SAFETY: no memory involved.
-    unsafe { call(libc::SYS_close, [word(fd), 0, 0, 0, 0, 0]) }.map(drop)
+    unsafe { call_for_program(libc::SYS_close, [word(fd), 0, 0, 0, 0, 0]) }.map(drop)
 }
 
 /// close_range(2).
 pub(crate) fn close_range(first: u32, last: u32, flags: u32) -> Result<()> {
     let arguments = [first as usize, last as usize, flags as usize, 0, 0, 0];
     // SAFETY: no memory involved.
-    unsafe { call(libc::SYS_close_range, arguments) }.map(drop)
+    unsafe { call_for_program(libc::SYS_close_range, arguments) }.map(drop)
 }
 
 /// fcntl(2) with an integer argument.

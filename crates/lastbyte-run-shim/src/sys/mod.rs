@@ -6,6 +6,7 @@ mod process;
 mod socket;
 
 use core::ffi::{c_int, c_long};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use file::*;
 pub(crate) use process::*;
@@ -14,12 +15,35 @@ pub(crate) use socket::*;
 /// A failed system call's errno, positive.
 pub(crate) type Result<T> = core::result::Result<T, c_int>;
 
-/// Makes a system call. Unused arguments are ignored by the kernel.
+/// The program has forbidden itself system calls.
+static FORBIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// From here on no system call is made that the program did not ask for: its filter may
+/// end it for one.
+pub(crate) fn forbid() {
+    FORBIDDEN.store(true, Ordering::Relaxed);
+}
+
+/// Makes a system call of our own. Unused arguments are ignored by the kernel. Fails with
+/// EPERM after [`forbid`].
 ///
 /// # Safety
 /// As the call itself: pointers must be valid for what it reads and writes.
 #[inline]
 pub(crate) unsafe fn call(number: c_long, a: [usize; 6]) -> Result<usize> {
+    if FORBIDDEN.load(Ordering::Relaxed) {
+        return Err(libc::EPERM);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { call_for_program(number, a) }
+}
+
+/// Makes a system call that the program asked for.
+///
+/// # Safety
+/// As [`call`].
+#[inline]
+pub(crate) unsafe fn call_for_program(number: c_long, a: [usize; 6]) -> Result<usize> {
     let value: isize;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the kernel clobbers rcx and r11 and returns in rax; memory is the caller's promise.

@@ -3,7 +3,7 @@
 use core::ffi::{c_char, c_int, c_void};
 use core::sync::atomic::AtomicU32;
 
-use super::{Result, call, word};
+use super::{Result, call, call_for_program, word};
 
 /// The process, never cached: a vforked child differs from what its memory says.
 pub(crate) fn pid() -> c_int {
@@ -126,7 +126,7 @@ pub(crate) unsafe fn exec_at(
         0,
     ];
     // SAFETY: the caller's promise.
-    unsafe { call(libc::SYS_execveat, words) }
+    unsafe { call_for_program(libc::SYS_execveat, words) }
         .err()
         .unwrap_or(libc::ENOSYS)
 }
@@ -134,7 +134,8 @@ pub(crate) unsafe fn exec_at(
 /// pidfd_open(2).
 pub(crate) fn open_process(process: c_int) -> Result<c_int> {
     // SAFETY: no memory involved.
-    unsafe { call(libc::SYS_pidfd_open, [word(process), 0, 0, 0, 0, 0]) }.map(|fd| fd as c_int)
+    unsafe { call_for_program(libc::SYS_pidfd_open, [word(process), 0, 0, 0, 0, 0]) }
+        .map(|fd| fd as c_int)
 }
 
 /// Whether there is such a thread in this process.
