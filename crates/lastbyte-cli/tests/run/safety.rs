@@ -258,6 +258,8 @@ fn calls_of_closing(make: &str) -> Vec<String> {
     lines[begin + 1..end]
         .iter()
         .filter(|line| line.split(' ').nth(1).map(str::to_owned) == program)
+        // The rest of a call that another process's came between.
+        .filter(|line| !line.contains("<... "))
         .map(|line| (*line).to_owned())
         .collect()
 }
