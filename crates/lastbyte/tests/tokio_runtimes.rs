@@ -44,7 +44,8 @@ async fn a_paused_clock_keeps_the_deadline() {
     assert_eq!(report.fate, Fate::TimedOut);
     assert!(report.elapsed >= time, "{report:?}");
     assert_eq!(report.acked.unwrap() + report.lost.unwrap(), written);
-    assert!(virtually.elapsed() >= time);
+    // Real time that passes before the alarm is set counts as well.
+    assert!(virtually.elapsed() + real.elapsed() >= time);
     assert!(real.elapsed() < LONG);
     assert!(read_all(&peer).1.is_err());
 }
