@@ -24,6 +24,9 @@
 //!   namespace, and `identify`, by what to know it;
 //! - `Timer`, `Waker`: descriptors that become readable at a time, or from
 //!   another thread.
+//!
+//! What several platforms have in common is in `unix/`: descriptors and the errors of Unix; and
+//! in `absent/`: what stands in for what a system does not have.
 
 #[cfg(target_os = "linux")]
 #[path = "linux/mod.rs"]

@@ -9,8 +9,9 @@ use libc::c_int;
 use super::super::{Look, NoLook};
 use super::option::get;
 use super::queue::{Info, unread};
+use super::uncounted::{self, ended};
 use super::view::view;
-use crate::ending::{Detail, Input, NoCount, Observation, PeerFin, Pending, TcpState};
+use crate::ending::{Input, NoCount, Observation, Pending, TcpState};
 use crate::errno::Errno;
 use crate::error::Refusal;
 
@@ -52,7 +53,7 @@ pub(crate) fn first_look_at_tcp(socket: BorrowedFd<'_>) -> Result<Observation, N
                 _ => Ok(gone(socket, &stream, None)),
             }
         }
-        _ => Ok(observation(&info, None)),
+        _ => Ok(standing(&info, None)),
     }
 }
 
@@ -68,7 +69,7 @@ pub(crate) fn look(socket: BorrowedFd<'_>, allowance: u64, _how: Look) -> Observ
             state: TcpState::Closed,
             ..
         }) => gone(socket, &view(socket), Some(input)),
-        Ok(info) => observation(&info, Some(input)),
+        Ok(info) => standing(&info, Some(input)),
         Err(error) => Observation {
             queued: Err(NoCount::Refused(errno(&error))),
             input: Some(input),
@@ -137,50 +138,9 @@ fn gone(socket: BorrowedFd<'_>, stream: &TcpStream, input: Option<Input>) -> Obs
     ended(error, input)
 }
 
-/// The observation of a connection that is gone. Without an error, both FINs have passed.
-fn ended(error: Pending, input: Option<Input>) -> Observation {
-    let finished = error == Pending::None;
-    Observation {
-        queued: match finished {
-            true => Ok(0),
-            false => Err(NoCount::Uncounted),
-        },
-        input,
-        detail: Some(Detail {
-            error,
-            peer_fin: match finished {
-                true => PeerFin::Came,
-                false => PeerFin::Unknown,
-            },
-            ..detail(TcpState::Closed)
-        }),
-    }
-}
-
-/// The observation of a connection in this state.
-fn observation(info: &Info, input: Option<Input>) -> Observation {
-    Observation {
-        queued: info.queued_with_fin().ok_or(NoCount::Uncounted),
-        input,
-        detail: Some(Detail {
-            // Where the program had shut its reading, the next look at the input shows it.
-            read_shut: Some(false),
-            ..detail(info.state)
-        }),
-    }
-}
-
-/// What these systems do not count is not known.
-fn detail(state: TcpState) -> Detail {
-    Detail {
-        unsent: None,
-        acked: None,
-        transmitted: None,
-        fin_acked: None,
-        data_segments_in: None,
-        read_shut: None,
-        ..Detail::of(state)
-    }
+fn standing(info: &Info, input: Option<Input>) -> Observation {
+    let queued = info.queued_with_fin().ok_or(NoCount::Uncounted);
+    uncounted::standing(info.state, queued, input)
 }
 
 fn errno(error: &io::Error) -> Errno {

@@ -9,23 +9,33 @@
 
 mod address;
 // Descriptors and errno(3) are those of every Unix.
-#[path = "../linux/code.rs"]
+#[path = "../unix/code.rs"]
 pub(crate) mod code;
 #[path = "../absent/destroyed.rs"]
 mod destroyed;
 mod edges;
+#[path = "../absent/filters.rs"]
+mod filters;
+#[path = "../unix/limit.rs"]
+mod limit;
 mod look;
 #[cfg(feature = "tokio")]
 #[path = "../absent/nested.rs"]
 mod nested;
+#[path = "../unix/nonblocking.rs"]
+mod nonblocking;
 mod option;
-#[path = "../linux/public.rs"]
+#[path = "../unix/public.rs"]
 mod public;
 mod queue;
-#[path = "../linux/socket.rs"]
+#[path = "../unix/socket.rs"]
 mod socket;
+#[path = "../unix/sockopt.rs"]
+mod sockopt;
 mod stream;
 mod timer;
+#[path = "../absent/uncounted.rs"]
+mod uncounted;
 mod view;
 mod waker;
 
@@ -34,21 +44,21 @@ use std::time::Duration;
 pub(crate) use address::{cookie, local_address, peer_address};
 pub(crate) use destroyed::{Destroyed, Notice, Overrun, identify};
 pub(crate) use edges::{Edges, Event};
+#[cfg(feature = "tokio")]
+pub(crate) use filters::{Throttled, backlog, freeze_if_settled, throttle, unthrottle};
+pub(crate) use filters::{freeze, trim, trim_ahead, untrim};
+pub(crate) use limit::descriptor_limit;
 pub(crate) use look::{first_look, look};
 #[cfg(feature = "tokio")]
 pub(crate) use look::{first_look_at_tcp, is_tcp};
 #[cfg(feature = "tokio")]
 pub(crate) use nested::Nested;
+pub(crate) use nonblocking::is_nonblocking;
 pub(crate) use option::{LINGER_FORM, linger, set_linger};
 #[cfg(feature = "tokio")]
 pub(crate) use socket::RawSocket;
 pub(crate) use socket::{AsSocket, BorrowedSocket, HasSocket, OwnedSocket, forget};
-#[cfg(feature = "tokio")]
-pub(crate) use stream::{Throttled, backlog, freeze_if_settled, throttle, unthrottle};
-pub(crate) use stream::{
-    abort, close, descriptor_limit, freeze, is_nonblocking, send_fin, shut_down, trim, trim_ahead,
-    untrim,
-};
+pub(crate) use stream::{abort, close, send_fin, shut_down};
 pub(crate) use timer::Timer;
 pub(crate) use waker::Waker;
 

@@ -2,9 +2,7 @@
 
 use std::io;
 use std::net::Shutdown;
-use std::os::fd::{AsRawFd, BorrowedFd};
-#[cfg(feature = "tokio")]
-use std::time::Duration;
+use std::os::fd::BorrowedFd;
 
 use super::super::Filters;
 use super::option;
@@ -12,19 +10,6 @@ use super::socket::HasSocket;
 use super::view::view;
 use crate::errno::Errno;
 use crate::linger::RawLinger;
-
-/// Whether the program asked never to be blocked on this socket.
-///
-/// # Errors
-/// Those of fcntl(2).
-pub(crate) fn is_nonblocking(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    // SAFETY: F_GETFL takes no pointer.
-    let flags = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) };
-    if flags == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(flags & libc::O_NONBLOCK != 0)
-}
 
 /// Shuts down the sending side: data, then FIN.
 ///
@@ -42,23 +27,6 @@ pub(crate) fn send_fin(socket: BorrowedFd<'_>) -> Result<(), Errno> {
 pub(crate) fn shut_down(socket: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
     view(socket).shutdown(how)
 }
-
-/// Nothing keeps input out of a connection here: no socket has a filter.
-pub(crate) fn freeze(_socket: BorrowedFd<'_>) -> bool {
-    false
-}
-
-/// As [`freeze`].
-pub(crate) fn trim(_socket: BorrowedFd<'_>) -> bool {
-    false
-}
-
-/// As [`freeze`].
-pub(crate) fn trim_ahead(_socket: BorrowedFd<'_>) -> bool {
-    false
-}
-
-pub(crate) fn untrim(_socket: BorrowedFd<'_>) {}
 
 /// Closes the socket in the ordinary way. One that is only borrowed stays open.
 ///
@@ -80,42 +48,6 @@ pub(crate) fn abort(socket: impl HasSocket) -> Result<(), Errno> {
     };
     option::set_linger(socket.borrowed(), on_zero).map_err(|error| errno(&error))
 }
-
-/// How many descriptors this process may have open (getrlimit(2)).
-pub(crate) fn descriptor_limit() -> Option<usize> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: a live rlimit is written.
-    let rc = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    (rc == 0).then(|| usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
-}
-
-/// These systems do not tell who waits to be accepted, all of them.
-#[cfg(feature = "tokio")]
-pub(crate) fn backlog(_listener: BorrowedFd<'_>) -> Option<usize> {
-    None
-}
-
-/// No connection can be held still.
-#[cfg(feature = "tokio")]
-pub(crate) fn freeze_if_settled(_socket: BorrowedFd<'_>) -> bool {
-    false
-}
-
-/// No single connection is paced.
-#[cfg(feature = "tokio")]
-pub(crate) fn throttle(_socket: BorrowedFd<'_>, _time: Duration) -> Option<Throttled> {
-    None
-}
-
-#[cfg(feature = "tokio")]
-#[derive(Clone, Copy)]
-pub(crate) struct Throttled(());
-
-#[cfg(feature = "tokio")]
-pub(crate) fn unthrottle(_socket: BorrowedFd<'_>, _before: Throttled) {}
 
 fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))

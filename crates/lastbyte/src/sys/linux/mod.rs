@@ -1,21 +1,29 @@
 //! Linux.
 
 mod address;
+#[path = "../unix/code.rs"]
 pub(crate) mod code;
 mod destroyed;
 mod edges;
 mod filter;
 mod hint;
 mod input;
+#[path = "../unix/limit.rs"]
 mod limit;
 #[cfg(feature = "tokio")]
 mod listener;
 mod look;
 #[cfg(feature = "tokio")]
 mod nested;
+#[path = "../unix/nonblocking.rs"]
+mod nonblocking;
 mod option;
+#[path = "../unix/public.rs"]
 mod public;
+#[path = "../unix/socket.rs"]
 mod socket;
+#[path = "../unix/sockopt.rs"]
+mod sockopt;
 mod stream;
 mod timer;
 mod trim_ahead;
@@ -35,13 +43,14 @@ pub(crate) use look::{first_look, identify, look};
 pub(crate) use look::{first_look_at_tcp, is_tcp};
 #[cfg(feature = "tokio")]
 pub(crate) use nested::Nested;
+pub(crate) use nonblocking::is_nonblocking;
 pub(crate) use option::{LINGER_FORM, linger, set_linger};
 #[cfg(feature = "tokio")]
 pub(crate) use socket::RawSocket;
 pub(crate) use socket::{AsSocket, BorrowedSocket, HasSocket, OwnedSocket, forget};
 #[cfg(feature = "tokio")]
 pub(crate) use stream::{Throttled, freeze_if_settled, throttle, unthrottle};
-pub(crate) use stream::{abort, close, is_nonblocking, send_fin, shut_down};
+pub(crate) use stream::{abort, close, send_fin, shut_down};
 pub(crate) use timer::Timer;
 pub(crate) use trim_ahead::{trim_ahead, untrim};
 #[cfg(feature = "io-uring")]

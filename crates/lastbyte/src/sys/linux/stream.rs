@@ -11,25 +11,11 @@ use libc::c_int;
 use super::super::Filters;
 use super::filter;
 #[cfg(feature = "tokio")]
-#[cfg(feature = "tokio")]
 use super::look::is_settled;
 use super::option::{self, get, set};
 use super::socket::HasSocket;
 use crate::errno::Errno;
 use crate::linger::RawLinger;
-
-/// Returns whether the program asked never to be blocked on this socket.
-///
-/// # Errors
-/// Those of fcntl(2).
-pub(crate) fn is_nonblocking(socket: BorrowedFd<'_>) -> io::Result<bool> {
-    // SAFETY: F_GETFL takes no pointer.
-    let flags = unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_GETFL) };
-    if flags == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(flags & libc::O_NONBLOCK != 0)
-}
 
 /// Shuts down the sending side: data, then FIN.
 ///

@@ -1,22 +1,24 @@
 //! Any other system: what would look at a connection, or end one, says that it is unsupported.
 
 #[cfg(unix)]
-#[path = "../linux/code.rs"]
+#[path = "../unix/code.rs"]
 pub(crate) mod code;
 #[cfg(not(unix))]
 #[path = "own_code.rs"]
 pub(crate) mod code;
 #[path = "../absent/destroyed.rs"]
 mod destroyed;
+#[path = "../absent/filters.rs"]
+mod filters;
 #[cfg(feature = "tokio")]
 #[path = "../absent/nested.rs"]
 mod nested;
 mod nothing;
 #[cfg(unix)]
-#[path = "../linux/public.rs"]
+#[path = "../unix/public.rs"]
 mod public;
 #[cfg(unix)]
-#[path = "../linux/socket.rs"]
+#[path = "../unix/socket.rs"]
 mod socket;
 #[cfg(not(unix))]
 #[path = "no_socket.rs"]
@@ -28,6 +30,7 @@ use std::io;
 use crate::linger::LingerForm;
 
 pub(crate) use destroyed::{Destroyed, Notice, Overrun, identify};
+pub(crate) use filters::*;
 #[cfg(feature = "tokio")]
 pub(crate) use nested::Nested;
 pub(crate) use nothing::{Edges, Event, Timer, Waker};

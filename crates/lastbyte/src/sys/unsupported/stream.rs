@@ -2,8 +2,6 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-#[cfg(feature = "tokio")]
-use std::time::Duration;
 
 use super::super::{Filters, Look, NoLook};
 use super::code;
@@ -63,20 +61,6 @@ pub(crate) fn abort(_socket: impl HasSocket) -> Result<(), Errno> {
 
 pub(crate) fn close(_socket: impl HasSocket, _filters: Filters) {}
 
-pub(crate) fn freeze(_socket: BorrowedSocket<'_>) -> bool {
-    false
-}
-
-pub(crate) fn trim(_socket: BorrowedSocket<'_>) -> bool {
-    false
-}
-
-pub(crate) fn trim_ahead(_socket: BorrowedSocket<'_>) -> bool {
-    false
-}
-
-pub(crate) fn untrim(_socket: BorrowedSocket<'_>) {}
-
 pub(crate) fn descriptor_limit() -> Option<usize> {
     None
 }
@@ -92,25 +76,3 @@ pub(crate) fn local_address(_socket: BorrowedSocket<'_>) -> Option<SocketAddr> {
 pub(crate) fn peer_address(_socket: BorrowedSocket<'_>) -> Option<SocketAddr> {
     None
 }
-
-#[cfg(feature = "tokio")]
-pub(crate) fn backlog(_listener: BorrowedSocket<'_>) -> Option<usize> {
-    None
-}
-
-#[cfg(feature = "tokio")]
-pub(crate) fn freeze_if_settled(_socket: BorrowedSocket<'_>) -> bool {
-    false
-}
-
-#[cfg(feature = "tokio")]
-pub(crate) fn throttle(_socket: BorrowedSocket<'_>, _time: Duration) -> Option<Throttled> {
-    None
-}
-
-#[cfg(feature = "tokio")]
-#[derive(Clone, Copy)]
-pub(crate) struct Throttled(());
-
-#[cfg(feature = "tokio")]
-pub(crate) fn unthrottle(_socket: BorrowedSocket<'_>, _before: Throttled) {}

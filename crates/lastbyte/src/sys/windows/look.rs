@@ -14,7 +14,8 @@ use super::option::get;
 use super::socket::{BorrowedSocket, number, view};
 use super::state::state;
 use super::table::{self, Age};
-use crate::ending::{Detail, Input, NoCount, Observation, PeerFin, Pending, TcpState};
+use super::uncounted::{ended, standing};
+use crate::ending::{Input, NoCount, Observation, Pending, TcpState};
 use crate::errno::Errno;
 use crate::error::Refusal;
 
@@ -52,7 +53,7 @@ pub(crate) fn first_look_at_tcp(socket: BorrowedSocket<'_>) -> Result<Observatio
     Ok(match state {
         // Reading does not block then.
         TcpState::Closed => gone(socket, &stream, None),
-        state => observation(state, None),
+        state => standing(state, Err(NoCount::Uncounted), None),
     })
 }
 
@@ -105,7 +106,7 @@ pub(crate) fn look(socket: BorrowedSocket<'_>, allowance: u64, _how: Look) -> Ob
     };
     match state {
         Ok(TcpState::Closed) => gone(socket, &stream, Some(input)),
-        Ok(state) => observation(state, Some(input)),
+        Ok(state) => standing(state, Err(NoCount::Uncounted), Some(input)),
         Err(error) => Observation {
             queued: Err(NoCount::Refused(errno(&error))),
             input: Some(input),
@@ -213,58 +214,6 @@ fn is_passing(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(code::EWOULDBLOCK | code::EINTR | code::EPIPE | code::ENOTCONN)
     )
-}
-
-/// The observation of a connection that is gone. Without an error, both FINs have passed.
-fn ended(error: Pending, input: Option<Input>) -> Observation {
-    let finished = error == Pending::None;
-    Observation {
-        queued: if finished {
-            Ok(0)
-        } else {
-            Err(NoCount::Uncounted)
-        },
-        input,
-        detail: Some(Detail {
-            error,
-            peer_fin: if finished {
-                PeerFin::Came
-            } else {
-                PeerFin::Unknown
-            },
-            ..detail(TcpState::Closed)
-        }),
-    }
-}
-
-/// The observation of a connection in this state.
-fn observation(state: TcpState, input: Option<Input>) -> Observation {
-    Observation {
-        queued: match state {
-            // Our FIN is acknowledged, and so is everything before it.
-            TcpState::FinWait2 | TcpState::TimeWait => Ok(0),
-            _ => Err(NoCount::Uncounted),
-        },
-        input,
-        detail: Some(Detail {
-            // Where the program had shut its reading, the next look at the input shows it.
-            read_shut: Some(false),
-            ..detail(state)
-        }),
-    }
-}
-
-/// What Windows does not count is not known.
-fn detail(state: TcpState) -> Detail {
-    Detail {
-        unsent: None,
-        acked: None,
-        transmitted: None,
-        fin_acked: None,
-        data_segments_in: None,
-        read_shut: None,
-        ..Detail::of(state)
-    }
 }
 
 fn errno(error: &io::Error) -> Errno {

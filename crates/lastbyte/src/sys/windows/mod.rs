@@ -8,6 +8,8 @@ pub(crate) mod code;
 #[path = "../absent/destroyed.rs"]
 mod destroyed;
 mod edges;
+#[path = "../absent/filters.rs"]
+mod filters;
 mod look;
 #[cfg(feature = "tokio")]
 #[path = "../absent/nested.rs"]
@@ -19,6 +21,8 @@ mod state;
 mod stream;
 mod table;
 mod timer;
+#[path = "../absent/uncounted.rs"]
+mod uncounted;
 mod waker;
 
 use std::time::Duration;
@@ -26,6 +30,9 @@ use std::time::Duration;
 pub(crate) use address::{cookie, local_address, peer_address};
 pub(crate) use destroyed::{Destroyed, Notice, Overrun, identify};
 pub(crate) use edges::{Edges, Event};
+#[cfg(feature = "tokio")]
+pub(crate) use filters::{Throttled, backlog, freeze_if_settled, throttle, unthrottle};
+pub(crate) use filters::{freeze, trim, trim_ahead, untrim};
 pub(crate) use look::{first_look, look};
 #[cfg(feature = "tokio")]
 pub(crate) use look::{first_look_at_tcp, is_tcp};
@@ -35,12 +42,7 @@ pub(crate) use option::{LINGER_FORM, linger, set_linger};
 #[cfg(feature = "tokio")]
 pub(crate) use socket::RawSocket;
 pub(crate) use socket::{AsSocket, BorrowedSocket, HasSocket, OwnedSocket, forget};
-#[cfg(feature = "tokio")]
-pub(crate) use stream::{Throttled, backlog, freeze_if_settled, throttle, unthrottle};
-pub(crate) use stream::{
-    abort, close, descriptor_limit, freeze, is_nonblocking, send_fin, shut_down, trim, trim_ahead,
-    untrim,
-};
+pub(crate) use stream::{abort, close, descriptor_limit, is_nonblocking, send_fin, shut_down};
 pub(crate) use timer::Timer;
 pub(crate) use waker::Waker;
 

@@ -2,8 +2,6 @@
 
 use std::io;
 use std::net::Shutdown;
-#[cfg(feature = "tokio")]
-use std::time::Duration;
 
 use super::super::Filters;
 use super::code;
@@ -31,23 +29,6 @@ pub(crate) fn shut_down(socket: BorrowedSocket<'_>, how: Shutdown) -> io::Result
     view(socket).shutdown(how)
 }
 
-/// Nothing keeps input out of a connection on Windows.
-pub(crate) fn freeze(_socket: BorrowedSocket<'_>) -> bool {
-    false
-}
-
-/// As [`freeze`].
-pub(crate) fn trim(_socket: BorrowedSocket<'_>) -> bool {
-    false
-}
-
-/// As [`freeze`].
-pub(crate) fn trim_ahead(_socket: BorrowedSocket<'_>) -> bool {
-    false
-}
-
-pub(crate) fn untrim(_socket: BorrowedSocket<'_>) {}
-
 /// Closes the socket in the ordinary way. One that is only borrowed stays open.
 ///
 /// The program's own option is taken off first: linger on with a time would block here, on with
@@ -73,31 +54,6 @@ pub(crate) fn abort(socket: impl HasSocket) -> Result<(), Errno> {
 pub(crate) fn descriptor_limit() -> Option<usize> {
     None
 }
-
-/// Winsock does not count who waits to be accepted.
-#[cfg(feature = "tokio")]
-pub(crate) fn backlog(_listener: BorrowedSocket<'_>) -> Option<usize> {
-    None
-}
-
-/// Whether all that was transmitted has been acknowledged is not known.
-#[cfg(feature = "tokio")]
-pub(crate) fn freeze_if_settled(_socket: BorrowedSocket<'_>) -> bool {
-    false
-}
-
-/// Windows paces no single connection.
-#[cfg(feature = "tokio")]
-pub(crate) fn throttle(_socket: BorrowedSocket<'_>, _time: Duration) -> Option<Throttled> {
-    None
-}
-
-#[cfg(feature = "tokio")]
-#[derive(Clone, Copy)]
-pub(crate) struct Throttled(());
-
-#[cfg(feature = "tokio")]
-pub(crate) fn unthrottle(_socket: BorrowedSocket<'_>, _before: Throttled) {}
 
 fn errno(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(code::EINVAL))
