@@ -11,6 +11,9 @@ pub struct Linger {
     pub l_linger: i32,
 }
 
+/// Stands for an unread queue of unknown length; no queue is as long.
+const UNKNOWN: u32 = u32::MAX;
+
 /// What is asked of the supervisor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -101,8 +104,8 @@ pub struct Request {
     pub left: Option<Left>,
     /// With [`Kind::Closes`]: `tcpi_state`, zero where it is not known.
     pub state: u8,
-    /// With [`Kind::Closes`]: `SIOCINQ`.
-    pub unread: u32,
+    /// With [`Kind::Closes`]: `SIOCINQ`; `None` where the kernel did not answer.
+    pub unread: Option<u32>,
     /// When the program called close (CLOCK_MONOTONIC, nanoseconds), so that a time to
     /// wait counts from there; zero where that is not said.
     pub began: u64,
@@ -153,7 +156,7 @@ impl Request {
             cookie: 0,
             left: None,
             state: 0,
-            unread: 0,
+            unread: None,
             began: 0,
             addresses: [[0; Self::ADDRESS]; 2],
             name: [0; Self::NAME],
@@ -194,7 +197,7 @@ impl Request {
         put(&self.cookie.to_ne_bytes());
         put(&left.to_ne_bytes());
         put(&u16::from(self.state).to_ne_bytes());
-        put(&self.unread.to_ne_bytes());
+        put(&self.unread.unwrap_or(UNKNOWN).to_ne_bytes());
         put(&self.began.to_ne_bytes());
         for address in &self.addresses {
             put(address);
@@ -245,7 +248,7 @@ impl Request {
             left: reason(u16::from_ne_bytes(fields.take())),
             // What is no state is not known.
             state: u8::try_from(u16::from_ne_bytes(fields.take())).unwrap_or(0),
-            unread: u32::from_ne_bytes(fields.take()),
+            unread: Some(u32::from_ne_bytes(fields.take())).filter(|unread| *unread != UNKNOWN),
             began: u64::from_ne_bytes(fields.take()),
             addresses: [fields.take(), fields.take()],
             name: fields.take(),
@@ -309,7 +312,7 @@ mod tests {
         fn a_request_arrives_as_it_was_sent(
             kind in kinds(), fd: i32, nonce: u64, flags: u32,
             l_onoff: i32, l_linger: i32, inode: u64, cookie: u64, left in 0..=Left::ALL.len(),
-            state: u8, unread: u32, began: u64, remote: [u8; 28], name: [u8; 32],
+            state: u8, unread in proptest::option::of(0..UNKNOWN), began: u64, remote: [u8; 28], name: [u8; 32],
         ) {
             let mut request = Request::new(kind, fd);
             request.nonce = nonce;

@@ -91,7 +91,7 @@ pub(crate) fn closes(run: Run, fd: c_int, closing: Closing) {
     let is_noted = run.control.is_observed()
         && note(Kind::Closes, fd).is_some_and(|mut request| {
             request.linger = closing.linger;
-            request.unread = sys::ioctl_int(fd, SIOCINQ).map_or(0, c_int::cast_unsigned);
+            request.unread = sys::ioctl_int(fd, SIOCINQ).ok().map(c_int::cast_unsigned);
             request.state = closing.state;
             request.left = closing.left;
             request.flags = closing.flags | trimmed(fd);

@@ -258,6 +258,10 @@ pub(crate) struct Delivery {
 }
 
 /// What a look at the channel brought.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are deliveries, and none is kept"
+)]
 pub(crate) enum Arrival {
     /// A request, and descriptors beyond the one it may bring.
     Delivery(Delivery, Vec<OwnedFd>),

@@ -199,7 +199,7 @@ impl Connections {
                 connection.before.input_is_trimmed |= is_trimmed(request);
                 connection.before.close = Some(Close {
                     state,
-                    unread: request.unread.into(),
+                    unread: request.unread.map(u64::from),
                     may_be_held: request.flags & flag::MAY_BE_HELD != 0,
                 });
                 connection.closing = Some(closing);

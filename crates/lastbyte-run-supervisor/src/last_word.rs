@@ -48,8 +48,8 @@ pub(crate) struct Before {
 pub(crate) struct Close {
     /// The state just before; `None` where it is not known.
     pub(crate) state: Option<State>,
-    /// Input that lay unread just before.
-    pub(crate) unread: u64,
+    /// Input that lay unread just before; `None` where it is not known.
+    pub(crate) unread: Option<u64>,
     /// Another holder may have gone on with it.
     pub(crate) may_be_held: bool,
 }
@@ -131,7 +131,7 @@ fn has_unread(before: &Before) -> bool {
     let is_open = |state| matches!(state, State::Established | State::CloseWait);
     before
         .close
-        .is_some_and(|close| close.unread > 0 && close.state.is_some_and(is_open))
+        .is_some_and(|close| close.unread > Some(0) && close.state.is_some_and(is_open))
 }
 
 /// Whether our FIN is in the counts.
@@ -166,7 +166,7 @@ fn fin_by_the_close(notice: &Notice, before: &Before) -> Option<bool> {
             match state {
                 State::Closed => None,
                 _ if state.fin_queued() => Some(true),
-                _ => Some(close.unread == 0),
+                _ => close.unread.map(|unread| unread == 0),
             }
         }
         // Nobody announced its close. With two bytes or more unread, of which one may be
@@ -186,10 +186,10 @@ fn unread(notice: &Notice, before: &Before, is_delivered: bool) -> Option<u64> {
     }
     let close = before.close.filter(|close| !close.may_be_held)?;
     let fin_was_in = close.state?.peer_closed();
-    let expected = close.unread + u64::from(fin_was_in);
+    let unread = close.unread?;
+    let expected = unread + u64::from(fin_was_in);
     // Nothing is taken into the queue after the close; a FIN may be.
-    (notice.rqueue == expected || is_delivered && notice.rqueue == expected + 1)
-        .then_some(close.unread)
+    (notice.rqueue == expected || is_delivered && notice.rqueue == expected + 1).then_some(unread)
 }
 
 #[cfg(test)]
@@ -230,7 +230,7 @@ mod tests {
     fn close(state: State, unread: u64) -> Option<Close> {
         Some(Close {
             state: Some(state),
-            unread,
+            unread: Some(unread),
             may_be_held: false,
         })
     }
@@ -341,6 +341,22 @@ mod tests {
             (word.unread, word.rst_sent, word.is_delivered),
             (Some(0), None, true)
         );
+    }
+
+    #[test]
+    fn an_unread_queue_that_the_kernel_did_not_tell_is_not_empty() {
+        let unknown = close(State::Established, 0).map(|close| Close {
+            unread: None,
+            ..close
+        });
+        let word = read(&notice(info(41, 1, 40, 0), 1, 0), &accepted(unknown));
+        assert_eq!((word.unread, word.rst_sent), (None, None));
+        // Without it nobody knows whether a FIN is among the bytes not sent.
+        let word = read(&notice(info(30, 0, 50, 50), 0, 70), &accepted(unknown));
+        assert_eq!((word.lost, word.unsent), (None, None));
+        let empty = close(State::Established, 0);
+        let word = read(&notice(info(30, 0, 50, 50), 0, 70), &accepted(empty));
+        assert_eq!(word.lost, Some(69));
     }
 
     #[test]
